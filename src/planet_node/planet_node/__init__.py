@@ -1,0 +1,1 @@
+"""What every node shares at the ROS edge: parameters, QoS, start and stop, diagnostics, images."""

@@ -1,0 +1,54 @@
+"""A node's state of health on /diagnostics, and its changes in the log."""
+
+from __future__ import annotations
+
+import threading
+
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rclpy.node import Node
+
+from planet_node.qos import STREAM
+
+OK = DiagnosticStatus.OK
+WARN = DiagnosticStatus.WARN
+ERROR = DiagnosticStatus.ERROR
+
+
+class Diagnostics:
+    """Publishes what a node reports: changes at once, everything once a second.
+
+    Thread-safe. A change of level is logged once, and so is the way back to OK.
+    """
+
+    def __init__(self, node: Node, period: float = 1.0) -> None:
+        self._node = node
+        self._lock = threading.Lock()
+        self._statuses: dict[str, DiagnosticStatus] = {}
+        self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", STREAM)
+        self._timer = node.create_timer(period, self._publish)
+
+    def report(self, name: str, level: bytes, message: str, **values: object) -> None:
+        """Set the state of `name`, a part of this node ('camera_front', 'replay')."""
+        status = DiagnosticStatus(
+            level=level,
+            name=f"{self._node.get_fully_qualified_name()}: {name}",
+            message=message,
+            values=[KeyValue(key=key, value=str(value)) for key, value in values.items()],
+        )
+        with self._lock:
+            before = self._statuses.get(name)
+            self._statuses[name] = status
+        level_before = OK if before is None else before.level
+        if level != level_before:
+            logger = self._node.get_logger()
+            log = {OK: logger.info, WARN: logger.warning}.get(level, logger.error)
+            log(f"{name}: {message}")
+        if before is None or level != level_before or message != before.message:
+            self._publish()
+
+    def _publish(self) -> None:
+        with self._lock:
+            statuses = list(self._statuses.values())
+        message = DiagnosticArray(status=statuses)
+        message.header.stamp = self._node.get_clock().now().to_msg()
+        self._publisher.publish(message)

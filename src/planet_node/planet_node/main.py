@@ -1,0 +1,92 @@
+"""Start and stop of every node: one way in, one way out.
+
+Exit codes: 0 stopped as asked, 1 failed, 2 misconfigured (starting it again would not help).
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from types import FrameType
+
+import rclpy
+from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
+from rclpy.logging import get_logger
+from rclpy.node import Node
+
+EXIT_FAILED = 1
+EXIT_MISCONFIGURED = 2
+
+
+class StartupError(Exception):
+    """A node cannot start as it is configured; the message is one sentence for the operator."""
+
+
+_stop = threading.Event()
+_failure: list[BaseException] = []
+
+
+def fail(node: Node, error: BaseException) -> None:
+    """End this node's process from any thread: log `error`, let `close()` run, exit with 1."""
+    node.get_logger().fatal(f"{node.get_name()} stops: {error}")
+    traceback.print_exception(error)
+    _failure.append(error)
+    _stop.set()
+
+
+def stop() -> None:
+    """End this node's process from any thread, as Ctrl-C would: exit with 0."""
+    _stop.set()
+
+
+def run(make_node: Callable[[], Node]) -> int:
+    """Run a node until SIGINT or SIGTERM, and return the exit code of its process.
+
+    `make_node` may raise StartupError. A method `close()` of the node, if there is one, is called
+    while its publishers still work.
+    """
+    _stop.clear()
+    _failure.clear()
+    # rclpy's own handlers would invalidate the context before `close()` can publish a last word.
+    rclpy.init(signal_handler_options=rclpy.SignalHandlerOptions.NO)
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        _stop.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, on_signal)
+    node: Node | None = None
+    executor = MultiThreadedExecutor(num_threads=2)
+    spinner = threading.Thread(target=_spin, args=(executor,), name="executor", daemon=True)
+    try:
+        node = make_node()
+        executor.add_node(node)
+        spinner.start()
+        # A bounded wait lets Python run its signal handlers, which an endless one may not.
+        while not _stop.wait(0.05):
+            pass
+    except StartupError as error:
+        get_logger("start").error(str(error))
+        return EXIT_MISCONFIGURED
+    finally:
+        close = getattr(node, "close", None)
+        if close is not None:
+            close()
+        executor.shutdown(timeout_sec=1.0)
+        rclpy.try_shutdown()
+    sys.stdout.flush()
+    return EXIT_FAILED if _failure else 0
+
+
+def _spin(executor: MultiThreadedExecutor) -> None:
+    try:
+        executor.spin()
+    except ExternalShutdownException:
+        pass
+    except BaseException as error:  # a callback's fault ends the node, loudly, not one thread
+        traceback.print_exception(error)
+        _failure.append(error)
+        _stop.set()
