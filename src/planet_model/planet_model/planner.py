@@ -1,0 +1,131 @@
+"""The planner: cross-entropy method in the space of action sequences (paper, Algorithm 2).
+
+As printed, with three amendments: the standard deviation (not the mean absolute deviation) of the
+elites is fitted, candidates are clipped to [-1, 1], and the mean is returned (exploration noise is
+added by whoever acts).
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from planet_model.config import PlannerConfig
+from planet_model.world_model import Belief, WorldModel
+
+
+class PlanningError(RuntimeError):
+    """No candidate has a finite score: the model's weights or the belief are broken."""
+
+
+class Planner(Protocol):
+    """What chooses actions."""
+
+    def plan(self, belief: Belief, generator: torch.Generator) -> Tensor:
+        """The next action [A] in [-1, 1] from a belief of one row."""
+
+    def reset(self) -> None:
+        """Forgets what it kept from the last decision; called at the start of an episode."""
+
+
+def make_planner(model: WorldModel, config: PlannerConfig) -> Planner:
+    """The planner that `config` names.
+
+    Raises ValueError when a termination bonus is asked of a model without termination head.
+    """
+    if config.planner == "random":
+        return RandomPlanner(model.config.action_size)
+    return CrossEntropyPlanner(model, config)
+
+
+class RandomPlanner:
+    """Uniform actions; looks at nothing."""
+
+    def __init__(self, action_size: int) -> None:
+        self.action_size = action_size
+
+    def plan(self, belief: Belief, generator: torch.Generator) -> Tensor:
+        """See :class:`Planner`."""
+        device = belief.stochastic.device
+        return torch.rand(self.action_size, generator=generator, device=device) * 2 - 1
+
+    def reset(self) -> None:
+        """See :class:`Planner`."""
+
+
+class CrossEntropyPlanner:
+    """CEM over H actions with I iterations, J candidates and K elites."""
+
+    def __init__(self, model: WorldModel, config: PlannerConfig) -> None:
+        if config.termination_bonus != 0.0 and not model.config.termination_head:
+            raise ValueError(
+                f"PlannerConfig.termination_bonus is {config.termination_bonus},"
+                " but the model has no termination head"
+            )
+        self.model = model
+        self.config = config
+        self._last_mean: Tensor | None = None
+
+    def reset(self) -> None:
+        """See :class:`Planner`."""
+        self._last_mean = None
+
+    @torch.inference_mode()
+    def plan(self, belief: Belief, generator: torch.Generator) -> Tensor:
+        """See :class:`Planner`. Raises :class:`PlanningError`."""
+        c = self.config
+        device = belief.stochastic.device
+        mean = self._initial_mean(device)
+        std = torch.ones_like(mean)
+        for _ in range(c.iterations):
+            noise = torch.randn((c.candidates, *mean.shape), generator=generator, device=device)
+            actions = (mean + std * noise).clamp(-1, 1)
+            score = self.score(belief, actions, generator)
+            elites = actions[best(score, c.elites)]
+            std, mean = torch.std_mean(elites, dim=0, correction=0)
+        self._last_mean = mean
+        return mean[0]
+
+    def score(self, belief: Belief, actions: Tensor, generator: torch.Generator) -> Tensor:
+        """Imagined return [J] of action sequences [J, H, A] from a belief of one row."""
+        count, horizon, _ = actions.shape
+        size = (count, horizon, self.model.config.stochastic_size)
+        noise = torch.randn(size, generator=generator, device=actions.device)
+        features = self.model.imagine(belief.repeat(count), actions, noise).features
+        reward = self.model.reward(features)
+        logit = self.model.termination_logit(features)
+        if logit is None:
+            return reward.sum(-1)
+        return terminating_return(reward, logit.sigmoid(), self.config.termination_bonus)
+
+    def _initial_mean(self, device: torch.device) -> Tensor:
+        """Zero, or the last plan shifted by one step, [H, A]."""
+        mean = torch.zeros(self.config.horizon, self.model.config.action_size, device=device)
+        if self.config.warm_start and self._last_mean is not None:
+            mean[:-1] = self._last_mean[1:]
+        return mean
+
+
+def best(score: Tensor, count: int) -> Tensor:
+    """Indices of the `count` best finite scores (fewer when fewer are finite).
+
+    Raises :class:`PlanningError` when none is finite.
+    """
+    finite = score.isfinite()
+    available = int(finite.sum())
+    if available == 0:
+        raise PlanningError(f"planner: none of {len(score)} candidates has a finite score")
+    return score.where(finite, -torch.inf).topk(min(count, available), sorted=False).indices
+
+
+def terminating_return(reward: Tensor, probability: Tensor, bonus: float) -> Tensor:
+    """Return of a horizon [..., H] that ends at step t with `probability` p_t.
+
+    sum_t alive_t (p_t bonus + (1 - p_t) r_t), alive_1 = 1, alive_{t+1} = alive_t (1 - p_t): the
+    bonus is paid once and nothing after the end counts.
+    """
+    survived = (1 - probability).cumprod(-1)  # alive_{t+1}
+    alive = torch.cat([torch.ones_like(survived[..., :1]), survived[..., :-1]], -1)
+    return (alive * probability * bonus + survived * reward).sum(-1)
