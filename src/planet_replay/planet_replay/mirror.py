@@ -1,0 +1,251 @@
+"""The learner's copy of the replay in memory, and the chunk sampler.
+
+Rows follow the package-wide time convention: row t holds (o_t, a_{t-1}, r_t). A chunk is L
+consecutive rows of one episode. Frames are kept as uint8 in one preallocated ring, so drawing a
+chunk is a copy of a contiguous slice.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from planet_model.episode import Episode
+
+_MEMINFO = Path("/proc/meminfo")
+_CGROUP = Path("/sys/fs/cgroup")
+
+
+class MirrorError(ValueError):
+    """The mirror cannot hold what it was asked to; the message is one sentence."""
+
+
+@dataclass(frozen=True)
+class Chunks:
+    """B chunks of L rows. Rows that are padding are zero, and false in `mask`."""
+
+    images: npt.NDArray[np.uint8]
+    """o_t, [B, L, 64, 64 N, 3]."""
+    action: npt.NDArray[np.float32]
+    """a_{t-1}, [B, L, A]."""
+    reward: npt.NDArray[np.float32]
+    """r_t, [B, L]."""
+    reward_valid: npt.NDArray[np.bool_]
+    """[B, L]."""
+    terminated: npt.NDArray[np.bool_]
+    """[B, L]."""
+    mask: npt.NDArray[np.bool_]
+    """Whether the row is of the episode, [B, L]; padding comes last."""
+    sequence: npt.NDArray[np.int64]
+    """Sequence of the chunk's episode, [B]."""
+    start: npt.NDArray[np.int64]
+    """Row of the episode at which the chunk starts, [B]."""
+
+
+@dataclass(frozen=True)
+class _Span:
+    sequence: int
+    start: int  # row of the ring
+    length: int
+
+
+class Mirror:
+    """The newest training episodes, at most `capacity_steps` rows of them.
+
+    Evaluation episodes are not held, and so never sampled.
+
+    Args:
+        capacity_steps: rows (observations) preallocated; the oldest episodes make room.
+        image_shape: (64, 64 N, 3).
+        action_size: A.
+
+    Raises:
+        MirrorError: the machine has less memory available than that.
+    """
+
+    def __init__(
+        self, capacity_steps: int, image_shape: tuple[int, int, int], action_size: int
+    ) -> None:
+        check_memory(capacity_steps, image_shape, action_size)
+        self._capacity = capacity_steps
+        # Pages are taken by the kernel when they are first written to.
+        self._images = np.empty((capacity_steps, *image_shape), np.uint8)
+        self._action = np.empty((capacity_steps, action_size), np.float32)
+        self._reward = np.empty(capacity_steps, np.float32)
+        self._reward_valid = np.empty(capacity_steps, np.bool_)
+        self._terminated = np.empty(capacity_steps, np.bool_)
+        self._spans: deque[_Span] = deque()  # oldest first, in the ring's order
+        self._head = 0
+        self._newest_sequence = 0
+        self._index: tuple[npt.NDArray[np.int64], list[_Span]] | None = None
+
+    @property
+    def episodes(self) -> int:
+        """Number of (training) episodes held."""
+        return len(self._spans)
+
+    @property
+    def steps(self) -> int:
+        """Number of rows held."""
+        return sum(span.length for span in self._spans)
+
+    @property
+    def newest_sequence(self) -> int:
+        """The newest sequence given to `add`, evaluation episodes included; 0 for none."""
+        return self._newest_sequence
+
+    def clear(self) -> None:
+        """Forget every episode and sequence."""
+        self._spans.clear()
+        self._head = 0
+        self._newest_sequence = 0
+        self._index = None
+
+    def add(self, episode: Episode, sequence: int) -> None:
+        """Copy an episode in, over the oldest ones when there is no room.
+
+        Raises:
+            MirrorError: its shapes are not the mirror's, or it is longer than the whole mirror.
+        """
+        shape, own = episode.images.shape[1:], self._images.shape[1:]
+        if shape != own or episode.action.shape[1] != self._action.shape[1]:
+            raise MirrorError(
+                f"episode '{episode.id}' has images {shape} and {episode.action.shape[1]} actions, "
+                f"where images {own} and {self._action.shape[1]} actions are learnt from"
+            )
+        length = episode.frame_count
+        if length > self._capacity:
+            raise MirrorError(
+                f"episode '{episode.id}' has {length} observations, "
+                f"more than capacity_steps = {self._capacity}"
+            )
+        if episode.policy != "evaluation":
+            start = self._make_room(length)
+            rows = slice(start, start + length)
+            self._images[rows] = episode.images
+            self._action[rows] = episode.action
+            self._reward[rows] = episode.reward
+            self._reward_valid[rows] = episode.reward_valid
+            self._terminated[rows] = episode.terminated
+            self._spans.append(_Span(sequence, start, length))
+            self._head = start + length
+            self._index = None
+        self._newest_sequence = max(self._newest_sequence, sequence)
+
+    def sample(
+        self,
+        batch_size: int,
+        length: int,
+        rng: np.random.Generator,
+        clipped_starts: bool,
+        out: Chunks | None = None,
+    ) -> Chunks:
+        """Draw `batch_size` chunks of `length` rows, none of which crosses an episode.
+
+        An episode is drawn with probability proportional to its number of rows n, then a start
+        uniformly: from [0, n - L], or with `clipped_starts` from [-L/2, n - L + L/2] and clipped
+        to [0, n - L], so that an episode's last rows, where touches are, are as frequent as its
+        middle ones. An episode shorter than L is padded at its end.
+
+        Args:
+            out: chunks of this very size from an earlier call, to be written over (which spares
+                the allocation).
+
+        Raises:
+            MirrorError: there is no episode to draw from.
+        """
+        if not self._spans:
+            raise MirrorError("there is no training episode to draw from yet")
+        if self._index is None:
+            self._index = (
+                np.cumsum([span.length for span in self._spans]),
+                list(self._spans),
+            )
+        ends, spans = self._index
+        drawn = np.searchsorted(ends, rng.integers(ends[-1], size=batch_size), side="right")
+        lengths = np.diff(ends, prepend=0)[drawn]
+        last = np.maximum(lengths - length, 0)
+        if clipped_starts:
+            half = length // 2
+            starts = rng.integers(-half, lengths - length + half, endpoint=True)
+            starts = np.clip(starts, 0, last)
+        else:
+            starts = rng.integers(0, last, endpoint=True)
+        chunks = out or self._allocate(batch_size, length)
+        for b, (which, start) in enumerate(zip(drawn.tolist(), starts.tolist(), strict=True)):
+            span = spans[which]
+            count = min(length, span.length - start)
+            rows = slice(span.start + start, span.start + start + count)
+            for name in ("images", "action", "reward", "reward_valid", "terminated"):
+                target = getattr(chunks, name)[b]
+                target[:count] = getattr(self, f"_{name}")[rows]
+                target[count:] = 0
+            chunks.mask[b, :count] = True
+            chunks.mask[b, count:] = False
+            chunks.sequence[b] = span.sequence
+            chunks.start[b] = start
+        return chunks
+
+    def _allocate(self, batch_size: int, length: int) -> Chunks:
+        shape = (batch_size, length)
+        return Chunks(
+            images=np.empty((*shape, *self._images.shape[1:]), np.uint8),
+            action=np.empty((*shape, self._action.shape[1]), np.float32),
+            reward=np.empty(shape, np.float32),
+            reward_valid=np.empty(shape, np.bool_),
+            terminated=np.empty(shape, np.bool_),
+            mask=np.empty(shape, np.bool_),
+            sequence=np.empty(batch_size, np.int64),
+            start=np.empty(batch_size, np.int64),
+        )
+
+    def _make_room(self, length: int) -> int:
+        """Evict until `length` contiguous rows are free; return the first of them."""
+        if self._head + length > self._capacity:
+            while self._spans and self._spans[0].start >= self._head:
+                self._spans.popleft()
+            self._head = 0
+        end = self._head + length
+        while self._spans and self._head <= self._spans[0].start < end:
+            self._spans.popleft()
+        return self._head
+
+
+def check_memory(capacity_steps: int, image_shape: tuple[int, int, int], action_size: int) -> None:
+    """Raise MirrorError when a mirror of this size does not fit into the memory available."""
+    row = int(np.prod(image_shape)) + 4 * action_size + 4 + 1 + 1
+    available = available_memory()
+    if available is not None and capacity_steps * row > available:
+        raise MirrorError(
+            f"capacity_steps = {capacity_steps} needs {capacity_steps * row / 1e9:.1f} GB of "
+            f"memory for images {image_shape} and {available / 1e9:.1f} GB are available: "
+            f"set it to {available // row} or less"
+        )
+
+
+def available_memory() -> int | None:
+    """Return the bytes that this process can still take, None where Linux does not tell.
+
+    The lower of the machine's MemAvailable and what this process's container leaves.
+    """
+    try:
+        lines = _MEMINFO.read_text().splitlines()
+    except OSError:
+        return None
+    found = {name: int(rest.split()[0]) * 1024 for name, rest in (s.split(":") for s in lines)}
+    available = found.get("MemAvailable")
+    if available is None:
+        return None
+    try:
+        limit = (_CGROUP / "memory.max").read_text().strip()
+        stat = (_CGROUP / "memory.stat").read_text().split()
+    except OSError:
+        return available  # no container, or one that does not limit memory
+    if limit == "max":
+        return available
+    # Of what the container holds, only anonymous memory cannot be given back.
+    anonymous = int(stat[stat.index("anon") + 1])
+    return max(0, min(available, int(limit) - anonymous))

@@ -1,0 +1,160 @@
+"""The chunk sampler draws what it says, and the ring keeps what it says."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from planet_model.episode import Episode
+from planet_replay.mirror import Chunks, Mirror, MirrorError
+
+from planet_replay import mirror as mirror_module
+
+Make = Callable[..., Episode]
+SHAPE = (64, 64, 3)
+
+
+def filled(make: Make, lengths: list[int], capacity: int = 500) -> Mirror:
+    mirror = Mirror(capacity, SHAPE, 2)
+    for i, steps in enumerate(lengths):
+        mirror.add(make(f"e{i}", steps=steps), i + 1)
+    return mirror
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    lengths=st.lists(st.integers(1, 12), min_size=1, max_size=6),
+    length=st.integers(1, 9),
+    clipped=st.booleans(),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_a_chunk_is_consecutive_rows_of_one_episode_and_its_padding_is_masked(
+    make_episode: Make, lengths: list[int], length: int, clipped: bool, seed: int
+) -> None:
+    mirror = filled(make_episode, lengths)
+    chunks = mirror.sample(8, length, np.random.default_rng(seed), clipped)
+    for b in range(8):
+        rows = lengths[chunks.sequence[b] - 1] + 1
+        start = chunks.start[b]
+        assert 0 <= start <= max(0, rows - length)
+        real = np.arange(start, min(start + length, rows))
+        count = len(real)
+        assert chunks.mask[b].tolist() == [True] * count + [False] * (length - count)
+        assert (chunks.images[b, :count] == real[:, None, None, None]).all()
+        assert (chunks.reward[b, :count] == real).all()
+        assert (chunks.reward_valid[b, :count] == (real > 0)).all()
+        assert (chunks.terminated[b, :count] == (real == rows - 1)).all()
+        assert chunks.action[b, :count, 0] == pytest.approx(real / (rows - 1))
+        for name in ("images", "action", "reward", "reward_valid", "terminated"):
+            assert not getattr(chunks, name)[b, count:].any()
+
+
+@pytest.mark.parametrize("clipped", [False, True])
+def test_episodes_are_drawn_by_their_rows_and_starts_as_written(
+    make_episode: Make, clipped: bool
+) -> None:
+    draws, length = 20_000, 6
+    mirror = filled(make_episode, [19, 9, 2])  # 20, 10 and 3 rows
+    rng = np.random.default_rng(0)
+    chunks = [mirror.sample(100, length, rng, clipped) for _ in range(draws // 100)]
+    sequence = np.concatenate([c.sequence for c in chunks])
+    start = np.concatenate([c.start for c in chunks])
+    for number, rows in ((1, 20), (2, 10), (3, 3)):
+        drawn = start[sequence == number]
+        assert len(drawn) / draws == pytest.approx(rows / 33, abs=0.015)
+        if clipped:
+            ideal = np.clip(np.arange(-3, rows - length + 3 + 1), 0, max(0, rows - length))
+        else:
+            ideal = np.arange(max(0, rows - length) + 1)
+        expected = np.bincount(ideal, minlength=rows) / len(ideal)
+        assert np.bincount(drawn, minlength=rows) / len(drawn) == pytest.approx(expected, abs=0.02)
+
+
+def test_clipped_starts_draw_last_rows_more_often(make_episode: Make) -> None:
+    mirror = filled(make_episode, [99])
+    rng = np.random.default_rng(0)
+    ends = {
+        clipped: mirror.sample(1000, 50, rng, clipped).terminated.any(1).mean()
+        for clipped in (False, True)
+    }
+    assert ends[False] < 0.05
+    assert ends[True] > 0.2
+
+
+def test_evaluation_episodes_are_never_drawn_but_known(make_episode: Make) -> None:
+    mirror = filled(make_episode, [3])
+    mirror.add(make_episode("v", policy="evaluation"), 2)
+    assert (mirror.episodes, mirror.newest_sequence) == (1, 2)
+    assert set(mirror.sample(50, 2, np.random.default_rng(0), True).sequence) == {1}
+
+
+@settings(max_examples=50, deadline=None)
+@given(lengths=st.lists(st.integers(1, 9), min_size=1, max_size=30), capacity=st.integers(10, 25))
+def test_the_ring_keeps_the_newest_episodes_whole(
+    make_episode: Make, lengths: list[int], capacity: int
+) -> None:
+    mirror = Mirror(capacity, SHAPE, 2)
+    for i, steps in enumerate(lengths):
+        mirror.add(make_episode(f"e{i}", steps=steps), i + 1)
+        assert mirror.steps <= capacity
+        held = [span.sequence for span in mirror._spans]
+        assert held == list(range(i + 2 - len(held), i + 2))
+        # Only what lies behind the wrap is lost: less than one episode of room.
+        if len(held) <= i:
+            assert mirror.steps + 1 + lengths[i - len(held)] + max(lengths) > capacity
+        taken: deque[int] = deque()
+        for span in mirror._spans:
+            rows = range(span.start, span.start + span.length)
+            assert (mirror._reward[rows] == np.arange(span.length)).all()
+            taken.extend(rows)
+        assert len(set(taken)) == len(taken)
+
+
+def test_drawing_into_earlier_chunks_gives_the_same_as_into_new_ones(make_episode: Make) -> None:
+    mirror = filled(make_episode, [3, 9, 1])
+    old: Chunks = mirror.sample(10, 5, np.random.default_rng(1), True)
+    again = mirror.sample(10, 5, np.random.default_rng(2), True, out=old)
+    fresh = mirror.sample(10, 5, np.random.default_rng(2), True)
+    assert again is old
+    for name in vars(fresh):
+        assert (getattr(again, name) == getattr(fresh, name)).all()
+
+
+def test_an_episode_of_another_shape_is_refused_in_one_sentence(make_episode: Make) -> None:
+    mirror = filled(make_episode, [3])
+    with pytest.raises(MirrorError, match=r"images \(64, 128, 3\)"):
+        mirror.add(make_episode("two", cameras=2), 2)
+    with pytest.raises(MirrorError, match="3 actions"):
+        mirror.add(make_episode("three", actions=3), 2)
+    with pytest.raises(MirrorError, match="more than capacity_steps = 500"):
+        mirror.add(make_episode("long", steps=500), 2)
+
+
+def test_a_cleared_mirror_starts_afresh(make_episode: Make) -> None:
+    mirror = filled(make_episode, [3])
+    mirror.clear()
+    with pytest.raises(MirrorError, match="no training episode"):
+        mirror.sample(1, 1, np.random.default_rng(0), True)
+    mirror.add(make_episode("again"), 1)
+    assert mirror.newest_sequence == 1
+
+
+def test_too_little_memory_is_refused_before_it_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    meminfo = tmp_path / "meminfo"
+    meminfo.write_text("MemTotal: 2000000 kB\nMemAvailable: 1000000 kB\n")
+    monkeypatch.setattr(mirror_module, "_MEMINFO", meminfo)
+    monkeypatch.setattr(mirror_module, "_CGROUP", tmp_path)
+    with pytest.raises(MirrorError, match=r"needs 2\.5 GB .* 1\.0 GB are available: set it to 832"):
+        Mirror(200_000, SHAPE, 2)
+    Mirror(1000, SHAPE, 2)
+    (tmp_path / "memory.max").write_text("5000000\n")
+    (tmp_path / "memory.stat").write_text("anon 1000000\nfile 77\n")
+    with pytest.raises(MirrorError, match=r"0\.0 GB are available: set it to 325 or less"):
+        Mirror(1000, SHAPE, 2)
