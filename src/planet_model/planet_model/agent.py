@@ -103,6 +103,6 @@ class Agent:
         images = self.model.decode(features)
         if images is None:
             return None
-        rows = torch.cat(list(images.unbind(1)), 2).flatten(0, 1)  # [2 * 64, 64 N, 3]
+        rows = torch.cat(images, 2).flatten(0, 1)  # [2 * 64, 64 N, 3]
         pixels = ((rows + 0.5) * 255).round().clamp(0, 255).to(torch.uint8)
         return np.concatenate([self._seen, np.asarray(pixels.cpu(), dtype=np.uint8)])

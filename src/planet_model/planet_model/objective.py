@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
 from planet_model.config import ObjectiveConfig
-from planet_model.world_model import Gaussian, WorldModel, to_blocks
+from planet_model.world_model import Gaussian, Observation, WorldModel, to_blocks
 
 
 class Batch(NamedTuple):
@@ -82,7 +82,8 @@ def objective(
     if count < len(valid):
         order = torch.randperm(len(valid), generator=generator, device=valid.device)
         shown = valid[order[:count]]
-    image_loss = _image_loss(model, features[shown], observation.flatten(0, 1)[shown]) / count
+    target = tuple(image.flatten(0, 1)[shown] for image in observation)
+    image_loss = _image_loss(model, features[shown], target) / count
 
     kl = kl_divergence(
         Gaussian(*(x.flatten(0, 1)[valid] for x in posterior)),
@@ -91,8 +92,8 @@ def objective(
     kl_loss = kl.clamp(min=config.free_nats).mean()
 
     rewarded = (batch.mask & batch.reward_valid).flatten().nonzero().squeeze(1)
-    target = config.reward_scale * batch.reward.flatten()[rewarded]
-    error = model.reward(features[rewarded]) - target
+    scaled = config.reward_scale * batch.reward.flatten()[rewarded]
+    error = model.reward(features[rewarded]) - scaled
     reward_loss = 0.5 * error.square().sum() / max(1, len(rewarded))
 
     logit = model.termination_logit(features[valid])
@@ -113,12 +114,12 @@ def objective(
     )
 
 
-def _image_loss(model: WorldModel, features: Tensor, observation: Tensor) -> Tensor:
+def _image_loss(model: WorldModel, features: Tensor, observation: Observation) -> Tensor:
     """Sum of 1/2 (o - dec(b))^2 over frames, cameras and pixels; features [n, F]."""
     if model.decoders is None:
         raise ValueError("objective: the model has no decoders, so it cannot be trained")
     loss = torch.zeros((), device=features.device)
-    for i, decoder in enumerate(model.decoders):
+    for decoder, image in zip(model.decoders, observation, strict=True):
         blocks = decoder.blocks(features)  # type: ignore[operator]
-        loss = loss + 0.5 * F.mse_loss(blocks, to_blocks(observation[:, i]), reduction="sum")
+        loss = loss + 0.5 * F.mse_loss(blocks, to_blocks(image), reduction="sum")
     return loss

@@ -63,24 +63,28 @@ class Trajectory(NamedTuple):
     prior: Gaussian
 
 
-def preprocess(
-    images: Tensor, cameras: int, bit_depth: int, generator: torch.Generator | None
-) -> Tensor:
-    """uint8 [..., 64, 64 N, 3] to float [..., N, 64, 64, 3] in [-0.5, 0.5).
+Observation = tuple[Tensor, ...]
+"""o_t as the networks see it: for each camera float [..., 64, 64, 3] in [-0.5, 0.5)."""
+
+
+def preprocess(images: Tensor, bit_depth: int, generator: torch.Generator | None) -> Observation:
+    """uint8 [..., 64, 64 N, 3] to N cameras' float [..., 64, 64, 3] in [-0.5, 0.5).
 
     Colours are cut to `bit_depth` bits; uniform noise fills the width of a bit, so that the
     likelihood is that of a continuous variable (dequantisation). The noise has 256 levels: random
     bytes are several times cheaper to draw than random floats. Without generator: the global one.
     """
-    size, lead = IMAGE_SIZE, images.shape[:-3]
-    images = images.reshape(*lead, size, cameras, size, 3).movedim(-3, -4)
-    words = torch.empty((images.numel() + 7) // 8, dtype=torch.int64, device=images.device).random_(
-        -(2**63), None, generator=generator
-    )
-    noise = words.view(torch.uint8)[: images.numel()].view(images.shape)
-    kept = images >> (8 - bit_depth)
-    x: Tensor = (kept + (noise + 0.5) / 256) / 2**bit_depth - 0.5
-    return x
+
+    def camera(image: Tensor) -> Tensor:
+        count = image.numel()
+        words = torch.empty((count + 7) // 8, dtype=torch.int64, device=image.device)
+        noise = words.random_(-(2**63), None, generator=generator).view(torch.uint8)[:count]
+        kept = (image.contiguous() >> (8 - bit_depth)).float()
+        # (kept + (noise + 1/2) / 256) / 2^bits - 1/2, in place because it is memory-bound.
+        level = 2.0 ** -(8 + bit_depth)
+        return kept.mul_(256).add_(noise.view(image.shape)).mul_(level).add_(0.5 * level - 0.5)
+
+    return tuple(camera(image) for image in torch.split(images, IMAGE_SIZE, -2))
 
 
 def mlp(inputs: int, hidden: int, outputs: int, layers: int) -> nn.Sequential:
@@ -224,15 +228,18 @@ class WorldModel(nn.Module):
         """Where the parameters are."""
         return next(self.parameters()).device
 
-    def preprocess(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """uint8 [..., 64, 64 N, 3] to float [..., N, 64, 64, 3]; see :func:`preprocess`."""
-        return preprocess(images, len(self.config.cameras), self.config.bit_depth, generator)
+    def preprocess(self, images: Tensor, generator: torch.Generator | None = None) -> Observation:
+        """uint8 [..., 64, 64 N, 3] to N cameras' float [..., 64, 64, 3]; see :func:`preprocess`."""
+        return preprocess(images, self.config.bit_depth, generator)
 
-    def encode(self, observation: Tensor) -> Tensor:
-        """e_t: preprocessed images [..., N, 64, 64, 3] to [..., N embedding_size]."""
-        frames = observation.flatten(0, -5)
-        embeddings = [encoder(frames[:, i]) for i, encoder in enumerate(self.encoders)]
-        return torch.cat(embeddings, -1).reshape(*observation.shape[:-4], -1)
+    def encode(self, observation: Observation) -> Tensor:
+        """e_t: N cameras' [..., 64, 64, 3] to [..., N embedding_size] (late fusion)."""
+        lead = observation[0].shape[:-3]
+        embeddings = [
+            encoder(image.flatten(0, -4))
+            for encoder, image in zip(self.encoders, observation, strict=True)
+        ]
+        return torch.cat(embeddings, -1).reshape(*lead, -1)
 
     def initial_belief(self, batch: int) -> Belief:
         """The belief before the first observation: zero, [batch, ...]."""
@@ -240,19 +247,23 @@ class WorldModel(nn.Module):
         return Belief(*(torch.zeros(batch, size, device=self.device) for size in sizes))
 
     def filter(
-        self, belief: Belief, previous_action: Tensor, observation: Tensor, noise: Tensor | None
+        self,
+        belief: Belief,
+        previous_action: Tensor,
+        observation: Observation,
+        noise: Tensor | None,
     ) -> Belief:
         """One step while acting: (h_t, s_t) from (h_{t-1}, s_{t-1}), a_{t-1} and o_t.
 
-        previous_action [n, A], observation (preprocessed) [n, N, 64, 64, 3], noise [n, S].
+        previous_action [n, A], observation [n, 64, 64, 3] per camera, noise [n, S].
         """
         observed = self.rssm.posterior_e(self.encode(observation))
         return self.rssm.step(belief, previous_action, observed, noise)[0]
 
-    def infer(self, action: Tensor, observation: Tensor, noise: Tensor | None) -> Trajectory:
+    def infer(self, action: Tensor, observation: Observation, noise: Tensor | None) -> Trajectory:
         """All steps of a chunk while training, from the zero belief.
 
-        action [B, L, A] (a_{t-1} at t), observation [B, L, N, 64, 64, 3], noise [B, L, S].
+        action [B, L, A] (a_{t-1} at t), observation [B, L, 64, 64, 3] per camera, noise [B, L, S].
         """
         observed = self.rssm.posterior_e(self.encode(observation))
         belief = self.initial_belief(len(action))
@@ -290,8 +301,8 @@ class WorldModel(nn.Module):
         logit: Tensor = self.termination_head(features).squeeze(-1)
         return logit
 
-    def decode(self, features: Tensor) -> Tensor | None:
-        """Mean images, [n, D + S] to float [n, N, 64, 64, 3]; None without decoders."""
+    def decode(self, features: Tensor) -> Observation | None:
+        """Mean images, [n, D + S] to N cameras' [n, 64, 64, 3]; None without decoders."""
         if self.decoders is None:
             return None
-        return torch.stack([decoder(features) for decoder in self.decoders], 1)
+        return tuple(decoder(features) for decoder in self.decoders)
