@@ -1,0 +1,179 @@
+"""The task: poke the cube. Registered with Gymnasium as `ErgoJrPoke-v0`.
+
+>>> import gymnasium, ergojr_sim.environment
+>>> env = gymnasium.make("ErgoJrPoke-v0", control="torque")
+>>> observation, info = env.reset(seed=0)
+>>> observation["camera_front"].shape, observation["position"].shape
+((64, 64, 3), (6,))
+
+An episode starts near the rest pose (all zero, each active joint moved by up to 18 degrees) with
+the cube somewhere on the table before the arm. The reward of a step is minus the distance (m)
+between tip and cube centre, plus 1 on the step that touches: distance below 0.04 m or a finger in
+contact. A touch terminates; `max_steps` (100 ticks of 50 ms) truncates.
+
+Actions are for m1 m2 m3 m5, in the robot's units: efforts within +-0.16 N m (`control="torque"`)
+or joint targets within +-pi/2 rad (`control="position"`, the paper's environment).
+"""
+
+from __future__ import annotations
+
+from math import pi, radians
+from typing import Any, ClassVar
+
+import gymnasium
+import numpy as np
+from ergojr_description.limiter import LimiterConfig
+from gymnasium import spaces
+from numpy.typing import NDArray
+
+from ergojr_sim.world import CAMERAS, CONTROL_PERIOD, World, command_bounds
+
+ENVIRONMENT_ID = "ErgoJrPoke-v0"
+
+TOUCH_DISTANCE = 0.04  # m
+START_NOISE = radians(18.0)
+CUBE_X = (-0.12, 0.12)  # m
+CUBE_Y = (0.10, 0.17)  # m
+
+Observation = dict[str, NDArray[Any]]
+
+
+class PokeEnvironment(gymnasium.Env[Observation, NDArray[np.float32]]):
+    """Poke the cube with a simulated Ergo Jr.
+
+    Observation: a dict with a uint8 [height, width, 3] image per camera and `position` (rad),
+    `velocity` (rad/s) of m1..m6 and `effort` (N m, as applied), each float32 [6].
+
+    `info`: distance (m), touched, is_success, limits (tuple of the limits that acted, see
+    `ergojr_description.limiter`), fault.
+
+    Args:
+        control: `torque` or `position`.
+        cameras: which cameras to render; may be empty.
+        size: (height, width) of the images in pixels.
+        max_steps: ticks per episode.
+        render_mode: None or `rgb_array` (all cameras side by side).
+        limiter: tighter limits than the hard ones.
+    """
+
+    metadata: ClassVar[dict[str, Any]] = {
+        "render_modes": ["rgb_array"],
+        "render_fps": round(1 / CONTROL_PERIOD),
+    }
+
+    def __init__(
+        self,
+        control: str = "torque",
+        cameras: tuple[str, ...] = tuple(CAMERAS),
+        size: tuple[int, int] = (64, 64),
+        max_steps: int = 100,
+        render_mode: str | None = None,
+        limiter: LimiterConfig | None = None,
+    ) -> None:
+        unknown = [name for name in cameras if name not in CAMERAS]
+        if unknown:
+            raise ValueError(
+                f"{ENVIRONMENT_ID}: no camera {unknown[0]!r}, expected some of {', '.join(CAMERAS)}"
+            )
+        if render_mode not in (None, "rgb_array"):
+            raise ValueError(
+                f"{ENVIRONMENT_ID}: render_mode is {render_mode!r}, expected None or 'rgb_array'"
+            )
+        if max_steps < 1:
+            raise ValueError(f"{ENVIRONMENT_ID}: max_steps is {max_steps}, expected at least 1")
+        self.world = World(control, limiter)
+        self.cameras = tuple(cameras)
+        self.size = size
+        self.max_steps = max_steps
+        self.render_mode = render_mode
+        self.steps = 0
+        low, high = command_bounds(control)
+        self.action_space = spaces.Box(low.astype(np.float32), high.astype(np.float32))
+        images: dict[str, spaces.Space[Any]] = {
+            name: spaces.Box(0, 255, (*size, 3), np.uint8) for name in self.cameras
+        }
+        self.observation_space = spaces.Dict(  # type: ignore[assignment]
+            {
+                **images,
+                "position": spaces.Box(-2 * pi, 2 * pi, (6,), np.float32),
+                "velocity": spaces.Box(-100.0, 100.0, (6,), np.float32),
+                "effort": spaces.Box(-1.0, 1.0, (6,), np.float32),
+            }
+        )
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observation, dict[str, Any]]:
+        """Start an episode. The same seed gives the same episode, whatever was before.
+
+        options: `cube` = (x, y) in m puts the cube there instead of at random.
+        """
+        super().reset(seed=seed)
+        random = self.np_random
+        position = np.zeros(6)
+        position[[0, 1, 2, 4]] = random.uniform(-START_NOISE, START_NOISE, 4)
+        cube = (random.uniform(*CUBE_X), random.uniform(*CUBE_Y))
+        yaw = random.uniform(-pi, pi)
+        if options and "cube" in options:
+            cube = (float(options["cube"][0]), float(options["cube"][1]))
+        self.world.reset(position, cube, yaw)
+        self.steps = 0
+        return self._observe(), self._info(False, frozenset(), "")
+
+    def step(
+        self, action: NDArray[np.float32]
+    ) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+        """One tick of 50 ms under `action` [4], in N m or rad by `control`.
+
+        Beyond the action space the limiter applies: it bounds efforts, and reports a number that
+        is not finite as a fault under which the arm gets no torque.
+        """
+        tick = self.world.tick(np.asarray(action, np.float64))
+        self.steps += 1
+        info = self._info(tick.touched, tick.acted, tick.fault)
+        touched = bool(info["touched"])
+        reward = -info["distance"] + (1.0 if touched else 0.0)
+        truncated = not touched and self.steps >= self.max_steps
+        return self._observe(), reward, touched, truncated, info
+
+    def render(self) -> NDArray[np.uint8] | None:  # type: ignore[override]
+        """[height, width * cameras, 3] for `rgb_array`, else None."""
+        if self.render_mode is None:
+            return None
+        names = self.cameras or tuple(CAMERAS)
+        return np.concatenate([self._image(name) for name in names], axis=1)
+
+    def close(self) -> None:
+        """Free the physics."""
+        self.world.close()
+
+    def _image(self, camera: str) -> NDArray[np.uint8]:
+        return self.world.render(camera, width=self.size[1], height=self.size[0])
+
+    def _observe(self) -> Observation:
+        state = self.world.joint_state()
+        observation: Observation = {name: self._image(name) for name in self.cameras}
+        observation["position"] = state.position.astype(np.float32)
+        observation["velocity"] = state.velocity.astype(np.float32)
+        observation["effort"] = state.effort.astype(np.float32)
+        return observation
+
+    def _info(self, contact: bool, acted: frozenset[str], fault: str) -> dict[str, Any]:
+        distance = self.world.distance()
+        touched = contact or distance < TOUCH_DISTANCE
+        return {
+            "distance": distance,
+            "touched": touched,
+            "is_success": touched,
+            "limits": tuple(sorted(acted)),
+            "fault": fault,
+        }
+
+
+def register() -> None:
+    """Make `gymnasium.make("ErgoJrPoke-v0")` work; calling it again does nothing."""
+    if ENVIRONMENT_ID not in gymnasium.registry:
+        gymnasium.register(ENVIRONMENT_ID, entry_point="ergojr_sim.environment:PokeEnvironment")
+
+
+register()

@@ -1,0 +1,320 @@
+"""The Ergo Jr, a table and a cube in PyBullet, without task or reward.
+
+Two ways to drive the arm (`control`):
+
+`torque`    efforts in N m for m1 m2 m3 m5 at 20 Hz. Physics at 480 Hz, the limiter at 120 Hz on
+            fresh joint state. Each servo has a rotor inertia of 1e-3 kg m^2, Coulomb friction of
+            0.05 N m and viscous friction of 0.08 N m s/rad; PyBullet integrates the last one
+            explicitly, which is stable here because b dt |M^-1| is about 0.5 (a test holds that).
+`position`  joint targets in rad for m1 m2 m3 m5, as in the paper's gym-ergojr: physics at 60 Hz,
+            three steps per 20 Hz tick, 0.8 rad/s and 0.8 N m at most. The limiter bounds the
+            speeds at 60 Hz.
+
+m4 and m6 are held at zero. World frame = the arm's base frame: z up, the arm points along +y.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from math import pi
+from typing import Any
+
+import numpy as np
+from ergojr_description import kinematics
+from ergojr_description.kinematics import ACTIVE_JOINTS, Array
+from ergojr_description.limiter import MAX_EFFORT, Limiter, LimiterConfig
+from numpy.typing import NDArray
+
+Image = NDArray[np.uint8]
+
+CONTROL_PERIOD = 0.05  # s
+CONTROLS = ("torque", "position")
+
+ROTOR_INERTIA = 1e-3  # kg m^2
+COULOMB_FRICTION = 0.05  # N m
+VISCOUS_FRICTION = 0.08  # N m s/rad
+HOLDING_EFFORT = 0.39  # N m, stall torque of the XL-320
+POSITION_SPEED = 0.8  # rad/s, paper
+POSITION_EFFORT = 0.8  # N m, paper
+POSITION_GAIN = 0.1  # share of the error that PyBullet's position motor removes per step
+POSITION_TARGET = pi / 2  # rad, greatest joint target, paper
+
+
+@dataclass(frozen=True)
+class Camera:
+    """A pinhole camera: eye and look-at point in the world frame (m), vertical field of view."""
+
+    eye: tuple[float, float, float]
+    target: tuple[float, float, float]
+    field_of_view: float = 60.0  # degrees
+    near: float = 0.1  # m
+    far: float = 0.8  # m
+
+
+CAMERAS: dict[str, Camera] = {
+    "camera_front": Camera(eye=(0.0, 0.45, 0.15), target=(0.0, 0.0, 0.05)),
+    "camera_side": Camera(eye=(-0.30, 0.15, 0.15), target=(0.0, 0.15, 0.05)),
+}
+
+
+@dataclass(frozen=True)
+class JointState:
+    """Joint state of m1..m6: position [6] rad, velocity [6] rad/s, applied effort [6] N m."""
+
+    position: Array
+    velocity: Array
+    effort: Array
+
+
+@dataclass(frozen=True)
+class Tick:
+    """What happened in one control period.
+
+    Attributes:
+        touched: a finger touched the cube.
+        acted: names of the limits that changed the command (see `limiter.Limited`).
+        fault: the limiter's fault, empty if none.
+    """
+
+    touched: bool
+    acted: frozenset[str]
+    fault: str
+
+
+def command_bounds(control: str) -> tuple[Array, Array]:
+    """[4] low and [4] high of the commands for m1 m2 m3 m5: N m (torque) or rad (position)."""
+    bound = np.full(4, MAX_EFFORT if control == "torque" else POSITION_TARGET)
+    return -bound, bound
+
+
+class World:
+    """One PyBullet world of its own (a `DIRECT` connection). Not thread-safe.
+
+    Raises:
+        ValueError: if `control` is unknown.
+        ImportError: if PyBullet is missing or was built without numpy.
+    """
+
+    def __init__(self, control: str = "torque", limiter: LimiterConfig | None = None) -> None:
+        if control not in CONTROLS:
+            raise ValueError(f"control is {control!r}, expected one of {', '.join(CONTROLS)}")
+        self.control = control
+        self.limiter = Limiter(limiter)
+        self._bullet = _Bullet()
+        if control == "torque":
+            self._dt, self._steps_per_cycle, self._cycles = 1 / 480, 4, 6
+        else:
+            self._dt, self._steps_per_cycle, self._cycles = 1 / 60, 1, 3
+        self._build()
+
+    def _build(self) -> None:
+        bullet = self._bullet
+        bullet.setGravity(0.0, 0.0, -9.81)
+        bullet.setTimeStep(self._dt)
+        path = kinematics.urdf_path
+        bullet.loadURDF(str(path("floor")), useFixedBase=True)
+        inertia_from_file = bullet.URDF_USE_INERTIA_FROM_FILE
+        self._arm = bullet.loadURDF(str(path("arm")), useFixedBase=True, flags=inertia_from_file)
+        self._cube = bullet.loadURDF(str(path("cube")), [0.0, 0.135, 0.015])
+        names = {
+            bullet.getJointInfo(self._arm, index)[1].decode(): index
+            for index in range(bullet.getNumJoints(self._arm))
+        }
+        self._joints = [names[name] for name in kinematics.JOINT_NAMES]
+        self._active = [self._joints[index] for index in ACTIVE_JOINTS]
+        self._held = [self._joints[index] for index in range(6) if index not in ACTIVE_JOINTS]
+        self._tip = names["tip"]
+        self._fingers = (names["m5"], names["m6"])
+        for link in self._joints:
+            bullet.changeDynamics(
+                self._arm, link, linearDamping=0.0, angularDamping=0.0, jointDamping=0.0
+            )
+        for link in self._active:
+            # As part of the link's tensor: PyBullet has no rotor inertia.
+            diagonal = np.add(bullet.getDynamicsInfo(self._arm, link)[2], ROTOR_INERTIA)
+            bullet.changeDynamics(self._arm, link, localInertiaDiagonal=diagonal.tolist())
+            if self.control == "torque":
+                bullet.changeDynamics(self._arm, link, jointDamping=VISCOUS_FRICTION)
+        # The state that every episode starts from, contact caches included.
+        self._initial = bullet.saveState()
+        self._effort = np.zeros(4)
+        self._holding = False
+
+    def reset(self, position: Array, cube: tuple[float, float], yaw: float) -> None:
+        """Put the arm at rest at `position` [6] rad and the cube on the table at (x, y) m."""
+        bullet = self._bullet
+        bullet.restoreState(self._initial)
+        for joint, angle in zip(self._joints, position, strict=True):
+            bullet.resetJointState(self._arm, joint, float(angle), 0.0)
+        orientation = bullet.getQuaternionFromEuler([0.0, 0.0, yaw])
+        bullet.resetBasePositionAndOrientation(self._cube, [*cube, 0.015], orientation)
+        bullet.resetBaseVelocity(self._cube, [0.0] * 3, [0.0] * 3)
+        for joint in self._held:
+            bullet.setJointMotorControl2(
+                self._arm,
+                joint,
+                bullet.POSITION_CONTROL,
+                targetPosition=0.0,
+                force=HOLDING_EFFORT,
+            )
+        self.limiter.reset()
+        self._release()
+
+    def tick(self, command: Array) -> Tick:
+        """Advance one control period under `command` [4], in N m or rad by `control`."""
+        if self._holding:
+            self._release()
+        touched = False
+        acted: frozenset[str] = frozenset()
+        fault = ""
+        for _ in range(self._cycles):
+            state = self.joint_state()
+            if self.control == "torque":
+                limited = self.limiter.limit_effort(
+                    command, state.position, state.velocity, self._dt * self._steps_per_cycle
+                )
+                self._step_torque(limited.command)
+            else:
+                limited = self._step_position(command, state.position)
+            touched = touched or self.touching()
+            acted |= limited.acted
+            fault = fault or limited.fault
+        return Tick(touched, acted, fault)
+
+    def hold(self, position: Array) -> None:
+        """Advance one control period while the servos hold `position` [6] rad."""
+        bullet = self._bullet
+        self._holding = True
+        bullet.setJointMotorControlArray(
+            self._arm,
+            self._joints,
+            bullet.POSITION_CONTROL,
+            targetPositions=list(position),
+            forces=[HOLDING_EFFORT] * 6,
+        )
+        for _ in range(self._cycles * self._steps_per_cycle):
+            bullet.stepSimulation()
+
+    def _release(self) -> None:
+        """Hand the active joints back to the command."""
+        bullet = self._bullet
+        self._holding = False
+        self._effort = np.zeros(4)
+        if self.control == "torque":
+            bullet.setJointMotorControlArray(
+                self._arm,
+                self._active,
+                bullet.VELOCITY_CONTROL,
+                targetVelocities=[0.0] * 4,
+                forces=[COULOMB_FRICTION] * 4,
+            )
+
+    def _step_torque(self, effort: Array) -> None:
+        bullet = self._bullet
+        self._effort = effort
+        forces = effort.tolist()
+        for _ in range(self._steps_per_cycle):
+            # PyBullet forgets a torque after each step.
+            bullet.setJointMotorControlArray(
+                self._arm, self._active, bullet.TORQUE_CONTROL, forces=forces
+            )
+            bullet.stepSimulation()
+
+    def _step_position(self, target: Array, position: Array) -> Any:
+        bullet = self._bullet
+        here = position[list(ACTIVE_JOINTS)]
+        # What PyBullet's position motor will ask for, limited, and turned back into a target.
+        gain = POSITION_GAIN / self._dt
+        speed = np.clip(gain * (target - here), -POSITION_SPEED, POSITION_SPEED)
+        limited = self.limiter.limit_velocity(speed, position, self._dt)
+        targets = here + limited.command / gain if limited.acted or limited.fault else target
+        for joint, angle in zip(self._active, targets, strict=True):
+            bullet.setJointMotorControl2(
+                self._arm,
+                joint,
+                bullet.POSITION_CONTROL,
+                targetPosition=float(angle),
+                force=POSITION_EFFORT,
+                maxVelocity=POSITION_SPEED,
+                positionGain=POSITION_GAIN,
+            )
+        bullet.stepSimulation()
+        return limited
+
+    def joint_state(self) -> JointState:
+        """Where the joints are now."""
+        states = self._bullet.getJointStates(self._arm, self._joints)
+        effort = np.array([state[3] for state in states])
+        if self.control == "torque" and not self._holding:
+            effort[list(ACTIVE_JOINTS)] = self._effort
+        return JointState(
+            np.array([state[0] for state in states]),
+            np.array([state[1] for state in states]),
+            effort,
+        )
+
+    def tip(self) -> Array:
+        """[3] m: the pick-up point between the fingers."""
+        state = self._bullet.getLinkState(self._arm, self._tip, computeForwardKinematics=True)
+        return np.array(state[4])
+
+    def cube(self) -> Array:
+        """[3] m: the cube's centre."""
+        return np.array(self._bullet.getBasePositionAndOrientation(self._cube)[0])
+
+    def distance(self) -> float:
+        """m between tip and cube centre."""
+        return float(np.linalg.norm(self.tip() - self.cube()))
+
+    def touching(self) -> bool:
+        """Whether a finger touches the cube (contacts of the last physics step)."""
+        for contact in self._bullet.getContactPoints(self._arm, self._cube):
+            if contact[3] in self._fingers and contact[8] <= 0.0:
+                return True
+        return False
+
+    def render(self, camera: str, width: int, height: int) -> Image:
+        """[height, width, 3] RGB of one of `CAMERAS`."""
+        bullet = self._bullet
+        setting = CAMERAS[camera]
+        view = bullet.computeViewMatrix(setting.eye, setting.target, (0.0, 0.0, 1.0))
+        projection = bullet.computeProjectionMatrixFOV(
+            setting.field_of_view, width / height, setting.near, setting.far
+        )
+        pixels = bullet.getCameraImage(
+            width,
+            height,
+            view,
+            projection,
+            renderer=bullet.ER_TINY_RENDERER,
+            flags=bullet.ER_NO_SEGMENTATION_MASK,
+        )[2]
+        return np.array(np.reshape(pixels, (height, width, 4))[:, :, :3], dtype=np.uint8)
+
+    def close(self) -> None:
+        """Disconnect; a second call does nothing."""
+        if self._bullet.isConnected():
+            self._bullet.disconnect()
+
+
+class _Bullet:
+    """PyBullet's functions bound to a world of their own."""
+
+    def __init__(self) -> None:
+        import pybullet  # noqa: PLC0415  (late: the package can be read without PyBullet)
+
+        if not pybullet.isNumpyEnabled():
+            raise ImportError(
+                "pybullet was built without numpy and would return images as tuples; "
+                "install numpy first, then pybullet with --no-build-isolation"
+            )
+        self._module = pybullet
+        self._client = pybullet.connect(pybullet.DIRECT)
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self._module, name)
+        if callable(value):
+            value = partial(value, physicsClientId=self._client)
+        setattr(self, name, value)
+        return value

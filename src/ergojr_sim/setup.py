@@ -1,0 +1,24 @@
+from setuptools import setup
+
+package_name = "ergojr_sim"
+
+setup(
+    name=package_name,
+    version="0.1.0",
+    packages=[package_name],
+    package_data={package_name: ["py.typed"]},
+    data_files=[
+        ("share/ament_index/resource_index/packages", [f"resource/{package_name}"]),
+        (f"share/{package_name}", ["package.xml"]),
+    ],
+    install_requires=["setuptools", "numpy", "gymnasium", "pybullet"],
+    zip_safe=False,
+    maintainer="Robo-PlaNet developers",
+    maintainer_email="maintainers@robo-planet.org",
+    description="The Ergo Jr in PyBullet, as a Gymnasium environment and as a ROS 2 node",
+    license="Apache-2.0",
+    entry_points={
+        "console_scripts": ["sim_node = ergojr_sim.sim_node:main"],
+        "gymnasium.envs": ["__root__ = ergojr_sim.environment:register"],
+    },
+)
