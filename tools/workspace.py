@@ -198,7 +198,9 @@ def install_wheels() -> None:
     if is_done("ros", mark):
         return
     # empy, an archive of source, is built with the setuptools that the wheels pin.
-    pip_install("setuptools", "--require-hashes", "--no-deps", "-r", _only(requirements, "setuptools"))
+    pip_install(
+        "setuptools", "--require-hashes", "--no-deps", "-r", _only(requirements, "setuptools")
+    )
     pip_install(
         "ROS 2 Jazzy", "--require-hashes", "--no-deps", "--no-build-isolation", "-r", requirements
     )
@@ -288,7 +290,16 @@ def build(ros: str) -> None:
     need_compiler()
     say("building the workspace with colcon")
     started = time.monotonic()
-    command = [PYTHON, "-m", "colcon", "build", "--symlink-install", "--base-paths", "src", "launch"]
+    command = [
+        PYTHON,
+        "-m",
+        "colcon",
+        "build",
+        "--symlink-install",
+        "--base-paths",
+        "src",
+        "launch",
+    ]
     command += ["--event-handlers", "console_cohesion+"]
     command += ["--cmake-args", f"-DPython3_EXECUTABLE={PYTHON}"]
     call(command, "The workspace could not be built", environment(ros))

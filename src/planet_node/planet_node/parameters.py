@@ -17,6 +17,7 @@ from rcl_interfaces.msg import (
 )
 from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
 from rclpy.node import Node
+from rclpy.parameter import Parameter
 
 from planet_node.main import StartupError
 
@@ -83,7 +84,7 @@ def _declare(node: Node, prefix: str, field: dataclasses.Field[Any], kind: Any) 
                 to_value=float("inf") if high is None else float(high),
             )
         ]
-    default: Any = None
+    default: Any = Parameter.Type(ros_type)
     if field.default is not dataclasses.MISSING:
         default = list(field.default) if isinstance(field.default, tuple) else field.default
     given = node._parameter_overrides.get(name)  # the only way to name a value that is refused
@@ -97,7 +98,9 @@ def _declare(node: Node, prefix: str, field: dataclasses.Field[Any], kind: Any) 
         raise StartupError(f"{wrong}, but must be {expected} {bounds}.") from error
     value = parameter.value
     if value is None:
-        raise StartupError(f"{node.get_name()}: parameter {name} is not set; it must be {expected}.")
+        raise StartupError(
+            f"{node.get_name()}: parameter {name} is not set; it must be {expected}."
+        )
     if choices and value not in choices:
         raise StartupError(
             f"{node.get_name()}: parameter {name} is '{value}', but must be one of "

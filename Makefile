@@ -1,0 +1,29 @@
+# Two commands do everything, set-up included:
+#   make sim  [ARGS="profile:=laptop minutes:=15 data_dir:=/tmp/poke"]
+#   make test
+PYTHON ?= python3
+IN_WORKSPACE = $(PYTHON) tools/workspace.py run
+ARGS ?=
+
+.PHONY: sim test lint unit graph clean
+
+sim:
+	@$(IN_WORKSPACE) ros2 launch planet_bringup sim.launch.py $(ARGS)
+
+test: lint unit graph
+
+lint:
+	@$(IN_WORKSPACE) ruff check .
+	@$(IN_WORKSPACE) ruff format --check .
+	@$(IN_WORKSPACE) mypy
+
+# Plain Python: no ROS is imported, and the tests see to it.
+unit:
+	@$(IN_WORKSPACE) python -m pytest -m "not ros" $(ARGS)
+
+# Real nodes, in processes of their own.
+graph:
+	@$(IN_WORKSPACE) python -m pytest -m ros $(ARGS)
+
+clean:
+	rm -rf .venv build install log

@@ -1,0 +1,59 @@
+"""What a person wants to read every few seconds while the robot learns, as one line."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+
+import numpy as np
+
+RECENT_EPISODES = 20
+RECENT_DECISIONS = 500
+
+
+@dataclass(frozen=True)
+class EpisodeEnd:
+    """The last decision of an episode."""
+
+    policy: str
+    episode_return: float
+    touched: bool
+
+
+@dataclass
+class Progress:
+    """Collects what the nodes publish; `line` says it in one line.
+
+    Returns and touches are those of the last 20 episodes that planned; random episodes count only
+    until there are some. Latencies (s) are those of the last 500 decisions.
+    """
+
+    started: float
+    episodes_stored: int = 0
+    updates: int = 0
+    updates_per_second: float = 0.0
+    weights_version: int = 0
+    random: deque[EpisodeEnd] = field(default_factory=lambda: deque(maxlen=RECENT_EPISODES))
+    planned: deque[EpisodeEnd] = field(default_factory=lambda: deque(maxlen=RECENT_EPISODES))
+    latencies: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT_DECISIONS))
+
+    def add(self, end: EpisodeEnd) -> None:
+        (self.random if end.policy == "random" else self.planned).append(end)
+
+    def line(self, now: float) -> str:
+        """Return the line. `now` and `started` are of one steady clock (s)."""
+        minutes, seconds = divmod(int(now - self.started), 60)
+        parts = [f"{minutes:3d}:{seconds:02d}", f"{self.episodes_stored} episodes"]
+        recent = self.planned or self.random
+        if recent:
+            name = "planned" if self.planned else "random"
+            touches = sum(end.touched for end in recent)
+            mean = float(np.mean([end.episode_return for end in recent]))
+            parts.append(f"last {len(recent)} {name}: {touches} touched, return {mean:.2f}")
+        if self.updates:
+            parts.append(f"{self.updates} updates, {self.updates_per_second:.1f}/s")
+            parts.append(f"weights {self.weights_version or 'none yet'}")
+        if self.latencies:
+            p50, p99 = 1000 * np.percentile(self.latencies, [50, 99])
+            parts.append(f"image to command {p50:.0f} ms (p99 {p99:.0f})")
+        return " | ".join(parts)

@@ -1,0 +1,60 @@
+"""Prints a line of progress every few seconds.
+
+Subscribes (relative): transition. Subscribes (absolute): /learner/metrics, /replay/status.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import dataclass, field
+
+from planet_msgs.msg import Metrics, ReplayStatus, Transition
+from planet_node.main import run
+from planet_node.parameters import declare
+from planet_node.qos import LATCHED, STREAM
+from rclpy.node import Node
+
+from planet_bringup.progress import EpisodeEnd, Progress
+
+
+@dataclass(frozen=True)
+class ProgressConfig:
+    period: float = field(default=5.0, metadata={"doc": "Time between lines (s).", "low": 0.1})
+
+
+class ProgressNode(Node):
+    def __init__(self) -> None:
+        super().__init__("progress")
+        config = declare(self, ProgressConfig)
+        self.progress = Progress(started=time.monotonic())
+        self.create_subscription(Transition, "transition", self.on_transition, STREAM)
+        self.create_subscription(Metrics, "/learner/metrics", self.on_metrics, STREAM)
+        self.create_subscription(ReplayStatus, "/replay/status", self.on_status, LATCHED)
+        self.create_timer(config.period, self.print_line)
+
+    def on_transition(self, message: Transition) -> None:
+        self.progress.latencies.append(message.latency)
+        if message.terminated or message.truncated:
+            self.progress.add(
+                EpisodeEnd(message.policy, message.episode_return, bool(message.touched))
+            )
+
+    def on_metrics(self, message: Metrics) -> None:
+        self.progress.updates = message.update
+        self.progress.updates_per_second = message.updates_per_second
+        self.progress.weights_version = message.weights_version
+
+    def on_status(self, message: ReplayStatus) -> None:
+        self.progress.episodes_stored = message.episodes
+
+    def print_line(self) -> None:
+        print(self.progress.line(time.monotonic()), flush=True)
+
+
+def main() -> int:
+    return run(ProgressNode)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

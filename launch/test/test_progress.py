@@ -1,0 +1,33 @@
+"""The line of progress: what a person reads must be what happened."""
+
+from __future__ import annotations
+
+from planet_bringup.progress import EpisodeEnd, Progress
+
+
+def test_a_fresh_run_has_a_line_before_anything_happened() -> None:
+    assert Progress(started=100.0).line(now=165.0) == "  1:05 | 0 episodes"
+
+
+def test_random_episodes_leave_the_statistics_when_planning_begins() -> None:
+    progress = Progress(started=0.0)
+    progress.add(EpisodeEnd("random", -15.0, touched=True))
+    assert "last 1 random: 1 touched, return -15.00" in progress.line(now=1.0)
+    progress.add(EpisodeEnd("planner", -3.0, touched=False))
+    progress.add(EpisodeEnd("evaluation", -1.0, touched=True))
+    assert "last 2 planned: 1 touched, return -2.00" in progress.line(now=1.0)
+
+
+def test_only_the_last_twenty_episodes_count() -> None:
+    progress = Progress(started=0.0)
+    for _ in range(20):
+        progress.add(EpisodeEnd("planner", -10.0, touched=False))
+    for _ in range(20):
+        progress.add(EpisodeEnd("planner", -1.0, touched=True))
+    assert "last 20 planned: 20 touched, return -1.00" in progress.line(now=1.0)
+
+
+def test_latency_is_told_in_milliseconds() -> None:
+    progress = Progress(started=0.0)
+    progress.latencies.extend([0.020] * 99 + [0.050])
+    assert "image to command 20 ms" in progress.line(now=1.0)

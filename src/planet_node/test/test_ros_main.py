@@ -1,0 +1,73 @@
+"""Start and stop of a node's process: exit codes, and the last word of `close()`."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+NODE = """
+    import sys, threading
+    from planet_node.main import StartupError, fail, run
+    from rclpy.node import Node
+
+    class Tested(Node):
+        def __init__(self):
+            super().__init__("tested")
+            {start}
+            print("up", flush=True)
+
+        def close(self):
+            print("closed", flush=True)
+
+    sys.exit(run(Tested))
+"""
+
+
+def start(statement: str) -> subprocess.Popen[str]:
+    code = textwrap.dedent(NODE).format(start=statement)
+    return subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_closes_the_node_and_exits_with_0(number: signal.Signals) -> None:
+    process = start("pass")
+    assert process.stdout is not None
+    assert process.stdout.readline() == "up\n"
+    process.send_signal(number)
+    output, errors = process.communicate(timeout=10)
+    assert (process.returncode, output) == (0, "closed\n")
+    assert "Traceback" not in errors
+
+
+def test_a_misconfigured_node_says_one_sentence_and_exits_with_2() -> None:
+    process = start("raise StartupError('horizon is 0, but must be at least 1.')")
+    _, errors = process.communicate(timeout=10)
+    assert process.returncode == 2
+    assert "horizon is 0, but must be at least 1." in errors
+    assert "Traceback" not in errors
+
+
+def test_a_background_threads_death_ends_the_process_with_1() -> None:
+    process = start(
+        "threading.Thread(target=lambda: fail(self, RuntimeError('no more data'))).start()"
+    )
+    output, errors = process.communicate(timeout=10)
+    assert process.returncode == 1
+    assert "tested stops: no more data" in errors
+    assert "closed" in output
+
+
+def test_an_error_in_a_callback_ends_the_process_with_1() -> None:
+    process = start("self.create_timer(0.01, lambda: 1 / 0)")
+    _, errors = process.communicate(timeout=10)
+    assert process.returncode == 1
+    assert "ZeroDivisionError" in errors
