@@ -1,0 +1,618 @@
+"""The control loop: one episode after the other, in a thread of its own, for as long as it is let.
+
+In lockstep each command answers one observation. In real time the loop owns a grid of ticks on the
+steady clock that is never shifted during an episode: a decision begins at a tick, and its command
+goes out as soon as it is planned and again at each further tick of the decision. A tick that passes
+without a command is missed, counted and stored.
+"""
+
+from __future__ import annotations
+
+import math
+import secrets
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+from planet_model.agent import Agent
+from planet_model.config import PlannerConfig
+from planet_model.episode import Episode
+
+from planet_roller.policy import (
+    Action,
+    PlannerPolicy,
+    Policy,
+    PolicyError,
+    RandomPolicy,
+    Weights,
+    WeightsRefusedError,
+    dry_run,
+    load_agent,
+    too_slow,
+)
+from planet_roller.recorder import Recorder
+from planet_roller.robot import Clock, Observation, Robot, RobotError, StoppedError
+from planet_roller.spool import Courier, SpoolError
+
+EVALUATION_SEED = 1_000_000
+"""The n-th evaluation episode of a process resets the robot with this seed plus n; no training
+episode is given a seed."""
+REWARD_GRACE = 0.25  # s that the last rewards of an episode may be late, in real time
+_BACKOFF_FIRST, _BACKOFF_LAST = 0.5, 5.0  # s between attempts at an episode
+_PREDICTION_PERIOD = 0.4  # s between prediction images
+_REPORT_PERIOD = 1.0  # s between reports of latencies
+_LATENCIES = 1000  # decisions that the reported percentiles look back on
+
+OK, WARN, ERROR = "ok", "warn", "error"
+
+
+@dataclass(frozen=True)
+class RollerConfig:
+    """The roller's parameters, besides the planner's."""
+
+    data_dir: str = field(
+        default="~/.local/share/robo_planet/sim",
+        metadata={"doc": "Where the spool lies, under spool/<robot>."},
+    )
+    mode: str = field(
+        default="async",
+        metadata={
+            "doc": "async: nobody waits; sync: wait for weights trained on the last episode.",
+            "choices": ("async", "sync"),
+        },
+    )
+    seed_episodes: int = field(
+        default=5,
+        metadata={"doc": "S: training episodes in the replay before the planner acts.", "low": 0},
+    )
+    exploration_noise: float = field(
+        default=0.3,
+        metadata={"doc": "Standard deviation of the noise on planned actions.", "low": 0.0},
+    )
+    action_repeat: int = field(
+        default=1, metadata={"doc": "R: ticks that one decision holds.", "low": 1}
+    )
+    evaluation_interval: int = field(
+        default=0,
+        metadata={"doc": "Every n-th planned episode is an evaluation; 0 = none is.", "low": 0},
+    )
+    seed_action_holds: tuple[int, ...] = field(
+        default=(1,),
+        metadata={"doc": "Random actions are held for a number of decisions out of these."},
+    )
+    observation_timeout: float = field(
+        default=2.0,
+        metadata={
+            "doc": "Without an observation for so long an episode is given up (s).",
+            "low": 0.1,
+        },
+    )
+    reset_timeout: float = field(
+        default=120.0, metadata={"doc": "How long a reset may take (s).", "low": 0.1}
+    )
+    patience: float = field(
+        default=60.0,
+        metadata={
+            "doc": "How long to wait at the start for the replay's status and, in async mode, for "
+            "the first weights, before random episodes fill the time (s).",
+            "low": 0.0,
+        },
+    )
+    spool_capacity: int = field(
+        default=200,
+        metadata={
+            "doc": "Episodes that may wait for the replay before the robot pauses.",
+            "low": 1,
+        },
+    )
+    device: str = field(default="cpu", metadata={"doc": "Where the planner runs: cpu, cuda..."})
+    threads: int = field(default=1, metadata={"doc": "Threads of the planner.", "low": 1})
+    seed: int = field(
+        default=0, metadata={"doc": "Makes actions and their noise reproducible.", "low": 0}
+    )
+
+    def __post_init__(self) -> None:
+        if not self.seed_action_holds or min(self.seed_action_holds) < 1:
+            raise ValueError(
+                f"seed_action_holds is {list(self.seed_action_holds)}, expected whole numbers "
+                "of at least 1"
+            )
+
+
+@dataclass(frozen=True)
+class Transition:
+    """Telemetry of one decision; units and names of planet_msgs/Transition."""
+
+    stamp: int
+    episode_id: str
+    policy: str
+    step: int
+    action: Action
+    reward: float
+    reward_valid: bool
+    episode_return: float
+    terminated: bool
+    truncated: bool
+    touched: bool
+    image_age: float
+    planning_time: float
+    latency: float
+    missed_ticks: int
+    weights_version: int
+
+
+class Telemetry(Protocol):
+    """What the loop tells the world. None of it may block."""
+
+    def report(self, name: str, level: str, message: str, **values: object) -> None:
+        """The state of a part: OK, WARN or ERROR, and a sentence."""
+
+    def log(self, message: str) -> None:
+        """A line that a person likes to read."""
+
+    def transition(self, transition: Transition) -> None: ...
+
+    def prediction_wanted(self) -> bool:
+        """Whether anybody looks at the prediction image."""
+
+    def prediction(self, image: npt.NDArray[np.uint8], stamp: int) -> None: ...
+
+
+class TooSlowError(Exception):
+    """The planner cannot keep the robot's pace; one sentence says so and what would."""
+
+
+@dataclass(frozen=True)
+class ReplayStatus:
+    """What the replay holds."""
+
+    training_episodes: int
+    newest_sequence: int
+
+
+class Inbox:
+    """What comes to the loop from other threads; only the newest of each kind is kept."""
+
+    def __init__(self) -> None:
+        self.condition = threading.Condition()
+        self.status: ReplayStatus | None = None
+        self.weights: Weights | None = None
+        self.stopped = False
+
+    def put_status(self, status: ReplayStatus) -> None:
+        with self.condition:
+            self.status = status
+            self.condition.notify_all()
+
+    def put_weights(self, weights: Weights) -> None:
+        with self.condition:
+            self.weights = weights
+            self.condition.notify_all()
+
+    def stop(self) -> None:
+        """Ask the loop to stop; a wait for the robot is ended by the robot."""
+        with self.condition:
+            self.stopped = True
+            self.condition.notify_all()
+
+    def notify(self) -> None:
+        """Let the loop look again at what it waits for."""
+        with self.condition:
+            self.condition.notify_all()
+
+
+@dataclass(frozen=True)
+class _Held:
+    """What came of holding one decision's action."""
+
+    observation: Observation | None  # None: the episode had ended before the decision
+    ticks: int  # between this observation and the one before
+    missed: int
+    latency: float
+    tick: int  # of the next decision
+    ended: bool
+
+
+class ControlLoop:
+    """Rolls out episodes on `robot` and hands them to `courier`."""
+
+    def __init__(
+        self,
+        config: RollerConfig,
+        planner: PlannerConfig,
+        robot: Robot,
+        courier: Courier,
+        inbox: Inbox,
+        telemetry: Telemetry,
+        clock: Clock,
+        make_agent: Callable[..., Agent] = load_agent,
+    ) -> None:
+        self._config = config
+        self._planner = planner
+        self._robot = robot
+        self._spec = robot.spec
+        self._courier = courier
+        self._inbox = inbox
+        self._telemetry = telemetry
+        self._clock = clock
+        self._make_agent = make_agent
+        self._agent: Agent | None = None
+        self._agent_version = 0
+        self._seen_weights: Weights | None = None
+        self._timed = False
+        self._planned = 0
+        self._evaluations = 0
+        self._failures = 0
+        self._patience_until: float | None = None
+        self._last_training: str | None = None
+        self._latencies: deque[float] = deque(maxlen=_LATENCIES)
+        self._ticks = 0
+        self._missed = 0
+        self._reported = -math.inf
+        self._predicted = -math.inf
+        self._prediction_time = 0.0
+
+    def run(self) -> None:
+        """Roll out episodes until stopped.
+
+        Raises TooSlowError before the first planned real-time episode, if planning is too slow.
+        """
+        try:
+            self._wait(lambda: self._inbox.status is not None, self._config.patience)
+            self._rng = self._make_rng()
+            self._random = RandomPolicy(
+                self._spec.action_size, self._config.seed_action_holds, self._rng
+            )
+            while True:
+                self._wait_for_spool()
+                self._attempt(self._choose())
+        except StoppedError:
+            return
+
+    # Which policy is next.
+
+    def _make_rng(self) -> np.random.Generator:
+        """Reproducible, and yet not the same again when a run goes on after a restart."""
+        status = self._inbox.status
+        return np.random.default_rng((self._config.seed, status.newest_sequence if status else 0))
+
+    def _choose(self) -> Policy:
+        status = self._inbox.status or ReplayStatus(0, 0)
+        collected = status.training_episodes + self._courier.training_beyond(status.newest_sequence)
+        if collected < self._config.seed_episodes:
+            return self._random
+        if self._config.mode == "sync":
+            self._wait_for_learner()
+        elif self._agent is None:
+            self._wait_for_first_weights()
+        self._adopt()
+        if self._agent is None:
+            return self._random
+        interval = self._config.evaluation_interval
+        return PlannerPolicy(
+            self._agent,
+            self._agent_version,
+            self._config.exploration_noise,
+            evaluation=interval > 0 and (self._planned + 1) % interval == 0,
+        )
+
+    def _wait_for_learner(self) -> None:
+        """Wait for weights and, after a training episode, for those that were trained on it."""
+
+        def trained() -> bool:
+            weights = self._inbox.weights
+            if weights is None:
+                return False
+            if self._last_training is None:
+                return True
+            sequence = self._courier.sequence_of(self._last_training)
+            return sequence is not None and weights.replay_sequence >= sequence
+
+        if not self._wait(trained, self._config.patience):
+            self._telemetry.report(
+                "weights", WARN, "waiting for the learner to train on the last episode"
+            )
+            self._wait(trained, math.inf)
+
+    def _wait_for_first_weights(self) -> None:
+        if self._patience_until is None:
+            self._patience_until = self._clock.now() + self._config.patience
+        remaining = self._patience_until - self._clock.now()
+        if remaining <= 0.0 or self._inbox.weights is not None:
+            return
+        self._telemetry.log(f"waiting up to {remaining:.0f} s for the learner's first weights")
+        if not self._wait(lambda: self._inbox.weights is not None, remaining):
+            self._telemetry.report(
+                "weights", WARN, "no weights came, so random episodes fill the time"
+            )
+
+    def _adopt(self) -> None:
+        """Take the newest weights, whole; keep the old ones when they are refused."""
+        weights = self._inbox.weights
+        if weights is None or weights is self._seen_weights:
+            return
+        self._seen_weights = weights
+        seed = int(self._rng.integers(2**31))
+        try:
+            agent = self._make_agent(weights, self._spec, self._planner, self._config.device, seed)
+        except WeightsRefusedError as error:
+            self._telemetry.report("weights", ERROR, f"refused: {error}")
+            return
+        if not self._spec.lockstep and not self._timed:
+            self._time(agent)
+        self._agent, self._agent_version = agent, weights.version
+        self._telemetry.report("weights", OK, "acting", version=weights.version)
+
+    def _time(self, agent: Agent) -> None:
+        """Refuse to begin what cannot keep pace."""
+        seconds = dry_run(agent, self._clock)
+        problem = too_slow(agent, self._spec, self._config.action_repeat, seconds, self._clock)
+        if problem is not None:
+            self._telemetry.report("planner", ERROR, problem)
+            raise TooSlowError(problem)
+        self._timed = True
+        self._telemetry.report("planner", OK, "keeps pace", p99_ms=round(seconds * 1e3, 1))
+
+    # One episode.
+
+    def _attempt(self, policy: Policy) -> None:
+        """Roll out an episode and spool it; when it is given up, wait a little."""
+        try:
+            episode = self._roll_out(policy)
+        except (RobotError, PolicyError) as error:
+            self._telemetry.report("episode", WARN, f"given up: {error}")
+            delay = min(_BACKOFF_FIRST * 2.0**self._failures, _BACKOFF_LAST)
+            self._failures += 1
+            self._wait_until(self._clock.now() + delay)
+            return
+        self._failures = 0
+        self._telemetry.report("episode", OK, "rolling out")
+        self._submit(episode)
+        if episode.policy != "evaluation":
+            self._last_training = episode.id
+        if episode.policy != "random":
+            self._planned += 1
+        self._evaluations += episode.policy == "evaluation"
+        self._telemetry.log(
+            f"{episode.policy} episode: {episode.steps} steps, "
+            f"return {episode.episode_return:.2f}{', touched' if episode.touched_any else ''}"
+            + (f", weights {episode.weights_version}" if episode.weights_version else "")
+        )
+
+    def _roll_out(self, policy: Policy) -> Episode:
+        """One episode. Raises RobotError and PolicyError."""
+        spec, timeout = self._spec, self._config.observation_timeout
+        evaluation = policy.kind == "evaluation"
+        seed = EVALUATION_SEED + self._evaluations if evaluation else -1
+        utc = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%SZ")
+        id_ = f"{spec.name}-{utc}-{secrets.token_hex(4)}"
+        self._robot.reset(seed, evaluation)
+        observation = self._robot.observe(None, timeout)
+        recorder = Recorder(spec, observation)
+        policy.reset()
+        hold = self._hold_in_lockstep if spec.lockstep else self._hold_in_real_time
+        previous: Action = np.zeros(spec.action_size, np.float32)
+        origin, tick, missed, total, ended = self._clock.now(), 0, 0, 0.0, False
+        while not ended:
+            start = self._clock.now()
+            age = observation.age + start - observation.arrival
+            previous = policy.act(observation.images, previous)
+            planning = self._clock.now() - start
+            held = hold(policy, previous, observation, recorder, origin, tick)
+            tick, ended = held.tick, held.ended
+            missed += held.missed
+            if held.observation is None:
+                break
+            observation = held.observation
+            recorder.step(observation, previous, held.ticks, held.missed)
+            verdict = recorder.verdict()
+            total += verdict.reward
+            self._latencies.append(held.latency)
+            self._telemetry.transition(
+                Transition(
+                    stamp=observation.stamp,
+                    episode_id=id_,
+                    policy=policy.kind,
+                    step=recorder.steps,
+                    action=previous,
+                    reward=verdict.reward,
+                    reward_valid=verdict.valid,
+                    episode_return=total,
+                    terminated=verdict.terminated,
+                    truncated=verdict.truncated or (ended and not verdict.terminated),
+                    touched=verdict.touched,
+                    image_age=age,
+                    planning_time=planning,
+                    latency=held.latency,
+                    missed_ticks=held.missed,
+                    weights_version=policy.weights_version,
+                )
+            )
+        if not spec.lockstep:
+            self._robot.wait_reward(recorder.stamp, REWARD_GRACE)
+            recorder.signals(*self._robot.drain())
+        self._report_pace(tick, missed)
+        episode = recorder.build(
+            id_=id_,
+            policy=policy.kind,
+            weights_version=policy.weights_version,
+            metadata={
+                "action_repeat": str(self._config.action_repeat),
+                "seed": str(seed),
+                "created": repr(time.time()),
+            },
+        )
+        lacking = episode.steps - int(episode.reward_valid.sum())
+        if lacking:
+            message = f"{lacking} of {episode.steps} rewards are missing in the last episode"
+            self._telemetry.report("reward", WARN, message)
+        else:
+            self._telemetry.report("reward", OK, "complete")
+        return episode
+
+    def _hold_in_lockstep(
+        self,
+        policy: Policy,
+        action: Action,
+        observation: Observation,
+        recorder: Recorder,
+        origin: float,
+        tick: int,
+    ) -> _Held:
+        command = self._spec.scale(action)
+        first, latency = tick, 0.0
+        while True:
+            self._robot.command(command, observation.stamp)
+            if tick == first:
+                latency = self._clock.now() - observation.arrival
+                self._show_prediction(policy, observation.stamp, math.inf)
+            observation = self._answered(command, observation)
+            recorder.signals(*self._robot.drain())
+            tick += 1
+            ended = recorder.end() is not None or tick >= self._spec.max_steps
+            if ended or tick - first == self._config.action_repeat:
+                return _Held(observation, tick - first, 0, latency, tick, ended)
+
+    def _answered(self, command: npt.NDArray[np.float64], before: Observation) -> Observation:
+        """The observation after a command, which is sent again as often as the robot asks."""
+        deadline = self._clock.now() + self._config.observation_timeout
+        while True:
+            timeout = max(0.0, deadline - self._clock.now())
+            after = self._robot.observe(before.stamp, timeout, reward=True)
+            if after.stamp > before.stamp:
+                return after
+            if timeout == 0.0:
+                raise RobotError(
+                    "the robot repeats its observation: no joint_command has reached it for "
+                    f"{self._config.observation_timeout:.1f} s"
+                )
+            self._robot.command(command, before.stamp)
+
+    def _hold_in_real_time(
+        self,
+        policy: Policy,
+        action: Action,
+        observation: Observation,
+        recorder: Recorder,
+        origin: float,
+        tick: int,
+    ) -> _Held:
+        """Send the action now and at each further tick of the decision, then look again.
+
+        `tick` is the one at which the decision began; ticks are counted from `origin`.
+        """
+        spec, timeout = self._spec, self._config.observation_timeout
+        command = spec.scale(action)
+        first, end = tick, min(tick + self._config.action_repeat, spec.max_steps)
+        sent, latency = 0, 0.0
+        while True:
+            self._robot.command(command, observation.stamp)
+            now = self._clock.now()
+            tick = max(tick, math.floor((now - origin) / spec.tick))
+            if sent == 0:
+                latency = now - observation.arrival
+                self._show_prediction(policy, observation.stamp, origin + (tick + 1) * spec.tick)
+            sent += 1
+            self._wait_until(origin + (tick + 1) * spec.tick)
+            tick = max(tick + 1, math.floor((self._clock.now() - origin) / spec.tick))
+            recorder.signals(*self._robot.drain())
+            final = recorder.end()
+            if final is not None or tick >= end:
+                break
+        missed = tick - first - sent
+        if final is not None and final.stamp <= observation.stamp:
+            return _Held(None, 0, missed, latency, tick, ended=True)
+        if final is None:
+            after = self._robot.observe(observation.stamp, timeout)
+        else:
+            after = self._robot.observe(final.stamp - 1, timeout, oldest=True)
+        lasted = (after.stamp - observation.stamp) * 1e-9 / spec.control_period
+        recorder.signals(*self._robot.drain())
+        known = recorder.end()
+        ended = tick >= spec.max_steps or (known is not None and known.stamp <= after.stamp)
+        return _Held(after, max(1, math.floor(lasted + 0.5)), missed, latency, tick, ended)
+
+    def _show_prediction(self, policy: Policy, stamp: int, until: float) -> None:
+        """Publish a prediction image if one is due, wanted, and made before `until`."""
+        start = self._clock.now()
+        due = start >= self._predicted + _PREDICTION_PERIOD
+        if not due or start + self._prediction_time > until:
+            return
+        if not self._telemetry.prediction_wanted():
+            return
+        self._predicted = start
+        image = policy.prediction()
+        if image is not None:
+            self._prediction_time = self._clock.now() - start
+            self._telemetry.prediction(image, stamp)
+
+    def _report_pace(self, ticks: int, missed: int) -> None:
+        self._ticks += ticks
+        self._missed += missed
+        if self._clock.now() < self._reported + _REPORT_PERIOD or not self._latencies:
+            return
+        self._reported = self._clock.now()
+        p50, p99 = np.percentile(self._latencies, (50, 99)) * 1e3
+        late = missed > 0.05 * ticks
+        self._telemetry.report(
+            "control",
+            WARN if late else OK,
+            f"{missed} of {ticks} ticks were missed in an episode" if late else "in time",
+            latency_p50_ms=round(float(p50), 2),
+            latency_p99_ms=round(float(p99), 2),
+            ticks=self._ticks,
+            missed_ticks=self._missed,
+        )
+
+    # Handing over, and waiting.
+
+    def _submit(self, episode: Episode) -> None:
+        """Spool an episode; as long as the disk refuses it, try again."""
+        while True:
+            try:
+                self._courier.submit(episode)
+            except SpoolError as error:
+                self._telemetry.report("spool", ERROR, f"{error}; the robot pauses")
+                self._wait_until(self._clock.now() + _BACKOFF_LAST)
+            else:
+                self._telemetry.report("spool", OK, "writing")
+                return
+
+    def _wait_for_spool(self) -> None:
+        def room() -> bool:
+            return self._courier.waiting < self._config.spool_capacity
+
+        if room():
+            return
+        self._telemetry.report(
+            "spool",
+            ERROR,
+            f"{self._courier.waiting} episodes wait for the replay; the robot pauses until it "
+            "takes them",
+        )
+        self._wait(room, math.inf)
+        self._telemetry.report("spool", OK, "writing")
+
+    def _wait_until(self, deadline: float) -> None:
+        """Wait until `deadline` on the steady clock. Raises StoppedError."""
+        self._wait(lambda: False, deadline - self._clock.now())
+
+    def _wait(self, met: Callable[[], bool], timeout: float) -> bool:
+        """Wait until `met`, looked at on every notification; false after `timeout` seconds."""
+        deadline = self._clock.now() + timeout
+        with self._inbox.condition:
+            while not self._inbox.stopped:
+                if met():
+                    return True
+                remaining = deadline - self._clock.now()
+                if remaining <= 0.0:
+                    return False
+                # A lock cannot be waited for endlessly, so an endless wait is many of a second.
+                self._clock.wait(self._inbox.condition, min(remaining, 1.0))
+        raise StoppedError

@@ -1,0 +1,195 @@
+"""Who chooses the actions: random for the seed episodes, the planner once weights exist.
+
+Weights come as data (see planet_model.weights), are checked before anything is built of them, and
+are swapped whole, between episodes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+from planet_model.agent import Agent
+from planet_model.config import ModelConfig, PlannerConfig
+from planet_model.planner import PlanningError
+from planet_model.weights import WeightsError, architecture_hash, load
+
+from planet_roller.robot import Clock, RobotSpec
+
+DRY_DECISIONS = 20
+# Planner budgets of launch profiles, largest first, to name one that fits where another does not.
+PROFILES = {
+    "paper": PlannerConfig(horizon=12, iterations=10, candidates=1000, elites=100),
+    "laptop": PlannerConfig(horizon=8, iterations=3, candidates=200, elites=20),
+}
+
+Action = npt.NDArray[np.float32]
+
+
+class PolicyError(Exception):
+    """No action could be chosen; one sentence says why. The episode is given up."""
+
+
+class WeightsRefusedError(Exception):
+    """Weights that do not fit this robot or this program; one sentence says why."""
+
+
+class Policy(Protocol):
+    """Chooses the actions of one episode after the other."""
+
+    @property
+    def kind(self) -> str:
+        """What an episode's `policy` says: random, planner or evaluation."""
+
+    @property
+    def weights_version(self) -> int:
+        """0 = none."""
+
+    def reset(self) -> None:
+        """Begin an episode."""
+
+    def act(self, images: npt.NDArray[np.uint8], previous: Action) -> Action:
+        """The action, float32 [A] in [-1, 1], on images uint8 [64, 64 N, 3]. Raises PolicyError.
+
+        `previous` is the action before, [A], zero at the first step.
+        """
+
+    def prediction(self) -> npt.NDArray[np.uint8] | None:
+        """An image of what is seen, reconstructed and imagined, if there is one."""
+
+
+class RandomPolicy:
+    """Uniform actions, each held for a number of decisions that is drawn from `holds`."""
+
+    kind = "random"
+    weights_version = 0
+
+    def __init__(self, action_size: int, holds: Sequence[int], rng: np.random.Generator) -> None:
+        self._size = action_size
+        self._holds = tuple(holds)
+        self._rng = rng
+        self.reset()
+
+    def reset(self) -> None:
+        self._left = 0
+        self._action: Action = np.zeros(self._size, np.float32)
+
+    def act(self, images: npt.NDArray[np.uint8], previous: Action) -> Action:
+        if self._left == 0:
+            self._left = int(self._rng.choice(self._holds))
+            self._action = self._rng.uniform(-1.0, 1.0, self._size).astype(np.float32)
+        self._left -= 1
+        return self._action
+
+    def prediction(self) -> None:
+        return None
+
+
+class PlannerPolicy:
+    """Belief and planner of an agent; `noise` is the standard deviation of the exploration."""
+
+    def __init__(self, agent: Agent, version: int, noise: float, *, evaluation: bool) -> None:
+        self._agent = agent
+        self._noise = 0.0 if evaluation else noise
+        self.kind = "evaluation" if evaluation else "planner"
+        self.weights_version = version
+
+    def reset(self) -> None:
+        self._agent.reset()
+
+    def act(self, images: npt.NDArray[np.uint8], previous: Action) -> Action:
+        try:
+            action = self._agent.act(images, previous, self._noise)
+        except PlanningError as error:
+            raise PolicyError(str(error)) from error
+        if not np.isfinite(action).all():
+            raise PolicyError(
+                f"the planner's action is not finite with weights {self.weights_version}"
+            )
+        return action
+
+    def prediction(self) -> npt.NDArray[np.uint8] | None:
+        return self._agent.prediction()
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A version of the world model as the learner sends it."""
+
+    run_id: str
+    version: int
+    replay_sequence: int
+    """Newest episode trained on."""
+    architecture_hash: str
+    config_json: str
+    data: bytes
+    """safetensors"""
+
+
+def load_agent(
+    weights: Weights, spec: RobotSpec, planner: PlannerConfig, device: str, seed: int
+) -> Agent:
+    """An agent with these weights; raises WeightsRefusedError when they do not fit."""
+    where = f"weights {weights.version} of run {weights.run_id}"
+    try:
+        config = ModelConfig.from_dict(json.loads(weights.config_json)["model"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise WeightsRefusedError(f"{where}: the configuration cannot be read: {error}") from error
+    expected = architecture_hash(config)
+    if weights.architecture_hash != expected:
+        raise WeightsRefusedError(
+            f"{where}: architecture {weights.architecture_hash}, but their configuration makes "
+            f"{expected} here: learner and roller are of different releases"
+        )
+    if config.cameras != spec.cameras:
+        raise WeightsRefusedError(
+            f"{where}: trained on cameras {', '.join(config.cameras)}, "
+            f"but {spec.name} has {', '.join(spec.cameras)}"
+        )
+    if config.action_size != spec.action_size:
+        raise WeightsRefusedError(
+            f"{where}: trained on {config.action_size} actions, but {spec.name} has "
+            f"{spec.action_size}"
+        )
+    try:
+        return Agent(load(weights.data, config).to(device), planner, seed)
+    except (WeightsError, ValueError) as error:
+        raise WeightsRefusedError(f"{where}: {error}") from error
+
+
+def dry_run(agent: Agent, clock: Clock) -> float:
+    """The 99th percentile of the time that 20 decisions take on a grey image, s."""
+    config = agent.model.config
+    images = np.full((64, 64 * len(config.cameras), 3), 128, np.uint8)
+    action: Action = np.zeros(config.action_size, np.float32)
+    times = []
+    for _ in range(2 + DRY_DECISIONS):
+        start = clock.now()
+        action = agent.act(images, action, 0.0)
+        times.append(clock.now() - start)
+    agent.reset()
+    return float(np.percentile(times[2:], 99))  # the first ones also make buffers and caches
+
+
+def too_slow(
+    agent: Agent, spec: RobotSpec, repeat: int, seconds: float, clock: Clock
+) -> str | None:
+    """Why a decision that takes `seconds` cannot keep pace, naming what can; None when it does."""
+    limit = 0.8 * repeat * spec.tick
+    if seconds <= limit:
+        return None
+    advice = "set real_time_factor to 0 (lockstep)"
+    for name, budget in PROFILES.items():
+        needed = dry_run(Agent(agent.model, budget, 0), clock)
+        if needed <= limit and needed < seconds:
+            advice = f"the profile '{name}' fits with {needed * 1e3:.0f} ms, or {advice}"
+            break
+    return (
+        f"a decision takes {seconds * 1e3:.0f} ms (p99 of {DRY_DECISIONS}), but with "
+        f"{repeat} x {spec.tick * 1e3:g} ms per decision at most {limit * 1e3:.0f} ms are allowed: "
+        f"{advice}"
+    )
