@@ -1,0 +1,1 @@
+"""The part of the `ros2` command that Robo-PlaNet uses."""

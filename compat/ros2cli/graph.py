@@ -1,0 +1,107 @@
+"""A node of the command line's own, and what it sees of the others."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+import rclpy
+from rclpy.executors import ExternalShutdownException
+
+POLL = 0.05  # s between looks at the graph
+SETTLED = 0.5  # s without a change after which the graph is taken to be known
+TIMEOUT = 5.0  # s
+
+T = TypeVar("T")
+NamesAndTypes = list[tuple[str, list[str]]]
+
+
+@contextlib.contextmanager
+def graph_node() -> Iterator[Any]:
+    """Give a hidden node, for the time of a `with` block."""
+    rclpy.init()
+    node = rclpy.create_node(f"_ros2cli_{os.getpid()}", start_parameter_services=False)
+    try:
+        yield node
+    except ExternalShutdownException:
+        pass  # SIGINT or SIGTERM: the way in which `echo` and `hz` end
+    finally:
+        node.destroy_node()
+        rclpy.try_shutdown()
+
+
+def spin_for(node: Any, seconds: float) -> None:
+    """Serve the node for some time."""
+    end = time.monotonic() + seconds
+    while (rest := end - time.monotonic()) > 0:
+        rclpy.spin_once(node, timeout_sec=rest)
+
+
+def wait_for(node: Any, look: Callable[[], T | None], timeout: float = TIMEOUT) -> T | None:
+    """Return what `look` finds as soon as it finds something, None after `timeout` seconds."""
+    end = time.monotonic() + timeout
+    while True:
+        found = look()
+        if found is not None or time.monotonic() > end:
+            return found
+        spin_for(node, POLL)
+
+
+def settle(node: Any) -> None:
+    """Wait until the graph has not changed for a while; longer if nothing but us is in it."""
+    seen: Any = None
+    start = changed = time.monotonic()
+    while True:
+        now = sorted(node_names(node, hidden=True)), node.get_topic_names_and_types()
+        if now != seen:
+            seen, changed = now, time.monotonic()
+        alone = len(seen[0]) <= 1 and time.monotonic() - start < 2 * SETTLED
+        if time.monotonic() - changed > SETTLED and not alone:
+            return
+        if time.monotonic() - start > TIMEOUT:
+            return
+        spin_for(node, POLL)
+
+
+def is_hidden(name: str) -> bool:
+    """Return whether a part of a name starts with an underscore."""
+    return any(part.startswith("_") for part in name.split("/"))
+
+
+def node_names(node: Any, *, hidden: bool = False) -> list[str]:
+    """Return the full names of the nodes."""
+    return [
+        f"{namespace.rstrip('/')}/{name}"
+        for name, namespace in node.get_node_names_and_namespaces()
+        if hidden or not name.startswith("_")
+    ]
+
+
+def wait_for_node(node: Any, name: str) -> str:
+    """Return the full name of a node.
+
+    :raises RuntimeError: it does not appear.
+    """
+    full = "/" + name.lstrip("/")
+    if not wait_for(node, lambda: full in node_names(node, hidden=True) or None):
+        raise RuntimeError("Node not found")
+    return full
+
+
+def topic_types(node: Any, topic: str) -> list[str] | None:
+    """Return the types of a topic, None if nobody publishes or subscribes it."""
+    return dict(node.get_topic_names_and_types()).get(topic)
+
+
+def topic_name(name: str) -> str:
+    """Return the absolute name of a topic or service."""
+    return name if name.startswith("/") else f"/{name}"
+
+
+def print_names(names: NamesAndTypes, *, types: bool) -> None:
+    """Print names, with their types if asked for."""
+    for name, kinds in names:
+        print(f"{name} [{', '.join(kinds)}]" if types else name)
