@@ -43,13 +43,19 @@ def call(command: Sequence[str | Path], failure: str, env: dict[str, str] | None
     with LOG.open("a") as log:
         log.write(f"\n$ {shlex.join(map(str, command))}\n")
         log.flush()
-        done = subprocess.run(
+        code = subprocess.call(
             list(map(str, command)), cwd=ROOT, env=env, stdout=log, stderr=subprocess.STDOUT
         )
-    if done.returncode:
+    if code:
         tail = [line for line in LOG.read_text(errors="replace").splitlines() if line.strip()][-12:]
         print("\n".join(tail), file=sys.stderr)
         raise SetupError(f"{failure} (the whole output is in {LOG})")
+
+
+def output_of(command: Sequence[str | Path]) -> str | None:
+    """Return what a command prints, or None if it fails."""
+    done = subprocess.run(list(map(str, command)), check=False, capture_output=True, text=True)
+    return done.stdout.strip() if done.returncode == 0 else None
 
 
 def fingerprint(paths: Iterable[Path], *more: str) -> str:
@@ -85,18 +91,18 @@ def sourced_ros() -> str:
 
 def base_python(ros: str) -> str:
     """Return the Python to build on: with a sourced ROS 2, the one that ROS 2 was built for."""
-    candidates = ["/usr/bin/python3", "python3"] if ros else [sys.executable]
+    # Never the virtual environment's own, which a terminal that sourced it would offer.
+    own = str(Path(sys.base_prefix, "bin", "python{}.{}".format(*sys.version_info)))
+    candidates = ["/usr/bin/python3", "python3"] if ros else [own]
     for candidate in candidates:
         python = shutil.which(candidate)
         probe = "import rclpy" if ros else "pass"
-        if python and subprocess.run([python, "-c", probe], capture_output=True).returncode == 0:
+        if python and output_of([python, "-c", probe]) is not None:
             break
     else:
         raise SetupError(f"ROS 2 {ros} is sourced, but no python3 can import its rclpy.")
-    out = subprocess.run(
-        [python, "-c", "import sys; print(*sys.version_info[:2])"], capture_output=True, text=True
-    )
-    major, minor = map(int, out.stdout.split())
+    version = output_of([python, "-c", "import sys; print(*sys.version_info[:2])"]) or ""
+    major, minor = map(int, version.split())
     if not ros and not SUPPORTED[0] <= (major, minor) <= SUPPORTED[1]:
         raise SetupError(
             f"Python {major}.{minor} was found at {python}, but the ROS 2 wheels need "
@@ -132,8 +138,7 @@ def mend_wheels() -> None:
     where = (
         "import sysconfig, numpy; print(sysconfig.get_path('include')); print(numpy.get_include())"
     )
-    out = subprocess.run([PYTHON, "-c", where], check=True, capture_output=True, text=True)
-    include, numpy_include = out.stdout.splitlines()
+    include, numpy_include = (output_of([PYTHON, "-c", where]) or "").splitlines()
     version = site_packages().parent.name
     tag = "cp" + version.removeprefix("python").replace(".", "")
     built = f"/opt/python/{tag}-{tag}"
@@ -240,12 +245,11 @@ def keep_system_packages(files: list[Path]) -> tuple[list[Path], list[str | Path
     system = {"numpy": "numpy", "opencv-python-headless": "cv2", "PyYAML": "yaml"}
     constraints, absent = [], set(system)
     for name, module in system.items():
-        probe = f"import {module}; print({module}.__version__)"
-        out = subprocess.run([PYTHON, "-c", probe], capture_output=True, text=True)
-        if out.returncode == 0:
+        version = output_of([PYTHON, "-c", f"import {module}; print({module}.__version__)"])
+        if version is not None:
             absent.discard(name)
             if name == "numpy":
-                constraints.append(f"numpy=={out.stdout.strip()}")
+                constraints.append(f"numpy=={version}")
     kept = []
     for path in files:
         lines = path.read_text().splitlines()
@@ -300,8 +304,8 @@ def build(ros: str) -> None:
         "src",
         "launch",
     ]
-    command += ["--event-handlers", "console_cohesion+"]
-    command += ["--cmake-args", f"-DPython3_EXECUTABLE={PYTHON}"]
+    command += ["--event-handlers", "console_cohesion+", "--cmake-args"]
+    command += [ f"-DPython3_EXECUTABLE={PYTHON}"]
     call(command, "The workspace could not be built", environment(ros))
     say(f"built the workspace in {time.monotonic() - started:.0f} s")
     done("build", mark)
