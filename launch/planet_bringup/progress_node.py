@@ -9,13 +9,13 @@ import sys
 import time
 from dataclasses import dataclass, field
 
-from planet_msgs.msg import Metrics, ReplayStatus, Transition
 from planet_node.main import run
 from planet_node.parameters import declare
 from planet_node.qos import LATCHED, STREAM
 from rclpy.node import Node
 
 from planet_bringup.progress import EpisodeEnd, Progress
+from planet_msgs.msg import Metrics, ReplayStatus, Transition
 
 
 @dataclass(frozen=True)
