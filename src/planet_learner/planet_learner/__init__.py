@@ -1,0 +1,1 @@
+"""Trains the world model while the robots move, and publishes its weights."""

@@ -1,0 +1,157 @@
+"""The learner node: trains on the replay's episodes and publishes the weights.
+
+Uses
+    /replay/get_episodes (planet_msgs/GetEpisodes), /replay/status (planet_msgs/ReplayStatus)
+
+Topics
+    /learner/weights (planet_msgs/Weights, latched): each version, and again at the start.
+    /learner/metrics (planet_msgs/Metrics): a row every `metrics_updates` updates.
+    /diagnostics
+
+Parameters
+    those of LearnerConfig, `model.*` of NetworkConfig, `objective.*` of ObjectiveConfig
+
+Files, under the parameter data_dir
+    checkpoints/, metrics/updates.csv, metrics/tensorboard/
+"""
+
+from __future__ import annotations
+
+import array
+import dataclasses
+import logging
+import sys
+import threading
+import time
+from collections.abc import Callable
+
+from planet_model.config import NetworkConfig, ObjectiveConfig
+from planet_node.main import StartupError, fail, run
+from planet_node.parameters import declare
+from planet_node.qos import LATCHED, STREAM
+from rclpy.node import Node
+from rclpy.task import Future
+
+from planet_learner.config import LearnerConfig
+from planet_learner.feed import Feed, Level
+from planet_learner.learner import Learner, LearnerError, Publication
+from planet_learner.metrics import Metrics
+from planet_msgs.msg import Metrics as MetricsMessage
+from planet_msgs.msg import ReplayStatus, Weights
+from planet_msgs.srv import GetEpisodes
+from planet_node import diagnostics
+
+_LEVELS = {"ok": diagnostics.OK, "warn": diagnostics.WARN, "error": diagnostics.ERROR}
+
+
+class LearnerNode(Node):
+    """See the module's docstring."""
+
+    def __init__(self) -> None:
+        super().__init__("learner")
+        config = declare(self, LearnerConfig)
+        network = declare(self, NetworkConfig, "model")
+        objective = declare(self, ObjectiveConfig, "objective")
+        self._diagnostics = diagnostics.Diagnostics(self)
+        self._weights_publisher = self.create_publisher(Weights, "/learner/weights", LATCHED)
+        self._metrics_publisher = self.create_publisher(MetricsMessage, "/learner/metrics", STREAM)
+        log = logging.getLogger("planet_learner")
+        log.addHandler(_RosHandler(self))
+        log.setLevel(logging.INFO)
+        self._feed = Feed(self._send, self._report, time.monotonic)
+        try:
+            self._learner = Learner(
+                config,
+                network,
+                objective,
+                feed=self._feed,
+                publish=self._publish,
+                publish_metrics=self._publish_metrics,
+                report=self._report,
+                log=log,
+            )
+        except LearnerError as error:
+            raise StartupError(f"{self.get_name()}: {error}.") from error
+        self._client = self.create_client(GetEpisodes, "/replay/get_episodes")
+        self.create_subscription(ReplayStatus, "/replay/status", self._on_status, LATCHED)
+        self.create_timer(0.2, self._poll)
+        # The executor's threads only receive: a callback never waits for an update.
+        self._thread = threading.Thread(target=self._learn, name="learner")
+        self._thread.start()
+
+    def close(self) -> None:
+        """Let the update under way end, and write a checkpoint."""
+        self._learner.stop()
+        self._thread.join()
+
+    def _learn(self) -> None:
+        try:
+            self._learner.run()
+        except Exception as error:  # noqa: BLE001 (whatever it is, it ends the node, loudly)
+            fail(self, error)
+
+    def _poll(self) -> None:
+        self._feed.poll(self._client.service_is_ready())
+
+    def _on_status(self, message: ReplayStatus) -> None:
+        self._feed.status(message.newest_sequence)
+        self._poll()
+
+    def _send(self, after: int, max_bytes: int, token: int) -> Callable[[], None]:
+        request = GetEpisodes.Request(after_sequence=after, max_bytes=max_bytes)
+        future = self._client.call_async(request)
+        future.add_done_callback(lambda done: self._on_episodes(token, done))
+        return lambda: self._client.remove_pending_request(future)
+
+    def _on_episodes(self, token: int, future: Future) -> None:
+        response = future.result()
+        if response is None:
+            self._feed.fail(token)
+            return
+        episodes = [(e.sequence, bytes(e.safetensors)) for e in response.episodes]
+        self._feed.answer(token, episodes, response.newest_sequence)
+        self._poll()
+
+    def _publish(self, publication: Publication) -> None:
+        self._weights_publisher.publish(
+            Weights(
+                run_id=publication.run_id,
+                version=publication.version,
+                update=publication.update,
+                replay_sequence=publication.replay_sequence,
+                architecture_hash=publication.weights.architecture_hash,
+                config_json=publication.weights.config_json,
+                safetensors=array.array("B", publication.weights.data),
+            )
+        )
+
+    def _publish_metrics(self, metrics: Metrics) -> None:
+        fields = dataclasses.asdict(metrics)
+        del fields["wall_time"]
+        message = MetricsMessage(**fields)
+        message.header.stamp = self.get_clock().now().to_msg()
+        self._metrics_publisher.publish(message)
+
+    def _report(self, name: str, level: Level, message: str, **values: object) -> None:
+        self._diagnostics.report(name, _LEVELS[level], message, **values)
+
+
+class _RosHandler(logging.Handler):
+    """Passes the learner's log lines on to ROS."""
+
+    def __init__(self, node: Node) -> None:
+        super().__init__()
+        self._logger = node.get_logger()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        write = self._logger.info if record.levelno < logging.WARNING else self._logger.warning
+        write(record.getMessage())
+
+
+def main() -> int:
+    """Run the node; the exit code is for the launch file."""
+    return run(LearnerNode)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

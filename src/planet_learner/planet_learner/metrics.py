@@ -1,0 +1,112 @@
+"""The learner's numbers: a row of ``updates.csv`` and TensorBoard events."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from tensorboardX import SummaryWriter
+
+from planet_replay import durable
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """One row: means over the updates since the last row, in planet_msgs/Metrics' units."""
+
+    wall_time: float
+    """Unix seconds."""
+    update: int
+    weights_version: int
+    replay_sequence: int
+    episodes: int
+    loss: float
+    image_loss: float
+    reward_loss: float
+    termination_loss: float
+    kl: float
+    gradient_norm: float
+    updates_per_second: float
+    data_wait: float
+    """Share of the time that was spent waiting for data."""
+    staleness: float
+    """Seconds since the newest episode trained on was received."""
+
+
+COLUMNS = tuple(field.name for field in dataclasses.fields(Metrics))
+_TAGS = COLUMNS[2:]
+
+
+class MetricsWriter:
+    """Appends to `directory`/updates.csv and `directory`/tensorboard.
+
+    Rows of updates after `update`, which a crash undid, are dropped when it is made.
+
+    Raises:
+        durable.DirectoryError: the files cannot be read or written.
+    """
+
+    def __init__(self, directory: Path, update: int) -> None:
+        self._path = directory / "updates.csv"
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            text = self._path.read_text(errors="replace") if self._path.exists() else ""
+            kept = _until(text, update)
+            if kept is None:
+                raise durable.DirectoryError(
+                    f"{self._path} is not the learner's (its first row is not "
+                    f"{','.join(COLUMNS)}): move it away"
+                )
+            if kept != text:
+                durable.replace(self._path, kept.encode())
+            self._events = SummaryWriter(str(directory / "tensorboard"), purge_step=update + 1)
+        except OSError as error:
+            raise durable.DirectoryError(
+                f"{self._path} cannot be written: {error.strerror}"
+            ) from error
+
+    def write(self, metrics: Metrics) -> None:
+        """Append one row; on OSError the CSV is as it was."""
+        values = dataclasses.astuple(metrics)
+        texts = [f"{v:.3f}" if i == 0 else f"{v:.6g}" for i, v in enumerate(values)]
+        texts[1:5] = [str(v) for v in values[1:5]]
+        with self._path.open("ab") as file:
+            end = file.tell()
+            try:
+                file.write(_line(texts).encode())
+                file.flush()
+            except OSError:
+                os.truncate(self._path, end)
+                raise
+        for tag in _TAGS:
+            self._events.add_scalar(
+                f"learner/{tag}", getattr(metrics, tag), metrics.update, metrics.wall_time
+            )
+
+    def close(self) -> None:
+        """Write out what is buffered."""
+        self._events.close()
+
+
+def _until(text: str, update: int) -> str | None:
+    """Return the header and the whole rows up to `update`; None when it is another file."""
+    header = _line(list(COLUMNS))
+    whole = text[: text.rfind("\n") + 1]
+    if not whole:
+        return header
+    if not whole.startswith(header):
+        return None
+    rows = [
+        row
+        for row in csv.reader(io.StringIO(whole[len(header) :]))
+        if len(row) == len(COLUMNS) and row[1].isdigit() and int(row[1]) <= update
+    ]
+    return header + "".join(map(_line, rows))
+
+
+def _line(values: list[str]) -> str:
+    return ",".join(values) + "\n"

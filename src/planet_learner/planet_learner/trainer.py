@@ -1,0 +1,174 @@
+"""Gradient updates of the world model: a batch, the objective, Adam.
+
+Everything random comes from two generators of the trainer's own, and everything that the next
+update depends on is in :meth:`Trainer.state`: n updates, a checkpoint and n updates more are 2 n
+updates, bit for bit (on a CPU with one thread).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from planet_model.config import ModelConfig, ObjectiveConfig
+from planet_model.objective import Batch, objective
+from planet_model.weights import architecture_hash, to_bytes
+from planet_model.world_model import WorldModel
+from planet_replay.mirror import Chunks, Mirror
+from torch import Tensor
+
+from planet_learner.config import LearnerConfig
+
+
+class TrainerError(ValueError):
+    """The trainer cannot be made, or a state is not one of its own; one sentence says why."""
+
+
+@dataclass(frozen=True)
+class Update:
+    """Plain numbers of one update; losses before their weights, kl before free nats."""
+
+    loss: float
+    image_loss: float
+    reward_loss: float
+    termination_loss: float
+    kl: float
+    gradient_norm: float
+    """Before clipping."""
+
+    @property
+    def applied(self) -> bool:
+        """Whether loss and gradient were finite; the weights are unchanged if not."""
+        return math.isfinite(self.loss) and math.isfinite(self.gradient_norm)
+
+
+@dataclass(frozen=True)
+class Weights:
+    """What the roller needs to act."""
+
+    architecture_hash: str
+    config_json: str
+    """JSON object with the fields of ModelConfig (`model`) and ObjectiveConfig (`objective`)."""
+    data: bytes
+    """Safetensors."""
+
+
+class Trainer:
+    """The world model in training.
+
+    Raises:
+        TrainerError: the device is not there.
+    """
+
+    def __init__(
+        self, model: ModelConfig, objective_config: ObjectiveConfig, config: LearnerConfig
+    ) -> None:
+        self.model_config = model
+        self.objective_config = objective_config
+        self._config = config
+        self._device = find_device(config.device)
+        with torch.random.fork_rng(devices=[]):  # the weights do not depend on who drew before
+            torch.manual_seed(config.seed)
+            self._model = WorldModel(model).to(self._device)
+        self._parameters = dict(self._model.named_parameters())
+        self._optimiser = torch.optim.Adam(
+            self._parameters.values(),
+            lr=config.learning_rate,
+            eps=config.adam_epsilon,
+            fused=True,
+        )
+        self._noise = torch.Generator(self._device).manual_seed(config.seed)
+        self._draws = np.random.default_rng(config.seed)
+        self._chunks: Chunks | None = None  # drawn into again and again
+
+    def update(self, mirror: Mirror) -> Update:
+        """Make one update on a batch of chunks; a loss that is not finite changes no weight."""
+        config = self._config
+        chunks = mirror.sample(
+            config.batch_size, config.chunk_length, self._draws, config.clipped_starts, self._chunks
+        )
+        self._chunks = chunks
+        batch = Batch(
+            *(torch.from_numpy(getattr(chunks, name)).to(self._device) for name in Batch._fields)
+        )
+        self._optimiser.zero_grad()
+        losses = objective(self._model, batch, self.objective_config, self._noise)
+        losses.loss.backward()  # type: ignore[no-untyped-call]
+        norm = torch.nn.utils.clip_grad_norm_(self._parameters.values(), config.gradient_clip)
+        update = Update(
+            loss=losses.loss.item(),
+            image_loss=losses.image_loss,
+            reward_loss=losses.reward_loss,
+            termination_loss=losses.termination_loss,
+            kl=losses.kl,
+            gradient_norm=norm.item(),
+        )
+        if update.applied:
+            self._optimiser.step()
+        return update
+
+    def weights(self, with_decoder: bool) -> Weights:
+        """Return the weights as they are now."""
+        configs = {
+            "model": self.model_config.to_dict(),
+            "objective": self.objective_config.to_dict(),
+        }
+        return Weights(
+            architecture_hash=architecture_hash(self.model_config),
+            config_json=json.dumps(configs, sort_keys=True),
+            data=to_bytes(self._model, with_decoder),
+        )
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Return all that the next update depends on, as CPU tensors and as JSON values."""
+        tensors = {f"model.{name}": value for name, value in self._model.state_dict().items()}
+        for name, parameter in self._parameters.items():
+            for key, value in self._optimiser.state[parameter].items():
+                tensors[f"adam.{key}.{name}"] = value
+        tensors["noise"] = self._noise.get_state()
+        # Copied, not only moved: the state must not change with the next update.
+        return (
+            {name: tensor.detach().to("cpu", copy=True) for name, tensor in tensors.items()},
+            {"draws": self._draws.bit_generator.state},
+        )
+
+    def load_state(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
+        """Go on from what :meth:`state` returned.
+
+        Raises:
+            TrainerError: it belongs to another model.
+        """
+        try:
+            self._model.load_state_dict(
+                {name: tensors[f"model.{name}"] for name in self._model.state_dict()}
+            )
+            trained = any(name.startswith("adam.") for name in tensors)
+            optimiser = self._optimiser.state_dict()
+            optimiser["state"] = {
+                i: {key: tensors[f"adam.{key}.{name}"] for key in ("step", "exp_avg", "exp_avg_sq")}
+                for i, name in enumerate(self._parameters)
+                if trained
+            }
+            self._optimiser.load_state_dict(optimiser)
+            self._noise.set_state(tensors["noise"])
+            self._draws.bit_generator.state = values["draws"]
+        except (KeyError, ValueError, RuntimeError) as error:
+            raise TrainerError(f"the checkpoint does not fit the model: {error}") from error
+
+
+def find_device(name: str) -> torch.device:
+    """Return the device of that name; TrainerError when it is not there."""
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise TrainerError(f"device is '{name}', expected cpu, cuda or cuda:<n>") from error
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise TrainerError(
+            f"device is '{name}', but PyTorch finds {torch.cuda.device_count()} CUDA devices here"
+        )
+    return device

@@ -1,0 +1,204 @@
+"""A replay, a trainer and a learner that run without ROS, without threads and without waiting."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from planet_learner.config import LearnerConfig
+from planet_learner.feed import Feed
+from planet_learner.learner import Learner, Publication
+from planet_learner.metrics import Metrics
+from planet_learner.trainer import Update, Weights
+from planet_model.config import ModelConfig, NetworkConfig, ObjectiveConfig
+from planet_model.episode import Episode
+from planet_replay.mirror import Mirror
+
+SMALL = NetworkConfig(
+    deterministic_size=8, stochastic_size=4, hidden_size=8, embedding_size=16, conv_depth=2
+)
+
+
+def build_episode(
+    name: str, policy: str = "random", steps: int = 6, cameras: int = 1, seed: int = 0
+) -> Episode:
+    rng = np.random.default_rng(seed)
+    rows = steps + 1
+    action = rng.uniform(-1, 1, (rows, 2)).astype(np.float32)
+    action[0] = 0
+    reward = np.arange(rows, dtype=np.float32) / rows
+    joints = np.zeros((rows, 2), np.float32)
+    return Episode(
+        id=name,
+        robot="robot",
+        policy=policy,
+        weights_version=0,
+        metadata={
+            "cameras": json.dumps([f"camera_{i}" for i in range(cameras)]),
+            "action_names": '["m1", "m2"]',
+            "state_names": '["m1", "m2"]',
+            "control_period": "0.05",
+            "action_repeat": "1",
+            "seed": "0",
+            "created": "0.0",
+        },
+        images=rng.integers(0, 256, (rows, 64, 64 * cameras, 3), np.uint8),
+        action=action,
+        reward=reward,
+        reward_valid=np.arange(rows) > 0,
+        terminated=np.zeros(rows, bool),
+        truncated=np.arange(rows) == steps,
+        touched=np.zeros(rows, bool),
+        position=joints,
+        velocity=joints,
+        applied_effort=joints,
+        stamp=np.arange(rows, dtype=np.int64),
+        missed_ticks=np.zeros(rows, np.uint16),
+    )
+
+
+class FakeReplay:
+    """Answers a feed at once, from a list."""
+
+    def __init__(self) -> None:
+        self.episodes: list[tuple[int, bytes]] = []
+        self.newest = 0
+        self.up = True
+        self.feed: Feed | None = None
+
+    def add(self, policy: str = "random", **kwargs: Any) -> int:
+        self.newest += 1
+        episode = build_episode(f"e{self.newest}", policy, seed=self.newest, **kwargs)
+        self.episodes.append((self.newest, episode.to_bytes()))
+        self.pump()
+        return self.newest
+
+    def send(self, after: int, max_bytes: int, token: int) -> Callable[[], None]:
+        assert self.feed is not None
+        found = [(s, data) for s, data in self.episodes if s > after][:2]
+        self.feed.answer(token, found, self.newest)
+        return lambda: None
+
+    def pump(self) -> None:
+        """Let the feed receive all there is."""
+        assert self.feed is not None
+        self.feed.status(self.newest)
+        for _ in range(len(self.episodes) + 3):
+            self.feed.poll(self.up)
+
+
+class FakeTrainer:
+    """Counts; `seen` holds the newest sequence of the mirror at each update."""
+
+    def __init__(self, model: ModelConfig, *_: object) -> None:
+        self.model_config = model
+        self.count = 0
+        self.seen: list[int] = []
+        self.not_finite = False
+
+    def update(self, mirror: Mirror) -> Update:
+        if self.not_finite:
+            return Update(float("nan"), 0.0, 0.0, 0.0, 0.0, 0.0)
+        self.count += 1
+        self.seen.append(mirror.newest_sequence)
+        return Update(float(self.count), 1.0, 2.0, 3.0, 4.0, 5.0)
+
+    def weights(self, with_decoder: bool) -> Weights:
+        return Weights("hash", "{}", str(self.count).encode())
+
+    def state(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+        return {"count": torch.tensor([self.count])}, {}
+
+    def load_state(self, tensors: dict[str, torch.Tensor], values: dict[str, Any]) -> None:
+        self.count = int(tensors["count"].item())
+
+
+@dataclass
+class Rig:
+    """A learner and what came out of it."""
+
+    data_dir: Path
+    network: NetworkConfig = SMALL
+    time: float = 0.0
+    publications: list[Publication] = field(default_factory=list)
+    metrics: list[Metrics] = field(default_factory=list)
+    reports: dict[str, tuple[str, str]] = field(default_factory=dict)
+    replay: FakeReplay = field(default_factory=FakeReplay)
+    learner: Learner = field(init=False)
+    trainers: list[FakeTrainer] = field(default_factory=list)
+
+    def start(
+        self, objective: ObjectiveConfig | None = None, fake: bool = True, **config: Any
+    ) -> Learner:
+        """Make a learner on the data directory; the one before must have ended."""
+
+        def report(name: str, level: str, message: str, **_: object) -> None:
+            self.reports[name] = (level, message)
+
+        def make(model: ModelConfig, *rest: object) -> FakeTrainer:
+            self.trainers.append(FakeTrainer(model, *rest))
+            return self.trainers[-1]
+
+        feed = Feed(self.replay.send, report, self.clock)
+        feed.wait = lambda timeout: None  # type: ignore[method-assign]
+        self.replay.feed = feed
+        self.replay.pump()
+        defaults: dict[str, Any] = {
+            "seed_episodes": 2,
+            "pretrain_updates": 5,
+            "collect_interval": 3,
+            "publish_seconds": 1e9,
+            "publish_updates": 10**9,
+            "checkpoint_seconds": 1e9,
+            "capacity_steps": 1000,
+            "batch_size": 3,
+            "chunk_length": 4,
+        }
+        self.learner = Learner(
+            LearnerConfig(data_dir=str(self.data_dir), **{**defaults, **config}),
+            self.network,
+            objective or ObjectiveConfig(),
+            feed=feed,
+            publish=self.publications.append,
+            publish_metrics=self.metrics.append,
+            report=report,
+            log=logging.getLogger("test"),
+            clock=self.clock,
+            **({"make_trainer": make} if fake else {}),
+        )
+        return self.learner
+
+    def clock(self) -> float:
+        return self.time
+
+    @property
+    def trainer(self) -> FakeTrainer:
+        return self.trainers[-1]
+
+    def steps(self, count: int, seconds: float = 0.0) -> None:
+        """Let the learner make `count` steps, each of which takes `seconds`."""
+        for _ in range(count):
+            self.learner.step()
+            self.time += seconds
+
+    def kill(self) -> None:
+        """End the learner as SIGKILL would: nothing is written, locks are released."""
+        self.learner._checkpoints.close()
+        self.learner._metrics.close()
+
+    def end(self) -> None:
+        """End the learner as SIGTERM would."""
+        self.learner.stop()
+        self.learner.run()
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Rig:
+    return Rig(tmp_path)
