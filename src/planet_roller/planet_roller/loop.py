@@ -45,6 +45,7 @@ EVALUATION_SEED = 1_000_000
 episode is given a seed."""
 REWARD_GRACE = 0.25  # s that the last rewards of an episode may be late, in real time
 _BACKOFF_FIRST, _BACKOFF_LAST = 0.5, 5.0  # s between attempts at an episode
+_MAX_REPEATS = 4  # of an observation in lockstep, before its command counts as lost for good
 _PREDICTION_PERIOD = 0.4  # s between prediction images
 _REPORT_PERIOD = 1.0  # s between reports of latencies
 _LATENCIES = 1000  # decisions that the reported percentiles look back on
@@ -248,7 +249,7 @@ class ControlLoop:
         self._timed = False
         self._planned = 0
         self._evaluations = 0
-        self._failures = 0
+        self._backoff = _BACKOFF_FIRST
         self._patience_until: float | None = None
         self._last_training: str | None = None
         self._latencies: deque[float] = deque(maxlen=_LATENCIES)
@@ -367,11 +368,10 @@ class ControlLoop:
             episode = self._roll_out(policy)
         except (RobotError, PolicyError) as error:
             self._telemetry.report("episode", WARN, f"given up: {error}")
-            delay = min(_BACKOFF_FIRST * 2.0**self._failures, _BACKOFF_LAST)
-            self._failures += 1
-            self._wait_until(self._clock.now() + delay)
+            self._wait_until(self._clock.now() + self._backoff)
+            self._backoff = min(2 * self._backoff, _BACKOFF_LAST)
             return
-        self._failures = 0
+        self._backoff = _BACKOFF_FIRST
         self._telemetry.report("episode", OK, "rolling out")
         self._submit(episode)
         if episode.policy != "evaluation":
@@ -481,18 +481,16 @@ class ControlLoop:
 
     def _answered(self, command: npt.NDArray[np.float64], before: Observation) -> Observation:
         """The observation after a command, which is sent again as often as the robot asks."""
-        deadline = self._clock.now() + self._config.observation_timeout
-        while True:
-            timeout = max(0.0, deadline - self._clock.now())
+        for _ in range(_MAX_REPEATS):
+            timeout = self._config.observation_timeout
             after = self._robot.observe(before.stamp, timeout, reward=True)
             if after.stamp > before.stamp:
                 return after
-            if timeout == 0.0:
-                raise RobotError(
-                    "the robot repeats its observation: no joint_command has reached it for "
-                    f"{self._config.observation_timeout:.1f} s"
-                )
             self._robot.command(command, before.stamp)
+        raise RobotError(
+            f"the robot repeated its observation {_MAX_REPEATS} times: joint_command does not "
+            "reach it"
+        )
 
     def _hold_in_real_time(
         self,
@@ -588,7 +586,7 @@ class ControlLoop:
         def room() -> bool:
             return self._courier.waiting < self._config.spool_capacity
 
-        if room():
+        if self._wait(room, 0.0):
             return
         self._telemetry.report(
             "spool",

@@ -189,7 +189,7 @@ class Assembler:
     def observe(
         self, after: int | None, timeout: float, *, reward: bool = False, oldest: bool = False
     ) -> Observation:
-        """See :meth:`planet_roller.robot.Robot.observe`. Raises StoppedError after :meth:`close`."""
+        """See :meth:`planet_roller.robot.Robot.observe`; StoppedError after :meth:`close`."""
         after = -1 if after is None else after
         deadline = self._clock.now() + timeout
         with self._condition:
@@ -246,6 +246,8 @@ class Assembler:
     def _find(self, after: int, reward: bool, oldest: bool) -> Observation | None:
         if self._spec.lockstep:
             return self._find_exact(after, reward)
+        if after < 0 and self._spec.state_names and not self._last_joints:
+            return None  # an episode does not begin without joint states
         return self._find_nearest(after, oldest)
 
     def _find_exact(self, after: int, reward: bool) -> Observation | None:
@@ -257,7 +259,9 @@ class Assembler:
             frames = [_at(frames, stamp) for frames in self._frames.values()]
             verdict = _at(self._last_rewards, stamp)
             joints = _at(self._last_joints, stamp) if self._spec.state_names else True
-            complete = joints is not None and (verdict is not None or not reward)
+            # A repeated observation may be an episode's first, which has no reward.
+            judged = verdict is not None or not reward or stamp == after
+            complete = joints is not None and judged
             if complete and all(frames):
                 return _observation([f for f in frames if f is not None], verdict)
         return None

@@ -19,6 +19,8 @@ from planet_model.episode import Episode
 
 from planet_roller.robot import JointSample, Observation, RewardSample, RobotError, RobotSpec
 
+_JOINT_TOLERANCE = 2.0  # control periods between an image and the joint states stored with it
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -95,7 +97,7 @@ class Recorder:
         """The episode; what was recorded after its end is cut off.
 
         It is truncated when no reward says how it ended. Raises RobotError when the robot has
-        ended it before the first decision, or has sent no joint states at all.
+        ended it before the first decision, or when a row's joint states are missing.
         """
         end = self.end()
         if end is not None:
@@ -163,9 +165,11 @@ class Recorder:
         exact = self._joints.get(stamp)
         if exact is not None:
             return exact
-        if not self._joints:
-            raise RobotError("the robot sent no joint_states during the episode")
-        return self._joints[min(self._joints, key=lambda other: abs(other - stamp))]
+        tolerance = int(_JOINT_TOLERANCE * self._spec.control_period * 1e9)
+        nearest = min(self._joints, key=lambda other: abs(other - stamp), default=None)
+        if nearest is None or abs(nearest - stamp) > tolerance:
+            raise RobotError(f"no joint_states within {tolerance * 1e-6:g} ms of an observation")
+        return self._joints[nearest]
 
 
 def _stamp(sample: RewardSample) -> int:

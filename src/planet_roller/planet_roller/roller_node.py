@@ -38,7 +38,6 @@ import numpy.typing as npt
 import torch
 from planet_model.config import PlannerConfig
 from planet_model.episode import Episode
-from planet_node import diagnostics
 from planet_node.diagnostics import Diagnostics
 from planet_node.images import to_array, to_message
 from planet_node.main import StartupError, fail, run
@@ -55,6 +54,7 @@ from planet_msgs.msg import RobotSpec as RobotSpecMessage
 from planet_msgs.msg import Transition as TransitionMessage
 from planet_msgs.msg import Weights as WeightsMessage
 from planet_msgs.srv import AddEpisode, Reset
+from planet_node import diagnostics
 from planet_roller import loop
 from planet_roller.loop import ControlLoop, Inbox, RollerConfig, TooSlowError, Transition
 from planet_roller.observations import Assembler
@@ -320,14 +320,11 @@ class _Replay:
         return int(response.sequence)
 
 
+_LEVELS = {loop.OK: diagnostics.OK, loop.WARN: diagnostics.WARN, loop.ERROR: diagnostics.ERROR}
+
+
 class _Telemetry:
     """What the loop tells the world (planet_roller.loop.Telemetry)."""
-
-    _LEVELS = {
-        loop.OK: diagnostics.OK,
-        loop.WARN: diagnostics.WARN,
-        loop.ERROR: diagnostics.ERROR,
-    }
 
     def __init__(self, node: Node) -> None:
         self._logger = node.get_logger()
@@ -336,7 +333,7 @@ class _Telemetry:
         self._predictions = node.create_publisher(Image, "prediction/image_raw", PREVIEW)
 
     def report(self, name: str, level: str, message: str, **values: object) -> None:
-        self._diagnostics.report(name, self._LEVELS[level], message, **values)
+        self._diagnostics.report(name, _LEVELS[level], message, **values)
 
     def report_source(self, source: str, fault: str | None) -> None:
         """What is wrong with a topic, or None when it is well again."""

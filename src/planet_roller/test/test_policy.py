@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from planet_model.config import ModelConfig, PlannerConfig
+from planet_model.weights import architecture_hash, to_bytes
+from planet_model.world_model import WorldModel
+from planet_roller.policy import (
+    PlannerPolicy,
+    PolicyError,
+    RandomPolicy,
+    Weights,
+    WeightsRefusedError,
+    dry_run,
+    load_agent,
+    too_slow,
+)
+from planet_roller.robot import SteadyClock
+
+from planet_roller import policy as policies
+
+IMAGES = np.zeros((64, 128, 3), np.uint8)
+ZERO = np.zeros(2, np.float32)
+PLANNER = PlannerConfig(horizon=2, iterations=1, candidates=4, elites=2)
+MODEL = ModelConfig(
+    cameras=("camera_front", "camera_side"),
+    action_size=2,
+    deterministic_size=4,
+    stochastic_size=2,
+    hidden_size=4,
+    embedding_size=32,
+    conv_depth=1,
+)
+
+
+def make_weights(config: ModelConfig = MODEL, **changes: object) -> Weights:
+    weights = Weights(
+        run_id="r",
+        version=3,
+        replay_sequence=9,
+        architecture_hash=architecture_hash(config),
+        config_json='{"model": ' + config.to_json() + ', "objective": {}}',
+        data=to_bytes(WorldModel(config)),
+    )
+    return replace(weights, **changes)
+
+
+def sequence(policy: RandomPolicy, length: int) -> np.ndarray:
+    return np.stack([policy.act(IMAGES, ZERO) for _ in range(length)])
+
+
+def test_random_actions_fill_the_range_and_are_reproducible():
+    policy, again = (RandomPolicy(2, (1,), np.random.default_rng(0)) for _ in range(2))
+    actions = sequence(policy, 500)
+    assert actions.dtype == np.float32
+    assert -1.0 <= actions.min() < -0.9
+    assert 0.9 < actions.max() <= 1.0
+    assert (sequence(again, 500) == actions).all()
+
+
+def test_random_actions_are_held_as_long_as_asked():
+    actions = sequence(RandomPolicy(2, (2, 5), np.random.default_rng(0)), 700)[:, 0]
+    changes = np.flatnonzero(np.diff(actions)) + 1
+    assert set(np.diff(changes).tolist()) == {2, 5}
+
+
+def test_an_episode_does_not_begin_with_an_action_held_over():
+    policy = RandomPolicy(2, (5,), np.random.default_rng(0))
+    before = policy.act(IMAGES, ZERO)
+    policy.reset()
+    assert (policy.act(IMAGES, ZERO) != before).all()
+
+
+def test_an_action_that_is_not_finite_never_leaves_the_policy():
+    agent = SimpleNamespace(act=lambda *_: np.array([0.0, np.nan], np.float32))
+    policy = PlannerPolicy(agent, 3, 0.3, evaluation=False)  # type: ignore[arg-type]
+    with pytest.raises(PolicyError, match="not finite with weights 3"):
+        policy.act(IMAGES, ZERO)
+
+
+def test_a_world_model_that_predicts_only_nan_ends_in_a_policy_error(spec):
+    agent = load_agent(make_weights(), spec, PLANNER, "cpu", 0)
+    with torch.no_grad():
+        for parameter in agent.model.parameters():
+            parameter.fill_(float("nan"))
+    with pytest.raises(PolicyError):
+        PlannerPolicy(agent, 3, 0.3, evaluation=False).act(IMAGES, ZERO)
+
+
+def test_good_weights_act_within_the_range(spec):
+    policy = PlannerPolicy(
+        load_agent(make_weights(), spec, PLANNER, "cpu", 0), 3, 5.0, evaluation=False
+    )
+    policy.reset()
+    action = policy.act(IMAGES, ZERO)
+    assert action.shape == (2,)
+    assert np.abs(action).max() <= 1.0
+    assert (policy.kind, policy.weights_version) == ("planner", 3)
+
+
+@pytest.mark.parametrize(
+    ("weights", "sentence"),
+    [
+        (make_weights(architecture_hash="0" * 16), "architecture 0000000000000000, but"),
+        (make_weights(replace(MODEL, cameras=("camera_front",))), "trained on cameras camera_fr"),
+        (make_weights(replace(MODEL, action_size=3)), "trained on 3 actions, but ergojr has 2"),
+        (make_weights(config_json="{"), "configuration cannot be read"),
+        (make_weights(config_json="{}"), "configuration cannot be read"),
+        (make_weights(config_json="[]"), "configuration cannot be read"),
+        (make_weights(data=b"rubbish" * 9), "not a safetensors file"),
+        (make_weights(data=make_weights().data[:-4]), "not a safetensors file"),
+        (make_weights(data=make_weights(replace(MODEL, hidden_size=8)).data), "expected torch"),
+    ],
+    ids=["hash", "cameras", "actions", "json", "empty", "list", "rubbish", "short", "shapes"],
+)
+def test_weights_that_do_not_fit_are_refused_in_one_sentence(spec, weights, sentence):
+    with pytest.raises(WeightsRefusedError, match=sentence) as raised:
+        load_agent(weights, spec, PLANNER, "cpu", 0)
+    assert str(raised.value).startswith("weights 3 of run r: ")
+    assert "\n" not in str(raised.value)
+
+
+def test_a_bonus_for_a_model_without_termination_head_is_refused(spec):
+    with pytest.raises(WeightsRefusedError, match="termination"):
+        load_agent(make_weights(), spec, replace(PLANNER, termination_bonus=1.0), "cpu", 0)
+
+
+def test_the_dry_run_is_of_twenty_decisions_after_a_warm_up(clock):
+    agent = SimpleNamespace(
+        model=SimpleNamespace(config=MODEL), reset=lambda: None, count=0, planner=None
+    )
+
+    def act(images, previous, noise):
+        assert images.shape == (64, 128, 3)
+        agent.count += 1
+        clock.advance(1.0 if agent.count <= 2 else 0.01)
+        return ZERO
+
+    agent.act = act
+    assert dry_run(agent, clock) == pytest.approx(0.01)
+    assert agent.count == 22
+
+
+@pytest.mark.parametrize(
+    ("candidates_per_ms", "advice"),
+    [(10, "the profile 'laptop' fits with 20 ms"), (1, r"set real_time_factor to 0 \(lockstep\)$")],
+)
+def test_a_planner_that_is_too_slow_is_refused_with_its_time_and_what_fits(
+    spec, monkeypatch, candidates_per_ms, advice
+):
+    agent = load_agent(make_weights(), spec, PLANNER, "cpu", 0)
+    monkeypatch.setattr(
+        policies, "dry_run", lambda a, _: a.planner.config.candidates / candidates_per_ms / 1e3
+    )
+    real_time = replace(spec, real_time_factor=1.0)
+    assert too_slow(agent, real_time, 2, 0.08, SteadyClock()) is None
+    sentence = too_slow(agent, real_time, 2, 0.5, SteadyClock())
+    assert sentence is not None
+    expected = r"takes 500 ms \(p99 of 20\), but with 2 x 50 ms per decision at most 80 ms .*"
+    assert re.search(expected + advice, sentence)
