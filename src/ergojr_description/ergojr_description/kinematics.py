@@ -93,6 +93,7 @@ _SKEW[:, 0, 1], _SKEW[:, 0, 2] = -JOINT_AXES[:, 2], JOINT_AXES[:, 1]
 _SKEW[:, 1, 0], _SKEW[:, 1, 2] = JOINT_AXES[:, 2], -JOINT_AXES[:, 0]
 _SKEW[:, 2, 0], _SKEW[:, 2, 1] = -JOINT_AXES[:, 1], JOINT_AXES[:, 0]
 _SKEW_SQUARED = _SKEW @ _SKEW
+_IDENTITY = np.eye(3)
 
 
 def urdf_path(name: str) -> Path:
@@ -120,7 +121,7 @@ def forward(position: Array) -> Array:
     versine = (1.0 - np.cos(position))[:, None, None]
     local = np.zeros((6, 4, 4))
     # Rodrigues: R = 1 + sin(q) K + (1 - cos(q)) K^2
-    local[:, :3, :3] = np.eye(3) + sine * _SKEW + versine * _SKEW_SQUARED
+    local[:, :3, :3] = _IDENTITY + sine * _SKEW + versine * _SKEW_SQUARED
     local[:, :3, 3] = JOINT_OFFSETS
     local[:, 3, 3] = 1.0
     poses = np.empty((6, 4, 4))
@@ -137,7 +138,7 @@ class Points:
         """links: N link indices; offsets: [N, 3] m in the links' frames."""
         self._links = np.array(links)
         self._offsets = np.concatenate([offsets, np.ones((len(links), 1))], axis=1)[:, :, None]
-        self._moved_by = (np.arange(6)[None, :] <= self._links[:, None]).astype(np.float64)
+        self._moved_by = (np.arange(6)[:, None] <= self._links).astype(np.float64)[:, None]
 
     def positions(self, poses: Array) -> Array:
         """[N, 3] m in the base frame, for `poses` from `forward`."""
@@ -145,13 +146,11 @@ class Points:
 
     def jacobian(self, poses: Array, positions: Array) -> Array:
         """[N, 3, 6] m/rad: d position / d joint angle = axis x (position - joint origin)."""
-        axes = (poses[:, :3, :3] @ JOINT_AXES[:, :, None])[:, :, 0]
-        arm = positions[:, None, :] - poses[None, :, :3, 3]
-        jacobian = np.empty((len(positions), 3, 6))
-        jacobian[:, 0] = axes[:, 1] * arm[:, :, 2] - axes[:, 2] * arm[:, :, 1]
-        jacobian[:, 1] = axes[:, 2] * arm[:, :, 0] - axes[:, 0] * arm[:, :, 2]
-        jacobian[:, 2] = axes[:, 0] * arm[:, :, 1] - axes[:, 1] * arm[:, :, 0]
-        return np.asarray(jacobian * self._moved_by[:, None, :])
+        rotations = poses[:, :3, :3]
+        # R [axis]x R' = [R axis]x: the cross product with each joint's axis in the base frame.
+        cross = rotations @ _SKEW @ rotations.transpose(0, 2, 1)
+        arms = positions.T[None] - poses[:, :3, 3:]
+        return np.asarray((cross @ arms * self._moved_by).transpose(2, 1, 0))
 
 
 _TIP = Points((HAND,), TIP_OFFSET[None])

@@ -23,6 +23,7 @@ The limits have hard maxima: a configuration can tighten them, never widen them.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
+from math import isfinite, sqrt
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,9 @@ MAX_EFFORT = 0.16  # N m, 41 % of the XL-320's stall torque
 MAX_SUSTAINED_EFFORT = 0.078  # N m, 20 % of stall
 MAX_SPEED = 2.5  # rad/s
 MAX_SPHERE_RADIUS = 0.235  # m around the axis of m2; the straight arm reaches 0.244 m
+
+MAX_PLAUSIBLE_POSITION = 7.0  # rad; readings beyond are a fault of the sensor
+MAX_PLAUSIBLE_SPEED = 60.0  # rad/s; the XL-320 turns at 12 rad/s without load
 
 GRAVITY = 9.81  # m/s^2
 _ACTIVE = list(ACTIVE_JOINTS)
@@ -125,7 +129,9 @@ class Limiter:
             tuple(p.link for p in points) + tuple(range(6)),
             np.concatenate([[p.offset for p in points], kinematics.LINK_CENTRES]),
         )
-        self._mean_effort = np.zeros(4)
+        self._weights = GRAVITY * kinematics.LINK_MASSES
+        self._most: Array = np.full(4, self.config.max_effort)
+        self._mean_effort: Array = np.zeros(4)
 
     def reset(self) -> None:
         """Forget the mean effort (a new arm, or one that has cooled down)."""
@@ -150,24 +156,22 @@ class Limiter:
             return Limited(np.zeros(4), frozenset(), fault)
         acted: set[str] = set()
         cap = self._effort_cap()
-        if (np.abs(effort) > self.config.max_effort).any():
-            acted.add("effort")
-        if (np.abs(effort) > cap).any() and (cap < self.config.max_effort).any():
-            acted.add("sustained")
-        requested = np.clip(effort, -cap, cap)
+        requested = np.minimum(np.maximum(effort, -cap), cap)
+        if (requested != effort).any():
+            over = np.abs(effort)
+            acted.update(["effort"] if (over > self.config.max_effort).any() else [])
+            acted.update(["sustained"] if (cap < np.minimum(over, self._most)).any() else [])
 
         speed = velocity[_ACTIVE]
-        poses = kinematics.forward(position)
-        points = self._points.positions(poses)
-        jacobian = self._points.jacobian(poses, points)[:, :, _ACTIVE]
-        gravity = GRAVITY * (kinematics.LINK_MASSES @ jacobian[self._count :, 2])
+        points, jacobian = self._geometry(position)
+        gravity = self._weights @ jacobian[self._count :, 2]
         gain = dt / self.inertia
         free = speed - gain * (gravity + self.viscous * speed)
-        wanted = free + gain * requested
+        change = gain * cap
         allowed = self._project(
-            wanted, position, points, jacobian, free - gain * cap, free + gain * cap, acted
+            free + gain * requested, position, points, jacobian, free - change, free + change, acted
         )
-        limited = np.clip((allowed - free) / gain, -cap, cap)
+        limited = np.minimum(np.maximum((allowed - free) / gain, -cap), cap)
         self._remember(limited, dt)
         return Limited(limited, frozenset(acted))
 
@@ -186,12 +190,16 @@ class Limiter:
         if fault:
             return Limited(np.zeros(4), frozenset(), fault)
         acted: set[str] = set()
-        poses = kinematics.forward(position)
-        points = self._points.positions(poses)
-        jacobian = self._points.jacobian(poses, points)[:, :, _ACTIVE]
+        points, jacobian = self._geometry(position)
         bound = np.full(4, self.config.max_speed)
         allowed = self._project(speed, position, points, jacobian, -bound, bound, acted)
         return Limited(allowed, frozenset(acted))
+
+    def _geometry(self, position: Array) -> tuple[Array, Array]:
+        """[N, 3] m positions and [N, 3, 4] m/rad Jacobians of critical points, then of masses."""
+        poses = kinematics.forward(position)
+        points = self._points.positions(poses)
+        return points, self._points.jacobian(poses, points)[:, :, _ACTIVE]
 
     def _project(
         self,
@@ -210,48 +218,45 @@ class Limiter:
         """
         here = position[_ACTIVE]
         top = self.config.max_speed
-        range_low = self.brake_rate * (self._low - here)
-        range_high = self.brake_rate * (self._high - here)
-        if (wanted < range_low).any() or (wanted > range_high).any():
-            acted.add("range")
-        if (np.abs(wanted) > top).any():
-            acted.add("speed")
-        low = np.clip(np.clip(range_low, -top, top), least, greatest)
-        high = np.clip(np.clip(range_high, -top, top), least, greatest)
-        velocity = np.clip(wanted, low, high)
+        low = np.minimum(np.maximum(self.brake_rate * (self._low - here), -top), top)
+        high = np.minimum(np.maximum(self.brake_rate * (self._high - here), -top), top)
+        velocity: Array = np.minimum(np.maximum(wanted, low), high)
+        if (velocity != wanted).any():
+            changed = np.abs(velocity[velocity != wanted])
+            acted.update(["speed"] if (changed == top).any() else [])
+            acted.update(["range"] if (changed != top).any() else [])
+        low = np.minimum(np.maximum(low, least), greatest)
+        high = np.minimum(np.maximum(high, least), greatest)
+        velocity = np.minimum(np.maximum(velocity, low), high)
 
         # Rows r . v >= bound: the floor for every critical point, then the sphere for the tip.
-        tip = points[self._tip]
-        radial = tip - kinematics.SHOULDER
-        distance = float(np.sqrt(radial @ radial))
-        rows = np.empty((self._count + 1, 4))
-        rows[:-1] = jacobian[: self._count, 2]
-        rows[-1] = -(radial @ jacobian[self._tip]) / max(distance, 1e-6)
-        room = np.empty(self._count + 1)
-        room[:-1] = points[: self._count, 2] - self._floor
-        room[-1] = self.config.sphere_radius - distance
-        bounds = -self.brake_rate * room
+        count = self._count
+        radial = points[self._tip] - kinematics.SHOULDER
+        distance = max(sqrt(radial @ radial), 1e-6)
+        rows = np.empty((count + 1, 4))
+        rows[:count] = jacobian[:count, 2]
+        rows[count] = radial @ jacobian[self._tip] / -distance
+        bounds = np.empty(count + 1)
+        bounds[:count] = self.brake_rate * (self._floor - points[:count, 2])
+        bounds[count] = self.brake_rate * (distance - self.config.sphere_radius)
         shortfall = bounds - rows @ velocity
         if shortfall.max() <= 0.0:
             return velocity
-        if (shortfall[:-1] > 0.0).any():
-            acted.add("floor")
-        if shortfall[-1] > 0.0:
-            acted.add("sphere")
+        acted.update(["floor"] if shortfall[:count].max() > 0.0 else [])
+        acted.update(["sphere"] if shortfall[count] > 0.0 else [])
         for _ in range(_PROJECTIONS):
             worst = int(shortfall.argmax())
-            if shortfall[worst] <= 1e-9:
+            if shortfall[worst] <= 1e-6:
                 break
+            # Only joints that can still move the needed way take part.
             row = rows[worst]
-            # Only joints that can still move in the needed direction take part.
-            row = np.where(
-                row > 0.0, np.where(velocity < high, row, 0.0), np.where(velocity > low, row, 0.0)
-            )
+            row = row * np.where(row > 0.0, velocity < high, velocity > low)
             norm = float(row @ row)
             if norm < 1e-8:
-                shortfall[worst] = 0.0
-                continue
-            velocity = np.clip(velocity + row * (shortfall[worst] / norm), low, high)
+                bounds[worst] = -np.inf  # nothing left to do about this one
+            else:
+                step = velocity + row * (shortfall[worst] / norm)
+                velocity = np.minimum(np.maximum(step, low), high)
             shortfall = bounds - rows @ velocity
         return velocity
 
@@ -260,7 +265,9 @@ class Limiter:
         to 100 % of sustained_effort."""
         config = self.config
         sustained = min(config.sustained_effort, config.max_effort)
-        used = np.clip((self._mean_effort - 0.8 * sustained) / max(0.2 * sustained, 1e-9), 0, 1)
+        if self._mean_effort.max() <= 0.8 * sustained:
+            return self._most
+        used = np.clip((self._mean_effort / max(sustained, 1e-9) - 0.8) / 0.2, 0.0, 1.0)
         return np.asarray(config.max_effort - used * (config.max_effort - sustained))
 
     def _remember(self, effort: Array, dt: float) -> None:
@@ -276,11 +283,14 @@ def _fault(command: Array, position: Array, velocity: Array, dt: float) -> str:
         )
     if not dt > 0.0:
         raise ValueError(f"limiter: cycle time is {dt} s, expected more than 0")
-    if not np.isfinite(command).all():
-        name = ACTIVE_NAMES[int(np.flatnonzero(~np.isfinite(command))[0])]
-        return f"command for {name} is not a finite number"
-    for what, state in (("position", position), ("velocity", velocity)):
-        if not np.isfinite(state).all():
-            name = kinematics.JOINT_NAMES[int(np.flatnonzero(~np.isfinite(state))[0])]
-            return f"{what} of {name} is not a finite number"
+    for what, names, values, plausible in (
+        ("command for", ACTIVE_NAMES, command, np.inf),
+        ("position of", kinematics.JOINT_NAMES, position, MAX_PLAUSIBLE_POSITION),
+        ("velocity of", kinematics.JOINT_NAMES, velocity, MAX_PLAUSIBLE_SPEED),
+    ):
+        for name, value in zip(names, values.tolist(), strict=True):
+            if not isfinite(value):
+                return f"{what} {name} is not a finite number"
+            if abs(value) > plausible:
+                return f"{what} {name} is {value:.3g}, which no servo reads"
     return ""

@@ -18,7 +18,7 @@ or joint targets within +-pi/2 rad (`control="position"`, the paper's environmen
 from __future__ import annotations
 
 from math import pi, radians
-from typing import Any, ClassVar
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -38,7 +38,7 @@ CUBE_Y = (0.10, 0.17)  # m
 Observation = dict[str, NDArray[Any]]
 
 
-class PokeEnvironment(gymnasium.Env[Observation, NDArray[np.float32]]):
+class PokeEnvironment(gymnasium.Env[Observation, NDArray[Any]]):
     """Poke the cube with a simulated Ergo Jr.
 
     Observation: a dict with a uint8 [height, width, 3] image per camera and `position` (rad),
@@ -56,7 +56,7 @@ class PokeEnvironment(gymnasium.Env[Observation, NDArray[np.float32]]):
         limiter: tighter limits than the hard ones.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {
+    metadata = {  # noqa: RUF012 -- Gymnasium's own attribute
         "render_modes": ["rgb_array"],
         "render_fps": round(1 / CONTROL_PERIOD),
     }
@@ -92,7 +92,7 @@ class PokeEnvironment(gymnasium.Env[Observation, NDArray[np.float32]]):
         images: dict[str, spaces.Space[Any]] = {
             name: spaces.Box(0, 255, (*size, 3), np.uint8) for name in self.cameras
         }
-        self.observation_space = spaces.Dict(  # type: ignore[assignment]
+        self.observation_space = spaces.Dict(
             {
                 **images,
                 "position": spaces.Box(-2 * pi, 2 * pi, (6,), np.float32),
@@ -118,17 +118,21 @@ class PokeEnvironment(gymnasium.Env[Observation, NDArray[np.float32]]):
             cube = (float(options["cube"][0]), float(options["cube"][1]))
         self.world.reset(position, cube, yaw)
         self.steps = 0
+        return self.observe()
+
+    def observe(self) -> tuple[Observation, dict[str, Any]]:
+        """The observation and info of this moment; nothing moves."""
         return self._observe(), self._info(False, frozenset(), "")
 
     def step(
-        self, action: NDArray[np.float32]
+        self, action: NDArray[Any] | None
     ) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
-        """One tick of 50 ms under `action` [4], in N m or rad by `control`.
+        """One tick of 50 ms under `action` [4], in N m or rad by `control`; None: torque off.
 
         Beyond the action space the limiter applies: it bounds efforts, and reports a number that
         is not finite as a fault under which the arm gets no torque.
         """
-        tick = self.world.tick(np.asarray(action, np.float64))
+        tick = self.world.tick(None if action is None else np.asarray(action, np.float64))
         self.steps += 1
         info = self._info(tick.touched, tick.acted, tick.fault)
         touched = bool(info["touched"])

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from ergojr_description import kinematics
 from ergojr_description.kinematics import ACTIVE_JOINTS, Array
 from ergojr_description.limiter import GRAVITY
 
+from ergojr_description import kinematics
 from ergojr_sim.environment import PokeEnvironment
-from ergojr_sim.world import COULOMB_FRICTION, CONTROLS, command_bounds
+from ergojr_sim.world import CONTROLS, COULOMB_FRICTION, command_bounds
 
 _ACTIVE = list(ACTIVE_JOINTS)
 
@@ -67,7 +67,7 @@ class OraclePolicy:
     height = 0.035  # m over the table: the tip comes from above and the fingers clear the floor
 
     def __init__(self) -> None:
-        self._target = np.zeros(6)
+        self._target: Array = np.zeros(6)
 
     def reset(self, environment: PokeEnvironment) -> None:
         """Solve for the cube's place."""

@@ -21,10 +21,11 @@ from math import pi
 from typing import Any
 
 import numpy as np
-from ergojr_description import kinematics
 from ergojr_description.kinematics import ACTIVE_JOINTS, Array
-from ergojr_description.limiter import MAX_EFFORT, Limiter, LimiterConfig
+from ergojr_description.limiter import MAX_EFFORT, Limited, Limiter, LimiterConfig
 from numpy.typing import NDArray
+
+from ergojr_description import kinematics
 
 Image = NDArray[np.uint8]
 
@@ -138,8 +139,8 @@ class World:
                 bullet.changeDynamics(self._arm, link, jointDamping=VISCOUS_FRICTION)
         # The state that every episode starts from, contact caches included.
         self._initial = bullet.saveState()
-        self._effort = np.zeros(4)
-        self._holding = False
+        self._effort: Array = np.zeros(4)
+        self._drive = "loose"
 
     def reset(self, position: Array, cube: tuple[float, float], yaw: float) -> None:
         """Put the arm at rest at `position` [6] rad and the cube on the table at (x, y) m."""
@@ -150,67 +151,90 @@ class World:
         orientation = bullet.getQuaternionFromEuler([0.0, 0.0, yaw])
         bullet.resetBasePositionAndOrientation(self._cube, [*cube, 0.015], orientation)
         bullet.resetBaseVelocity(self._cube, [0.0] * 3, [0.0] * 3)
-        for joint in self._held:
-            bullet.setJointMotorControl2(
-                self._arm,
-                joint,
-                bullet.POSITION_CONTROL,
-                targetPosition=0.0,
-                force=HOLDING_EFFORT,
-            )
         self.limiter.reset()
-        self._release()
+        self._effort = np.zeros(4)
+        self._loosen()
 
-    def tick(self, command: Array) -> Tick:
-        """Advance one control period under `command` [4], in N m or rad by `control`."""
-        if self._holding:
-            self._release()
+    def tick(self, command: Array | None) -> Tick:
+        """Advance one control period under `command` [4], in N m or rad by `control`.
+
+        None switches the torque of all six servos off; only friction is left.
+        """
+        if command is None:
+            self._loosen()
+        elif self._drive != "driven":
+            self._take()
         touched = False
         acted: frozenset[str] = frozenset()
         fault = ""
         for _ in range(self._cycles):
-            state = self.joint_state()
-            if self.control == "torque":
-                limited = self.limiter.limit_effort(
-                    command, state.position, state.velocity, self._dt * self._steps_per_cycle
-                )
-                self._step_torque(limited.command)
+            if command is None:
+                self._step()
             else:
-                limited = self._step_position(command, state.position)
+                limited = self._drive_cycle(command)
+                acted |= limited.acted
+                fault = fault or limited.fault
             touched = touched or self.touching()
-            acted |= limited.acted
-            fault = fault or limited.fault
         return Tick(touched, acted, fault)
 
     def hold(self, position: Array) -> None:
-        """Advance one control period while the servos hold `position` [6] rad."""
-        bullet = self._bullet
-        self._holding = True
-        bullet.setJointMotorControlArray(
+        """Advance one control period while all six servos hold `position` [6] rad."""
+        self._drive = "held"
+        self._bullet.setJointMotorControlArray(
             self._arm,
             self._joints,
-            bullet.POSITION_CONTROL,
+            self._bullet.POSITION_CONTROL,
             targetPositions=list(position),
             forces=[HOLDING_EFFORT] * 6,
         )
-        for _ in range(self._cycles * self._steps_per_cycle):
-            bullet.stepSimulation()
+        for _ in range(self._cycles):
+            self._step()
 
-    def _release(self) -> None:
-        """Hand the active joints back to the command."""
-        bullet = self._bullet
-        self._holding = False
+    def _loosen(self) -> None:
+        """All servos off; the gears' friction stays."""
+        self._drive = "loose"
         self._effort = np.zeros(4)
-        if self.control == "torque":
-            bullet.setJointMotorControlArray(
-                self._arm,
-                self._active,
-                bullet.VELOCITY_CONTROL,
-                targetVelocities=[0.0] * 4,
-                forces=[COULOMB_FRICTION] * 4,
-            )
+        self._friction(self._joints)
 
-    def _step_torque(self, effort: Array) -> None:
+    def _take(self) -> None:
+        """m4 and m6 held at zero, the active joints free for commands."""
+        self._drive = "driven"
+        self._effort = np.zeros(4)
+        self._friction(self._active)
+        self._bullet.setJointMotorControlArray(
+            self._arm,
+            self._held,
+            self._bullet.POSITION_CONTROL,
+            targetPositions=[0.0] * len(self._held),
+            forces=[HOLDING_EFFORT] * len(self._held),
+        )
+
+    def _friction(self, joints: list[int]) -> None:
+        """PyBullet's velocity motor with target 0: Coulomb friction."""
+        self._bullet.setJointMotorControlArray(
+            self._arm,
+            joints,
+            self._bullet.VELOCITY_CONTROL,
+            targetVelocities=[0.0] * len(joints),
+            forces=[COULOMB_FRICTION] * len(joints),
+        )
+
+    def _step(self) -> None:
+        for _ in range(self._steps_per_cycle):
+            self._bullet.stepSimulation()
+
+    def _drive_cycle(self, command: Array) -> Limited:
+        """One cycle of the limiter: fresh state in, limited command out, physics on."""
+        state = self.joint_state()
+        if self.control == "position":
+            return self._drive_position(command, state.position)
+        limited = self.limiter.limit_effort(
+            command, state.position, state.velocity, self._dt * self._steps_per_cycle
+        )
+        self._drive_torque(limited.command)
+        return limited
+
+    def _drive_torque(self, effort: Array) -> None:
         bullet = self._bullet
         self._effort = effort
         forces = effort.tolist()
@@ -221,7 +245,7 @@ class World:
             )
             bullet.stepSimulation()
 
-    def _step_position(self, target: Array, position: Array) -> Any:
+    def _drive_position(self, target: Array, position: Array) -> Limited:
         bullet = self._bullet
         here = position[list(ACTIVE_JOINTS)]
         # What PyBullet's position motor will ask for, limited, and turned back into a target.
@@ -239,14 +263,16 @@ class World:
                 maxVelocity=POSITION_SPEED,
                 positionGain=POSITION_GAIN,
             )
-        bullet.stepSimulation()
+        self._step()
         return limited
 
     def joint_state(self) -> JointState:
         """Where the joints are now."""
         states = self._bullet.getJointStates(self._arm, self._joints)
         effort = np.array([state[3] for state in states])
-        if self.control == "torque" and not self._holding:
+        if self._drive == "loose":
+            effort[:] = 0.0  # PyBullet tells the friction
+        elif self._drive == "driven" and self.control == "torque":
             effort[list(ACTIVE_JOINTS)] = self._effort
         return JointState(
             np.array([state[0] for state in states]),
@@ -268,11 +294,9 @@ class World:
         return float(np.linalg.norm(self.tip() - self.cube()))
 
     def touching(self) -> bool:
-        """Whether a finger touches the cube (contacts of the last physics step)."""
-        for contact in self._bullet.getContactPoints(self._arm, self._cube):
-            if contact[3] in self._fingers and contact[8] <= 0.0:
-                return True
-        return False
+        """Whether hand or finger touches the cube (contacts of the last physics step)."""
+        contacts = self._bullet.getContactPoints(self._arm, self._cube)
+        return any(contact[3] in self._fingers and contact[8] <= 0.0 for contact in contacts)
 
     def render(self, camera: str, width: int, height: int) -> Image:
         """[height, width, 3] RGB of one of `CAMERAS`."""
@@ -302,7 +326,7 @@ class _Bullet:
     """PyBullet's functions bound to a world of their own."""
 
     def __init__(self) -> None:
-        import pybullet  # noqa: PLC0415  (late: the package can be read without PyBullet)
+        import pybullet
 
         if not pybullet.isNumpyEnabled():
             raise ImportError(

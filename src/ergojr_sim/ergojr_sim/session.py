@@ -1,0 +1,402 @@
+"""The simulated robot as the control loop meets it, without ROS: episodes, pace, watchdog.
+
+A `Session` owns the environment and runs in one thread of its own (`run`); the other methods may be
+called from any thread and only leave a note for it, so the physics needs no lock.
+
+Lockstep (`real_time_factor` 0): the world advances one tick when a command comes whose stamp is
+that of the current observation; other commands are ignored and reported; the observation is
+published again every 0.5 s. Between episodes nothing moves.
+
+Real time: ticks follow the steady clock, a control period divided by `real_time_factor` apart. The
+newest command is held; when none came for 2.5 periods the torque goes off. Between episodes, and
+until an episode's first command, the arm holds the pose that it was reset to (or ended in).
+
+Stamps are simulated time in ns. They grow by a control period per tick, also across resets. So that
+they grow across restarts as well, although simulated time runs faster than the wall clock in
+lockstep, a session starts at `STAMP_RATE` times the time since `STAMP_EPOCH`: no stamp is used
+twice as long as the simulation runs at less than `STAMP_RATE` times real time (400 ticks/s) on
+average. (A stamp's seconds have 31 bits; the count starts anew every 3.4 years.)
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from ergojr_description.kinematics import ACTIVE_NAMES, Array
+from numpy.typing import NDArray
+
+from ergojr_sim.environment import PokeEnvironment
+from ergojr_sim.world import CAMERAS, CONTROL_PERIOD, CONTROLS, JointState
+
+PERIOD_NS = round(CONTROL_PERIOD * 1e9)
+REPUBLISH_SECONDS = 0.5
+WATCHDOG_PERIODS = 2.5
+STAMP_RATE = 20
+STAMP_EPOCH = 1_767_225_600  # 2026-01-01, s of Unix time
+
+OK, WARN, ERROR = "ok", "warn", "error"
+
+
+@dataclass(frozen=True)
+class SimConfig:
+    """Parameters of the simulated robot."""
+
+    control: str = field(
+        default="torque",
+        metadata={
+            "doc": "Commands: efforts in N m, or joint targets in rad as in the paper's simulator.",
+            "choices": CONTROLS,
+        },
+    )
+    real_time_factor: float = field(
+        default=0.0,
+        metadata={
+            "doc": "Simulated seconds per second; 0 is lockstep: each command is waited for.",
+            "low": 0.0,
+            "high": 20.0,
+        },
+    )
+    seed: int = field(
+        default=0,
+        metadata={"doc": "Seed of the episodes' starts; -1 draws one.", "low": -1},
+    )
+    max_steps: int = field(
+        default=100, metadata={"doc": "Length of an episode, in ticks of 50 ms.", "low": 1}
+    )
+    image_size: int = field(
+        default=64,
+        metadata={"doc": "Height and width of the images, in pixels.", "low": 16, "high": 1024},
+    )
+    max_observation_age: float = field(
+        default=0.5,
+        metadata={
+            "doc": "Real time only: a command that answers an observation older than this (s of "
+            "simulated time) is ignored.",
+            "low": 0.05,
+        },
+    )
+    publish_clock: bool = field(
+        default=True,
+        metadata={"doc": "Publish /clock; at most one simulator of a graph may."},
+    )
+
+
+@dataclass(frozen=True)
+class Observation:
+    """Everything that is published with one stamp.
+
+    `valid` tells whether the reward is one: there is none for an episode's first observation and
+    between episodes.
+    """
+
+    stamp: int  # ns
+    joints: JointState
+    images: dict[str, NDArray[np.uint8]]
+    reward: float
+    distance: float  # m
+    terminated: bool
+    truncated: bool
+    touched: bool
+    valid: bool
+
+
+@dataclass(frozen=True)
+class ResetResult:
+    """Answer to a reset; `first_stamp` (ns) is that of the episode's first observation."""
+
+    ok: bool
+    message: str
+    first_stamp: int = 0
+
+
+@dataclass(frozen=True)
+class _Command:
+    stamp: int
+    values: Array
+    arrival: float
+
+
+@dataclass(frozen=True)
+class _Reset:
+    seed: int
+    answer: Future[ResetResult]
+
+
+@dataclass(frozen=True)
+class _Stop:
+    on: bool
+
+
+@dataclass(frozen=True)
+class _Close:
+    pass
+
+
+class CommandError(ValueError):
+    """A command that cannot be used; one sentence."""
+
+
+def command_values(names: Sequence[str], values: Sequence[float]) -> Array:
+    """[4] command for m1 m2 m3 m5 from a message's names and values, in any order.
+
+    Raises:
+        CommandError: unless exactly the four names come, with one finite value each.
+    """
+    if sorted(names) != sorted(ACTIVE_NAMES):
+        given = ", ".join(names) or "none"
+        raise CommandError(f"joint_command names {given}, expected {', '.join(ACTIVE_NAMES)}")
+    if len(values) != len(ACTIVE_NAMES):
+        raise CommandError(f"joint_command has {len(values)} values for {len(ACTIVE_NAMES)} joints")
+    command = np.array([values[list(names).index(name)] for name in ACTIVE_NAMES], np.float64)
+    if not np.isfinite(command).all():
+        bad = ACTIVE_NAMES[int(np.flatnonzero(~np.isfinite(command))[0])]
+        raise CommandError(f"joint_command for {bad} is not a finite number")
+    return command
+
+
+def start_stamp(wall_seconds: float) -> int:
+    """ns: first stamp of a session that starts at this Unix time (see the module's text)."""
+    seconds = STAMP_RATE * (wall_seconds - STAMP_EPOCH) % (2**31 - 10**7)
+    return int(seconds * 1000) * 1_000_000
+
+
+class Session:
+    """One simulated robot.
+
+    Args:
+        config: its parameters.
+        publish: called in the session's thread with every observation.
+        report: called with (part, level, sentence) when one of them changes; level is one of OK,
+            WARN, ERROR.
+        environment: the task; by default made from `config`.
+        clock: the steady clock, in s.
+        wall: Unix time, in s.
+    """
+
+    def __init__(
+        self,
+        config: SimConfig,
+        publish: Callable[[Observation], None],
+        report: Callable[[str, str, str], None],
+        environment: PokeEnvironment | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self._config = config
+        self._publish = publish
+        self._tell = report
+        self._told: dict[str, tuple[str, str]] = {}
+        self._environment = environment or PokeEnvironment(
+            config.control,
+            tuple(CAMERAS),
+            (config.image_size, config.image_size),
+            config.max_steps,
+        )
+        self._clock = clock
+        self._inbox: queue.SimpleQueue[_Command | _Reset | _Stop | _Close] = queue.SimpleQueue()
+        self._random = np.random.default_rng(None if config.seed < 0 else config.seed)
+        self._lockstep = config.real_time_factor == 0.0
+        self._period = 0.0 if self._lockstep else CONTROL_PERIOD / config.real_time_factor
+        self._stamp = start_stamp(wall())
+        self._command: _Command | None = None
+        self._stopped = False
+        self._running = False
+        self._held: Array | None = None
+        self._closed = threading.Event()
+        seen, info = self._environment.reset(seed=self._next_seed())
+        self._held = self._environment.world.joint_state().position
+        self._observation = self._observed(seen, 0.0, info, False, False, valid=False)
+        self._due = clock()
+
+    # Called from any thread.
+
+    def command(self, stamp: int, values: Array) -> None:
+        """A command [4] in the environment's units that answers the observation of `stamp` (ns)."""
+        self._inbox.put(_Command(stamp, values, self._clock()))
+
+    def reset(self, seed: int, timeout: float = 10.0) -> ResetResult:
+        """Start an episode; `seed` -1 takes the next of the session's own.
+
+        Blocks until the session's thread has done it; not ok after `timeout` s.
+        """
+        answer: Future[ResetResult] = Future()
+        self._inbox.put(_Reset(seed, answer))
+        try:
+            return answer.result(timeout)
+        except TimeoutError:
+            return ResetResult(False, f"the simulation did not answer within {timeout:g} s")
+
+    def emergency_stop(self, on: bool) -> None:
+        """Latch the torque off, or release it."""
+        self._inbox.put(_Stop(on))
+
+    def close(self) -> None:
+        """End `run`."""
+        self._closed.set()
+        self._inbox.put(_Close())
+
+    # The session's own thread.
+
+    def run(self) -> None:
+        """Serve until `close`; then free the physics."""
+        try:
+            while not self._closed.is_set():
+                self.serve(max(self._due - self._clock(), 0.0))
+        finally:
+            self._environment.close()
+
+    def serve(self, timeout: float) -> None:
+        """Take one note from the inbox, if one comes within `timeout` s, and do what is due."""
+        try:
+            note = self._inbox.get(timeout=timeout) if timeout > 0.0 else self._inbox.get_nowait()
+        except queue.Empty:
+            note = None
+        if isinstance(note, _Command):
+            self._on_command(note)
+        elif isinstance(note, _Reset):
+            self._on_reset(note)
+        elif isinstance(note, _Stop):
+            self._on_stop(note)
+        if self._clock() >= self._due:
+            self._on_due()
+
+    def _on_command(self, command: _Command) -> None:
+        if not self._running:
+            self._report("joint_command", WARN, "a command came between episodes; it is ignored")
+        elif self._lockstep:
+            if command.stamp == self._stamp:
+                self._report("joint_command", OK, "commands answer observations")
+                self._step(command.values)
+            else:
+                self._report(
+                    "joint_command",
+                    WARN,
+                    "a command that answers another observation than the current one is ignored",
+                )
+        elif self._stamp - command.stamp > self._config.max_observation_age * 1e9:
+            self._report(
+                "joint_command",
+                WARN,
+                "a command that answers an observation older than max_observation_age is ignored",
+            )
+        elif command.stamp > self._stamp:
+            self._report(
+                "joint_command", WARN, "a command that answers a future observation is ignored"
+            )
+        else:
+            self._command = command
+
+    def _on_reset(self, request: _Reset) -> None:
+        if self._stopped:
+            request.answer.set_result(ResetResult(False, "the emergency stop is latched"))
+            return
+        seed = self._next_seed() if request.seed < 0 else request.seed
+        seen, info = self._environment.reset(seed=seed)
+        self._held = self._environment.world.joint_state().position
+        self._command = None
+        self._running = True
+        self._stamp += PERIOD_NS
+        self._observation = self._observed(seen, 0.0, info, False, False, valid=False)
+        request.answer.set_result(ResetResult(True, f"seed {seed}", self._stamp))
+        self._send()
+
+    def _on_stop(self, request: _Stop) -> None:
+        self._stopped = request.on
+        self._command = None
+        if not request.on:
+            self._held = self._environment.world.joint_state().position
+        level, text = (ERROR, "latched: torque off") if request.on else (OK, "released")
+        self._report("emergency_stop", level, text)
+
+    def _on_due(self) -> None:
+        if self._lockstep:
+            self._send()
+            return
+        now = self._clock()
+        if now - self._due > self._period:
+            # Too late for this tick's time: go on from here, simulated time does not catch up.
+            self._due = now
+        self._due += self._period
+        limit = WATCHDOG_PERIODS * self._period
+        if self._command is not None and now - self._command.arrival > limit:
+            self._command = None
+            self._held = None
+            self._report("watchdog", WARN, f"no command for {limit * 1e3:.0f} ms: torque off")
+        if self._command is not None:
+            self._report("watchdog", OK, "commands come in time")
+            self._held = None
+            self._step(self._command.values)
+        elif self._running and self._held is None:
+            self._step(None)
+        else:
+            self._idle()
+
+    def _step(self, values: Array | None) -> None:
+        """A tick of the episode under a command, or with the torque off (None)."""
+        environment = self._environment
+        seen, reward, terminated, truncated, info = environment.step(
+            None if self._stopped else values
+        )
+        self._stamp += PERIOD_NS
+        self._observation = self._observed(seen, reward, info, terminated, truncated, valid=True)
+        if info["fault"]:
+            self._report("limiter", ERROR, info["fault"])
+        else:
+            self._report("limiter", OK, "keeps the arm within its limits")
+        if terminated or truncated:
+            self._running = False
+            self._command = None
+            self._held = environment.world.joint_state().position
+        self._send()
+
+    def _idle(self) -> None:
+        """Real time: a tick outside an episode, or before its first command."""
+        if self._stopped or self._held is None:
+            self._environment.world.tick(None)
+        else:
+            self._environment.world.hold(self._held)
+        self._stamp += PERIOD_NS
+        seen, info = self._environment.observe()
+        self._observation = self._observed(seen, 0.0, info, False, False, valid=False)
+        self._send()
+
+    def _send(self) -> None:
+        if self._lockstep:
+            self._due = self._clock() + REPUBLISH_SECONDS
+        self._publish(self._observation)
+
+    def _observed(
+        self,
+        seen: dict[str, NDArray[Any]],
+        reward: float,
+        info: dict[str, Any],
+        terminated: bool,
+        truncated: bool,
+        valid: bool,
+    ) -> Observation:
+        return Observation(
+            stamp=self._stamp,
+            joints=self._environment.world.joint_state(),
+            images={name: seen[name] for name in self._environment.cameras},
+            reward=reward,
+            distance=info["distance"],
+            terminated=terminated,
+            truncated=truncated,
+            touched=bool(info["touched"]),
+            valid=valid,
+        )
+
+    def _report(self, part: str, level: str, sentence: str) -> None:
+        if self._told.get(part) != (level, sentence):
+            self._told[part] = (level, sentence)
+            self._tell(part, level, sentence)
+
+    def _next_seed(self) -> int:
+        return int(self._random.integers(2**31))

@@ -1,0 +1,199 @@
+"""The sim node: a simulated Ergo Jr with its two cameras and its reward, the robot's interface.
+
+Publishes, all with the same stamp, in this order
+    joint_states (sensor_msgs/JointState): m1..m6, rad, rad/s, applied effort in N m
+    reward (planet_msgs/Reward): minus the distance of tip and cube, +1 with the touch; not valid
+        for an episode's first observation and between episodes
+    camera_front/image_raw, camera_side/image_raw (sensor_msgs/Image, rgb8) and camera_info
+    /clock (rosgraph_msgs/Clock), unless publish_clock is false
+Publishes besides
+    robot_spec (planet_msgs/RobotSpec, latched)
+    /diagnostics
+
+Subscribes to
+    joint_command (sensor_msgs/JointState) for m1 m2 m3 m5, stamped like the observation that it
+        answers: `effort` in N m or, with control position, `position` in rad (`effort` is taken
+        where `position` is empty: a controller that knows only the spec fills that)
+
+Serves
+    reset (planet_msgs/Reset): a new episode; the seed decides its start (-1: the node's next)
+    emergency_stop (std_srvs/SetBool): true latches the torque off, false releases it
+
+Pace, watchdog and stamps: see `ergojr_sim.session`, which runs in a thread of its own.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from math import radians, tan
+
+from builtin_interfaces.msg import Time
+from ergojr_description.kinematics import ACTIVE_NAMES, JOINT_NAMES
+from planet_node.diagnostics import Diagnostics
+from planet_node.images import to_message
+from planet_node.main import fail, run
+from planet_node.parameters import declare
+from planet_node.qos import COMMAND, IMAGE, LATCHED, STREAM
+from planet_node.stamps import from_ns, to_ns
+from rclpy.node import Node
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import CameraInfo, Image, JointState
+from std_srvs.srv import SetBool
+
+from ergojr_sim import session
+from ergojr_sim.session import CommandError, Observation, Session, SimConfig, command_values
+from ergojr_sim.world import CAMERAS, CONTROL_PERIOD, Camera, command_bounds
+from planet_msgs.msg import Reward, RobotSpec
+from planet_msgs.srv import Reset
+from planet_node import diagnostics
+
+_LEVELS = {
+    session.OK: diagnostics.OK,
+    session.WARN: diagnostics.WARN,
+    session.ERROR: diagnostics.ERROR,
+}
+
+
+class SimNode(Node):
+    """See the module's docstring."""
+
+    def __init__(self) -> None:
+        super().__init__("sim")
+        self._config = declare(self, SimConfig)
+        self._diagnostics = Diagnostics(self)
+        self._joint_states = self.create_publisher(JointState, "joint_states", STREAM)
+        self._reward = self.create_publisher(Reward, "reward", STREAM)
+        self._images = {
+            name: self.create_publisher(Image, f"{name}/image_raw", IMAGE) for name in CAMERAS
+        }
+        self._infos = {
+            name: self.create_publisher(CameraInfo, f"{name}/camera_info", IMAGE)
+            for name in CAMERAS
+        }
+        self._calibrations = {
+            name: _calibration(camera, _frame(name), self._config.image_size)
+            for name, camera in CAMERAS.items()
+        }
+        self._clock_publisher = (
+            self.create_publisher(Clock, "/clock", STREAM) if self._config.publish_clock else None
+        )
+        self._spec = self.create_publisher(RobotSpec, "robot_spec", LATCHED)
+        self._session = Session(self._config, self._publish, self._report)
+        self.create_subscription(JointState, "joint_command", self._on_command, COMMAND)
+        self.create_service(Reset, "reset", self._on_reset)
+        self.create_service(SetBool, "emergency_stop", self._on_emergency_stop)
+        self._thread = threading.Thread(target=self._run, name="session", daemon=True)
+        self._thread.start()
+        self._spec.publish(_robot_spec(self._config))
+
+    def close(self) -> None:
+        """Stop the physics."""
+        self._session.close()
+        self._thread.join(timeout=5.0)
+
+    def _run(self) -> None:
+        try:
+            self._session.run()
+        except Exception as error:  # noqa: BLE001 -- any fault of the physics must end the node
+            fail(self, error)
+
+    def _on_command(self, message: JointState) -> None:
+        values = message.effort
+        if self._config.control == "position" and message.position:
+            values = message.position
+        try:
+            command = command_values(message.name, values)
+        except CommandError as error:
+            self._report("joint_command", session.WARN, f"ignored: {error}")
+            return
+        self._session.command(to_ns(message.header.stamp), command)
+
+    def _on_reset(self, request: Reset.Request, response: Reset.Response) -> Reset.Response:
+        result = self._session.reset(request.seed)
+        response.ok = result.ok
+        response.message = result.message
+        response.first_stamp = from_ns(result.first_stamp)
+        return response
+
+    def _on_emergency_stop(
+        self, request: SetBool.Request, response: SetBool.Response
+    ) -> SetBool.Response:
+        self._session.emergency_stop(request.data)
+        response.success = True
+        response.message = "torque is off" if request.data else "released"
+        return response
+
+    def _report(self, part: str, level: str, sentence: str) -> None:
+        self._diagnostics.report(part, _LEVELS[level], sentence)
+
+    def _publish(self, observation: Observation) -> None:
+        stamp = from_ns(observation.stamp)
+        if self._clock_publisher is not None:
+            self._clock_publisher.publish(Clock(clock=stamp))
+        joints = JointState(
+            name=list(JOINT_NAMES),
+            position=observation.joints.position.tolist(),
+            velocity=observation.joints.velocity.tolist(),
+            effort=observation.joints.effort.tolist(),
+        )
+        joints.header.stamp = stamp
+        self._joint_states.publish(joints)
+        reward = Reward(
+            reward=observation.reward,
+            distance=observation.distance,
+            terminated=observation.terminated,
+            truncated=observation.truncated,
+            touched=observation.touched,
+            valid=observation.valid,
+        )
+        reward.header.stamp = stamp
+        self._reward.publish(reward)
+        for name, image in observation.images.items():
+            self._images[name].publish(to_message(image, stamp, _frame(name)))
+            self._publish_calibration(name, stamp)
+
+    def _publish_calibration(self, camera: str, stamp: Time) -> None:
+        self._calibrations[camera].header.stamp = stamp
+        self._infos[camera].publish(self._calibrations[camera])
+
+
+def _frame(camera: str) -> str:
+    """Optical frame (REP 103): z into the scene, x right, y down."""
+    return f"{camera}_optical_frame"
+
+
+def _robot_spec(config: SimConfig) -> RobotSpec:
+    low, high = command_bounds(config.control)
+    return RobotSpec(
+        name="ergojr",
+        action_names=list(ACTIVE_NAMES),
+        action_low=low.tolist(),
+        action_high=high.tolist(),
+        cameras=list(CAMERAS),
+        state_names=list(JOINT_NAMES),
+        control_period=CONTROL_PERIOD,
+        max_steps=config.max_steps,
+        real_time_factor=config.real_time_factor,
+    )
+
+
+def _calibration(camera: Camera, frame: str, size: int) -> CameraInfo:
+    """An ideal pinhole: square pixels, principal point in the middle, no distortion."""
+    focal = size / 2 / tan(radians(camera.field_of_view) / 2)
+    centre = (size - 1) / 2  # pixel centres have whole numbers
+    info = CameraInfo(height=size, width=size, distortion_model="plumb_bob", d=[0.0] * 5)
+    info.header.frame_id = frame
+    info.k = [focal, 0.0, centre, 0.0, focal, centre, 0.0, 0.0, 1.0]
+    info.r = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]
+    info.p = [focal, 0.0, centre, 0.0, 0.0, focal, centre, 0.0, 0.0, 0.0, 1.0, 0.0]
+    return info
+
+
+def main() -> int:
+    """Run the node; the exit code is for the launch file."""
+    return run(SimNode)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
