@@ -106,6 +106,7 @@ def start(context: LaunchContext) -> list:
             package=package,
             executable=executable,
             name=name,
+            exec_name=name,
             parameters=parameters,
             additional_env=environment,
             prefix=f"taskset --cpu-list {','.join(map(str, cores))}",

@@ -40,11 +40,19 @@ class Diagnostics:
             self._statuses[name] = status
         level_before = OK if before is None else before.level
         if level != level_before:
-            logger = self._node.get_logger()
-            log = {OK: logger.info, WARN: logger.warning}.get(level, logger.error)
-            log(f"{name}: {message}")
+            self._log(level, f"{name}: {message}")
         if before is None or level != level_before or message != before.message:
             self._publish()
+
+    def _log(self, level: bytes, line: str) -> None:
+        # One call per level: rclpy refuses a line of code that logs with two severities.
+        logger = self._node.get_logger()
+        if level == OK:
+            logger.info(line)
+        elif level == WARN:
+            logger.warning(line)
+        else:
+            logger.error(line)
 
     def _publish(self) -> None:
         with self._lock:
