@@ -1,0 +1,1 @@
+"""Runs, and the figures made of them."""
