@@ -37,13 +37,14 @@ from planet_roller.policy import (
     too_slow,
 )
 from planet_roller.recorder import Recorder
-from planet_roller.robot import Clock, Observation, Robot, RobotError, StoppedError
+from planet_roller.robot import Clock, Observation, Robot, RobotError, StoppedError, Wanted
 from planet_roller.spool import Courier, SpoolError
 
 EVALUATION_SEED = 1_000_000
 """The n-th evaluation episode of a process resets the robot with this seed plus n; no training
 episode is given a seed."""
 REWARD_GRACE = 0.25  # s that the last rewards of an episode may be late, in real time
+_IMAGE_GRACE = 0.15  # ticks that a decision waits for an image that is due; see the dry run's 0.8
 _BACKOFF_FIRST, _BACKOFF_LAST = 0.5, 5.0  # s between attempts at an episode
 _MAX_REPEATS = 4  # of an observation in lockstep, before its command counts as lost for good
 _PREDICTION_PERIOD = 0.4  # s between prediction images
@@ -483,7 +484,7 @@ class ControlLoop:
         """The observation after a command, which is sent again as often as the robot asks."""
         for _ in range(_MAX_REPEATS):
             timeout = self._config.observation_timeout
-            after = self._robot.observe(before.stamp, timeout, reward=True)
+            after = self._robot.observe(before.stamp, timeout, Wanted(reward=True))
             if after.stamp > before.stamp:
                 return after
             self._robot.command(command, before.stamp)
@@ -527,14 +528,17 @@ class ControlLoop:
         if final is not None and final.stamp <= observation.stamp:
             return _Held(None, 0, missed, latency, tick, ended=True)
         if final is None:
-            after = self._robot.observe(observation.stamp, timeout)
+            # The robot's own ticks have some phase to these: an image may be just about to come.
+            lasted = round((tick - first - 0.5) * spec.control_period * 1e9)
+            wanted = Wanted(expected=observation.stamp + lasted, grace=_IMAGE_GRACE * spec.tick)
+            after = self._robot.observe(observation.stamp, timeout, wanted)
         else:
-            after = self._robot.observe(final.stamp - 1, timeout, oldest=True)
-        lasted = (after.stamp - observation.stamp) * 1e-9 / spec.control_period
+            after = self._robot.observe(final.stamp - 1, timeout, Wanted(oldest=True))
+        ticks = (after.stamp - observation.stamp) * 1e-9 / spec.control_period
         recorder.signals(*self._robot.drain())
         known = recorder.end()
         ended = tick >= spec.max_steps or (known is not None and known.stamp <= after.stamp)
-        return _Held(after, max(1, math.floor(lasted + 0.5)), missed, latency, tick, ended)
+        return _Held(after, max(1, math.floor(ticks + 0.5)), missed, latency, tick, ended)
 
     def _show_prediction(self, policy: Policy, stamp: int, until: float) -> None:
         """Publish a prediction image if one is due, wanted, and made before `until`."""

@@ -19,6 +19,7 @@ import numpy.typing as npt
 from planet_model.episode import IMAGE_SIZE
 
 from planet_roller.robot import (
+    ANY,
     Clock,
     JointSample,
     Observation,
@@ -26,6 +27,7 @@ from planet_roller.robot import (
     RobotError,
     RobotSpec,
     StoppedError,
+    Wanted,
 )
 
 # Bounds of what is kept: images of a camera, and joint states and rewards between two drains.
@@ -186,12 +188,11 @@ class Assembler:
                 setattr(self, name, deque(kept, maxlen=old.maxlen))
             self._joints_heard = self._clock.now()
 
-    def observe(
-        self, after: int | None, timeout: float, *, reward: bool = False, oldest: bool = False
-    ) -> Observation:
+    def observe(self, after: int | None, timeout: float, wanted: Wanted = ANY) -> Observation:
         """See :meth:`planet_roller.robot.Robot.observe`; StoppedError after :meth:`close`."""
         after = -1 if after is None else after
-        deadline = self._clock.now() + timeout
+        start = self._clock.now()
+        deadline, patient_until = start + timeout, start + wanted.grace
         with self._condition:
             self._repeated = False
             while True:
@@ -199,15 +200,18 @@ class Assembler:
                     raise StoppedError
                 if self._bad_joints is not None:
                     raise RobotError(self._bad_joints)
-                found = self._find(after, reward, oldest)
+                found = self._find(after, wanted)
                 now = self._clock.now()
+                if found is not None and found.stamp < wanted.expected and now < patient_until:
+                    self._clock.wait(self._condition, patient_until - now)
+                    continue
                 silent = self._spec.state_names and now - self._joints_heard > timeout
                 if found is not None and not silent:
                     self._taken = found.stamp
                     self._repeated = False
                     return found
                 if now >= deadline or (found is not None and silent):
-                    missing = self._missing(after, reward, timeout)
+                    missing = self._missing(after, wanted.reward, timeout)
                     break
                 self._clock.wait(self._condition, deadline - now)
         for source, sentence in missing.items():
@@ -243,12 +247,12 @@ class Assembler:
 
     # The join.
 
-    def _find(self, after: int, reward: bool, oldest: bool) -> Observation | None:
+    def _find(self, after: int, wanted: Wanted) -> Observation | None:
         if self._spec.lockstep:
-            return self._find_exact(after, reward)
+            return self._find_exact(after, wanted.reward)
         if after < 0 and self._spec.state_names and not self._last_joints:
             return None  # an episode does not begin without joint states
-        return self._find_nearest(after, oldest)
+        return self._find_nearest(after, wanted.oldest)
 
     def _find_exact(self, after: int, reward: bool) -> Observation | None:
         """The newest set with one and the same stamp: of images, joint states, and reward."""

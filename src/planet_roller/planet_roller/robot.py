@@ -132,6 +132,24 @@ class Observation:
     reward: RewardSample | None = None
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """Which observation is wanted of those there are."""
+
+    reward: bool = False
+    """In lockstep: wait for its reward as well."""
+    oldest: bool = False
+    """In real time: the oldest, not the newest."""
+    expected: int = 0
+    """In real time: one of this stamp, ns, or later is about to come and worth waiting for..."""
+    grace: float = 0.0
+    """... for this time, s; after that an older one will do."""
+
+
+ANY = Wanted()
+"""The newest."""
+
+
 class Robot(Protocol):
     """A robot as the control loop sees it. All methods are called from the loop's thread only."""
 
@@ -144,14 +162,12 @@ class Robot(Protocol):
         Raises RobotError when the robot refuses or does not answer in time.
         """
 
-    def observe(
-        self, after: int | None, timeout: float, *, reward: bool = False, oldest: bool = False
-    ) -> Observation:
-        """The newest (or `oldest`) observation with a stamp greater than `after` (None: any).
+    def observe(self, after: int | None, timeout: float, wanted: Wanted = ANY) -> Observation:
+        """The newest observation with a stamp greater than `after` (None: any).
 
         In lockstep, returns the observation of `after` itself again when the robot repeats it: it
-        has not got its command. `reward`: wait in lockstep for the reward as well. Raises
-        RobotError, naming what is missing, after `timeout` seconds on the steady clock.
+        has not got its command. Raises RobotError, naming what is missing, after `timeout` seconds
+        on the steady clock.
         """
 
     def command(self, effort: npt.NDArray[np.float64], stamp: int) -> None:

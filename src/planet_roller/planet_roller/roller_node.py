@@ -60,6 +60,7 @@ from planet_roller.loop import ControlLoop, Inbox, RollerConfig, TooSlowError, T
 from planet_roller.observations import Assembler
 from planet_roller.policy import Weights
 from planet_roller.robot import (
+    ANY,
     JointSample,
     Observation,
     RewardSample,
@@ -67,6 +68,7 @@ from planet_roller.robot import (
     RobotSpec,
     SteadyClock,
     StoppedError,
+    Wanted,
 )
 from planet_roller.spool import Courier, DeliveryError, Spool, SpoolError
 
@@ -230,10 +232,8 @@ class _Robot:
             raise RobotError(f"the robot refuses to reset: {response.message}")
         self._joined.begin(to_ns(response.first_stamp))
 
-    def observe(
-        self, after: int | None, timeout: float, *, reward: bool = False, oldest: bool = False
-    ) -> Observation:
-        return self._joined.observe(after, timeout, reward=reward, oldest=oldest)
+    def observe(self, after: int | None, timeout: float, wanted: Wanted = ANY) -> Observation:
+        return self._joined.observe(after, timeout, wanted)
 
     def command(self, effort: npt.NDArray[np.float64], stamp: int) -> None:
         message = JointState(name=self._names, effort=effort.tolist())

@@ -17,7 +17,7 @@ from planet_model.episode import Episode
 from planet_roller.loop import ControlLoop, Inbox, ReplayStatus, RollerConfig, Transition
 from planet_roller.observations import Assembler
 from planet_roller.policy import Weights
-from planet_roller.robot import RewardSample, RobotError, RobotSpec, StoppedError
+from planet_roller.robot import ANY, RewardSample, RobotError, RobotSpec, StoppedError, Wanted
 
 PERIOD = 0.05
 SPEC = RobotSpec(
@@ -85,6 +85,7 @@ class FakeRobot:
         self.truncates = True
         self.lost_commands = 0
         self.reward_delay = 0.0
+        self.jitter: Callable[[int], float] = lambda tick: 0.0
         self.image_size = 64
         self.joint_value = 0.0
         self.on_tick: Callable[[int], None] = lambda tick: None
@@ -101,6 +102,7 @@ class FakeRobot:
             raise RobotError(self.refuse_reset)
         self._epoch += 1
         self.tick = 0
+        self._started = self.clock.now()
         self._stamp += 1_000_000_000
         self.assembler.begin(self._stamp)
         self._publish()
@@ -119,10 +121,10 @@ class FakeRobot:
         self._advance()
         self._republish_later(self._epoch, self._stamp)
 
-    def observe(self, after: int | None, timeout: float, **options: bool) -> Any:
+    def observe(self, after: int | None, timeout: float, wanted: Wanted = ANY) -> Any:
         if self.inbox.stopped:
             raise StoppedError
-        return self.assembler.observe(after, timeout, **options)
+        return self.assembler.observe(after, timeout, wanted)
 
     def drain(self) -> Any:
         return self.assembler.drain()
@@ -131,12 +133,14 @@ class FakeRobot:
         return self.assembler.wait_reward(stamp, timeout)
 
     def _schedule(self, epoch: int) -> None:
+        start = self._started
+
         def due() -> None:
             if epoch == self._epoch:
                 self._advance()
                 self._schedule(epoch)
 
-        self.clock.at(self.clock.now() + self.spec.tick, due)
+        self.clock.at(start + (self.tick + 1) * self.spec.tick + self.jitter(self.tick + 1), due)
 
     def _republish_later(self, epoch: int, stamp: int) -> None:
         def due() -> None:

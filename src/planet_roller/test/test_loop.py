@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -179,10 +180,17 @@ def test_no_action_is_sent_more_than_r_times(bench):
     assert [sent[stamp] for stamp in stamps[:2]] == [3, 2]
 
 
+def test_images_that_come_a_little_before_or_after_a_tick_are_evenly_spaced(bench):
+    b = planner_bench(bench, lambda _: 0.0, action_repeat=2)
+    b.robot.jitter = lambda tick: 0.004 * (-1) ** (tick // 2)
+    b.run()
+    (episode,) = b.episodes
+    assert np.diff(episode.stamp).tolist() == [100_000_000] * 5
+    assert not episode.missed_ticks.any()
+
+
 def test_the_real_time_factor_makes_ticks_shorter(bench):
     b = planner_bench(bench, lambda _: 0.0)
-    from dataclasses import replace
-
     b.robot.spec = replace(b.robot.spec, real_time_factor=5.0)
     b.run()
     assert intervals(b) == pytest.approx(np.full(9, 0.01))

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from planet_roller.observations import Assembler, fit_image
-from planet_roller.robot import RewardSample, RobotError
+from planet_roller.robot import RewardSample, RobotError, Wanted
 
 MS = 1_000_000
 
@@ -101,7 +101,19 @@ def test_the_same_images_are_not_taken_twice(real_time, clock):
 def test_the_oldest_new_pair_can_be_asked_for(real_time):
     for stamp in (0, 50 * MS, 100 * MS):
         put_pair(real_time, stamp, stamp)
-    assert real_time.observe(0, 1.0, oldest=True).stamp == 50 * MS
+    assert real_time.observe(0, 1.0, Wanted(oldest=True)).stamp == 50 * MS
+
+
+def test_an_image_that_is_about_to_come_is_waited_for_but_not_for_long(real_time, clock):
+    for stamp in (0, 50 * MS):
+        put_pair(real_time, stamp, stamp)
+        put_joints(real_time, stamp)
+    wanted = Wanted(expected=75 * MS, grace=0.01)
+    clock.at(0.004, lambda: put_pair(real_time, 100 * MS, 100 * MS))
+    assert real_time.observe(0, 1.0, wanted).stamp == 100 * MS
+    assert clock.now() == 0.004
+    assert real_time.observe(0, 1.0, Wanted(expected=175 * MS, grace=0.01)).stamp == 100 * MS
+    assert clock.now() == 0.014
 
 
 def test_images_of_the_episode_before_are_dropped(real_time):
@@ -109,7 +121,7 @@ def test_images_of_the_episode_before_are_dropped(real_time):
     put_pair(real_time, 40, 40)
     put_pair(real_time, 60, 60)
     real_time.begin(50)
-    assert real_time.observe(None, 1.0, oldest=True).stamp == 60
+    assert real_time.observe(None, 1.0, Wanted(oldest=True)).stamp == 60
 
 
 def test_a_robot_whose_time_begins_anew_is_seen_after_a_reset(real_time):
@@ -136,7 +148,7 @@ def test_memory_is_bounded_when_nobody_observes(real_time):
     joints, rewards = real_time.drain()
     assert len(joints) <= 1024
     assert len(rewards) <= 1024
-    assert real_time.observe(None, 1.0, oldest=True).stamp >= 2990
+    assert real_time.observe(None, 1.0, Wanted(oldest=True)).stamp >= 2990
 
 
 def test_a_missing_camera_is_named_and_its_return_is_told_once(real_time, clock, faults):
@@ -240,7 +252,7 @@ def test_lockstep_waits_for_every_part_of_the_same_stamp(lockstep, clock, late):
     }
     for name, put in parts.items():
         clock.at(0.4 if name == late else 0.1, put)
-    observation = lockstep.observe(1, 1.0, reward=True)
+    observation = lockstep.observe(1, 1.0, Wanted(reward=True))
     assert (observation.stamp, observation.reward.reward) == (2, 2)
     assert clock.now() == 0.4
 
@@ -256,7 +268,7 @@ def test_lockstep_names_what_is_missing(lockstep, lost):
     if lost != "reward":
         lockstep.put_reward(reward(2))
     with pytest.raises(RobotError, match=rf"^no .*{lost} for 2\.0 s$"):
-        lockstep.observe(1, 2.0, reward=True)
+        lockstep.observe(1, 2.0, Wanted(reward=True))
 
 
 def test_the_first_observation_needs_no_reward(lockstep):
@@ -269,5 +281,5 @@ def test_a_repeated_observation_is_given_again(lockstep, clock):
     put_all(lockstep, 1)
     assert lockstep.observe(None, 1.0).stamp == 1
     clock.at(0.5, lambda: put_all(lockstep, 1))
-    assert lockstep.observe(1, 1.0, reward=True).stamp == 1
+    assert lockstep.observe(1, 1.0, Wanted(reward=True)).stamp == 1
     assert clock.now() == 0.5
