@@ -16,7 +16,8 @@ from planet_model.episode import Episode, EpisodeError
 
 MAX_ANSWER_BYTES = 16_000_000  # several times a paper's episode; answers are copied under the GIL
 MAX_WAITING_BYTES = 64_000_000
-TIMEOUT = 10.0  # s, after which an answer is not waited for any longer
+TIMEOUT = 5.0  # s, after which an answer is not waited for any longer
+PATIENCE = 3.0  # s, for which a replay may be absent before that is reported
 
 Level = Literal["ok", "warn", "error"]
 
@@ -84,6 +85,7 @@ class Feed:
         self._cancel: Callable[[], None] | None = None  # of the request in flight
         self._sent_at = 0.0
         self._failed = False
+        self._present_at = clock()
         self._stopped = False
 
     # The learner's side.
@@ -139,10 +141,13 @@ class Feed:
                 self._token += 1
                 self._sent_at = self._clock()
                 self._cancel = _nothing  # an answer may come before `send` returns
+            if available:
+                self._present_at = self._clock()
+            absent = self._clock() - self._present_at > PATIENCE
             token, failed = self._token, self._failed
         if cancel is not None:
             cancel()
-        if not available or failed:
+        if absent or failed:
             self._report("replay", "warn", "the replay does not answer; going on without it")
         if after is not None:
             cancel = self._send(after, MAX_ANSWER_BYTES, token)

@@ -144,8 +144,11 @@ class _RosHandler(logging.Handler):
         self._logger = node.get_logger()
 
     def emit(self, record: logging.LogRecord) -> None:
-        write = self._logger.info if record.levelno < logging.WARNING else self._logger.warning
-        write(record.getMessage())
+        # rclpy wants a line of source for each severity.
+        if record.levelno < logging.WARNING:
+            self._logger.info(record.getMessage())
+        else:
+            self._logger.warning(record.getMessage())
 
 
 def main() -> int:

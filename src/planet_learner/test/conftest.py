@@ -202,3 +202,8 @@ class Rig:
 @pytest.fixture
 def rig(tmp_path: Path) -> Rig:
     return Rig(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def make_episode() -> Callable[..., Episode]:
+    return build_episode

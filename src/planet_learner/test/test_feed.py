@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from planet_learner.feed import MAX_WAITING_BYTES, TIMEOUT, Arrived, CaughtUp, Feed, Replaced
+from planet_learner.feed import (
+    MAX_WAITING_BYTES,
+    PATIENCE,
+    TIMEOUT,
+    Arrived,
+    CaughtUp,
+    Feed,
+    Replaced,
+)
 
 
 class Asked:
@@ -101,6 +109,14 @@ def test_a_request_to_a_replay_that_died_is_made_again_when_it_is_back(asked: As
     asked.feed.poll(True)
     asked.answer([1], 1)
     assert asked.items() == ["1"]
+
+
+def test_an_absent_replay_is_reported_after_a_while(asked: Asked) -> None:
+    asked.feed.poll(False)
+    assert "replay" not in asked.levels
+    asked.time = PATIENCE + 0.1
+    asked.feed.poll(False)
+    assert asked.levels["replay"] == "warn"
 
 
 def test_a_failed_request_is_made_again(asked: Asked) -> None:

@@ -166,8 +166,8 @@ def test_a_full_disk_refuses_the_episode_and_leaves_nothing_half_written(
             store.add(make_episode("b").to_bytes())
         monkeypatch.undo()
     else:
-        import resource  # noqa: PLC0415
-        import signal  # noqa: PLC0415
+        import resource
+        import signal
 
         before = resource.getrlimit(resource.RLIMIT_FSIZE)
         handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
