@@ -395,6 +395,10 @@ class ControlLoop:
         id_ = f"{spec.name}-{utc}-{secrets.token_hex(4)}"
         self._robot.reset(seed, evaluation)
         observation = self._robot.observe(None, timeout)
+        if not spec.lockstep:
+            # The first image may answer the reset; from the next on they come in their rhythm,
+            # which the grid of ticks takes over.
+            observation = self._robot.observe(observation.stamp, timeout)
         recorder = Recorder(spec, observation)
         policy.reset()
         hold = self._hold_in_lockstep if spec.lockstep else self._hold_in_real_time

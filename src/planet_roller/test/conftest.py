@@ -68,7 +68,11 @@ class FakeClock:
 
 
 class FakeRobot:
-    """Publishes to a real Assembler: a tick's images show its number, its reward is its number."""
+    """Publishes to a real Assembler: a tick's images show its number, its reward is its number.
+
+    In real time it answers a reset at once, whatever the phase of its own ticks, and the episode's
+    ticks count from the first command on.
+    """
 
     def __init__(self, spec: RobotSpec, clock: FakeClock, inbox: Inbox, telemetry: Any) -> None:
         self.spec = spec
@@ -102,7 +106,8 @@ class FakeRobot:
             raise RobotError(self.refuse_reset)
         self._epoch += 1
         self.tick = 0
-        self._started = self.clock.now()
+        self._moving = self.spec.lockstep
+        self._due = self.clock.now() + 0.4 * self.spec.tick if not self.spec.lockstep else 0.0
         self._stamp += 1_000_000_000
         self.assembler.begin(self._stamp)
         self._publish()
@@ -113,6 +118,7 @@ class FakeRobot:
 
     def command(self, effort: np.ndarray, stamp: int) -> None:
         self.commands.append((self.clock.now(), effort.copy(), stamp))
+        self._moving = True
         if not self.spec.lockstep or stamp != self._stamp:
             return
         if self.lost_commands:
@@ -133,14 +139,13 @@ class FakeRobot:
         return self.assembler.wait_reward(stamp, timeout)
 
     def _schedule(self, epoch: int) -> None:
-        start = self._started
-
         def due() -> None:
             if epoch == self._epoch:
                 self._advance()
+                self._due += self.spec.tick
                 self._schedule(epoch)
 
-        self.clock.at(start + (self.tick + 1) * self.spec.tick + self.jitter(self.tick + 1), due)
+        self.clock.at(self._due + self.jitter(self.tick + self._moving), due)
 
     def _republish_later(self, epoch: int, stamp: int) -> None:
         def due() -> None:
@@ -151,7 +156,7 @@ class FakeRobot:
         self.clock.at(self.clock.now() + 0.5, due)
 
     def _advance(self) -> None:
-        self.tick += 1
+        self.tick += self._moving
         self._stamp += round(self.spec.control_period * 1e9)
         self.on_tick(self.tick)
         self._publish()
