@@ -93,6 +93,7 @@ class Assembler:
         self._last_rewards: deque[RewardSample] = deque(maxlen=_IMAGES)
         self._joints_heard = clock.now()
         self._bad_joints: str | None = None
+        self._interruption: str | None = None
         self._taken: int | None = None
         self._repeated = False
         self._faults: dict[Source, str] = {}
@@ -162,6 +163,12 @@ class Assembler:
         """A message of `source` that cannot be used."""
         self._set_fault(source, sentence)
 
+    def interrupt(self, sentence: str) -> None:
+        """Whatever has been observed since the last :meth:`clear` is no episode."""
+        with self._condition:
+            self._interruption = sentence
+            self._condition.notify_all()
+
     # What the control loop takes.
 
     def clear(self) -> None:
@@ -172,6 +179,7 @@ class Assembler:
             for samples in (self._joints, self._rewards, self._last_joints, self._last_rewards):
                 samples.clear()
             self._bad_joints = None
+            self._interruption = None
             self._taken = None
             self._repeated = False
             self._joints_heard = self._clock.now()
@@ -198,6 +206,7 @@ class Assembler:
             while True:
                 if self._closed:
                     raise StoppedError
+                self._raise_interruption()
                 if self._bad_joints is not None:
                     raise RobotError(self._bad_joints)
                 found = self._find(after, wanted)
@@ -221,6 +230,7 @@ class Assembler:
     def drain(self) -> tuple[list[JointSample], list[RewardSample]]:
         """See :meth:`planet_roller.robot.Robot.drain`."""
         with self._condition:
+            self._raise_interruption()
             drained = list(self._joints), list(self._rewards)
             self._joints.clear()
             self._rewards.clear()
@@ -244,6 +254,10 @@ class Assembler:
         with self._condition:
             self._closed = True
             self._condition.notify_all()
+
+    def _raise_interruption(self) -> None:
+        if self._interruption is not None:
+            raise RobotError(self._interruption)
 
     # The join.
 

@@ -174,7 +174,10 @@ class Robot(Protocol):
         """Send a command, [A] in the robot's units, in answer to the observation of `stamp`."""
 
     def drain(self) -> tuple[list[JointSample], list[RewardSample]]:
-        """The joint states and the rewards that came since the last call, in this episode."""
+        """The joint states and the rewards that came since the last call, in this episode.
+
+        Raises RobotError when the robot has started anew in the meantime.
+        """
 
     def wait_reward(self, stamp: int, timeout: float) -> bool:
         """Wait until a reward of `stamp` or later has come; false after `timeout` seconds."""

@@ -258,6 +258,8 @@ class _Robot:
         self._spec_message = message
         self._announcements += 1
         self._announced.set()
+        if self._assembler is not None:
+            self._assembler.interrupt("the robot started anew")
 
     def _on_image(self, camera: str) -> Callable[[Image], None]:
         def on_image(message: Image) -> None:

@@ -457,6 +457,24 @@ def test_resets_back_off_while_nothing_works(bench):
 
 
 @pytest.mark.parametrize("real_time", [False, True])
+@pytest.mark.parametrize("tick", [4, 10])
+def test_an_episode_in_which_the_robot_is_respawned_is_given_up(bench, real_time, tick):
+    b = bench(real_time=real_time)
+
+    def killed(number):
+        if number == tick and len(b.robot.resets) == 1:
+            b.robot.respawn()
+
+    b.robot.on_tick = killed
+    b.run()
+    assert ("episode", "warn", "given up: the robot started anew") in b.telemetry.reports
+    (episode,) = b.episodes
+    assert episode.steps == 10
+    assert np.diff(episode.stamp).max() == 50_000_000
+    assert b.clock.now() < 5.0
+
+
+@pytest.mark.parametrize("real_time", [False, True])
 def test_joints_that_are_not_finite_end_the_episode_without_a_further_command(bench, real_time):
     b = bench(real_time=real_time)
 
