@@ -60,7 +60,7 @@ def _convert(image: Array, source: str, target: str) -> Array:
     orders = {"rgb8": "RGB", "bgr8": "BGR", "rgba8": "RGBA", "bgra8": "BGRA", "mono8": "GRAY"}
     if source not in orders or target not in orders:
         raise CvBridgeError(f"[{source}] cannot be converted to [{target}]")
-    import cv2  # noqa: PLC0415 (large; most users convert nothing)
+    import cv2
 
     code = getattr(cv2, f"COLOR_{orders[source]}2{orders[target]}")
     return np.asarray(cv2.cvtColor(image, code))
@@ -98,7 +98,7 @@ class CvBridge:
 
         :raises CvBridgeError: the array is not one of this encoding.
         """
-        from sensor_msgs.msg import Image  # noqa: PLC0415 (nothing else here needs ROS)
+        from sensor_msgs.msg import Image
 
         if not isinstance(cvim, np.ndarray):
             raise TypeError("Your input type is not a numpy array")
@@ -125,7 +125,7 @@ class CvBridge:
 
         :raises CvBridgeError: it cannot be decoded or converted.
         """
-        import cv2  # noqa: PLC0415
+        import cv2
 
         data = np.frombuffer(cmprs_img_msg.data, np.uint8)
         image = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if data.size else None
@@ -141,8 +141,8 @@ class CvBridge:
 
         :raises CvBridgeError: it cannot be encoded in this format.
         """
-        import cv2  # noqa: PLC0415
-        from sensor_msgs.msg import CompressedImage  # noqa: PLC0415
+        import cv2
+        from sensor_msgs.msg import CompressedImage
 
         if not isinstance(cvim, np.ndarray):
             raise TypeError("Your input type is not a numpy array")

@@ -40,7 +40,7 @@ class LaunchDescription(LaunchDescriptionEntity):
 
         Files whose path is known only at launch are not looked into.
         """
-        from .actions import (  # noqa: PLC0415 (actions are built from descriptions)
+        from .actions import (
             DeclareLaunchArgument,
             IncludeLaunchDescription,
             ResetLaunchConfigurations,

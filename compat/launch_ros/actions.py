@@ -100,8 +100,7 @@ class Node(ExecuteProcess):
     def _parameter(self, context: LaunchContext, target: str, item: Any) -> list[str]:
         if isinstance(item, Parameter):
             name, value = item.evaluate(context)
-            text = yaml.safe_dump(value).removesuffix("...\n").strip()
-            return ["-p", f"{name}:={text}"]
+            return ["-p", f"{name}:={yaml.safe_dump(value)}"]
         if isinstance(item, Mapping):
             values = evaluate_parameter_dict(context, item)
             # It is kept beside the logs: a respawned node reads it again.

@@ -84,11 +84,15 @@ def _evaluate(context: LaunchContext, name: str, value: Any) -> Any:
         return _from_yaml(name, perform(context, value))
     if {type(item) for item in value} == {int, float}:
         return [float(item) for item in value]
-    items = [
-        item if isinstance(item, SCALARS) else yaml.safe_load(perform(context, item))
-        for item in value
-    ]
-    return _uniform(name, items)
+    return _uniform(name, [_item(context, name, item) for item in value])
+
+
+def _item(context: LaunchContext, name: str, item: Any) -> Any:
+    if isinstance(item, SCALARS):
+        return item
+    if not isinstance(item, (Substitution, Sequence)):
+        raise TypeError(f"parameter '{name}' cannot have {item!r} in a list")
+    return yaml.safe_load(perform(context, item))
 
 
 def _from_yaml(name: str, text: str) -> Any:

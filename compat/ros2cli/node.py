@@ -19,7 +19,7 @@ def add_command(commands: Any) -> None:
 
 def show(options: argparse.Namespace) -> None:
     """List the nodes."""
-    from . import graph  # noqa: PLC0415 (`ros2 launch` starts faster without rclpy)
+    from . import graph
 
     with graph.graph_node() as node:
         graph.settle(node)

@@ -17,10 +17,18 @@ LABELS = {
     8: "Double values are:",
     9: "String values are:",
 }
-TYPES = (
-    "not set, boolean, integer, double, string, byte array, boolean array, integer array, "
-    "double array, string array"
-).split(", ")
+TYPES = [
+    "not set",
+    "boolean",
+    "integer",
+    "double",
+    "string",
+    "byte array",
+    "boolean array",
+    "integer array",
+    "double array",
+    "string array",
+]
 
 
 def add_command(commands: Any) -> None:
@@ -47,7 +55,7 @@ def add_command(commands: Any) -> None:
 
 
 def _client(node: Any, name: str) -> Any:
-    from rclpy.parameter_client import AsyncParameterClient  # noqa: PLC0415
+    from rclpy.parameter_client import AsyncParameterClient
 
     client = AsyncParameterClient(node, name)
     if not client.wait_for_services(timeout_sec=5.0):
@@ -58,7 +66,7 @@ def _client(node: Any, name: str) -> Any:
 
 
 def _result(node: Any, name: str, future: Any) -> Any:
-    import rclpy  # noqa: PLC0415
+    import rclpy
 
     rclpy.spin_until_future_complete(node, future, timeout_sec=10.0)
     if not future.done() or future.result() is None:
@@ -68,7 +76,7 @@ def _result(node: Any, name: str, future: Any) -> Any:
 
 def show(options: argparse.Namespace) -> None:
     """List the parameters of a node, or of all."""
-    from . import graph  # noqa: PLC0415 (`ros2 launch` starts faster without rclpy)
+    from . import graph
 
     with graph.graph_node() as node:
         if options.node_name:
@@ -95,9 +103,9 @@ def show(options: argparse.Namespace) -> None:
 
 def get(options: argparse.Namespace) -> str | None:
     """Print a parameter's value."""
-    from rclpy.parameter import parameter_value_to_python  # noqa: PLC0415
+    from rclpy.parameter import parameter_value_to_python
 
-    from . import graph  # noqa: PLC0415
+    from . import graph
 
     with graph.graph_node() as node:
         name = graph.wait_for_node(node, options.node_name)
@@ -117,10 +125,10 @@ def get(options: argparse.Namespace) -> str | None:
 
 def change(options: argparse.Namespace) -> int | None:
     """Set a parameter."""
-    from rcl_interfaces.msg import Parameter  # noqa: PLC0415
-    from rclpy.parameter import get_parameter_value  # noqa: PLC0415
+    from rcl_interfaces.msg import Parameter
+    from rclpy.parameter import get_parameter_value
 
-    from . import graph  # noqa: PLC0415
+    from . import graph
 
     parameter = Parameter(
         name=options.parameter_name, value=get_parameter_value(string_value=options.value)

@@ -28,7 +28,7 @@ def add_command(commands: Any) -> None:
 
 def show(options: argparse.Namespace) -> None:
     """List the services."""
-    from . import graph  # noqa: PLC0415 (`ros2 launch` starts faster without rclpy)
+    from . import graph
 
     with graph.graph_node() as node:
         graph.settle(node)
@@ -48,9 +48,9 @@ def call(options: argparse.Namespace) -> str | None:
 
     :raises RuntimeError: there is no such type, or the call failed.
     """
-    import rclpy  # noqa: PLC0415
+    import rclpy
 
-    from . import graph, messages  # noqa: PLC0415
+    from . import graph, messages
 
     service = messages.load_type(options.service_type, "srv")
     if not hasattr(service, "Request"):

@@ -55,7 +55,7 @@ def add_command(commands: Any) -> None:
 
 def show(options: argparse.Namespace) -> None:
     """List the topics."""
-    from . import graph  # noqa: PLC0415 (`ros2 launch` starts faster without rclpy)
+    from . import graph
 
     with graph.graph_node() as node:
         graph.settle(node)
@@ -72,7 +72,7 @@ def show(options: argparse.Namespace) -> None:
 
 def info(options: argparse.Namespace) -> str | None:
     """Tell a topic's type, publishers and subscriptions."""
-    from . import graph  # noqa: PLC0415
+    from . import graph
 
     name = graph.topic_name(options.topic_name)
     end = "\n\n" if options.verbose else "\n"
@@ -93,7 +93,7 @@ def info(options: argparse.Namespace) -> str | None:
 
 
 def _type_of(node: Any, name: str, timeout: float) -> Any:
-    from . import graph  # noqa: PLC0415
+    from . import graph
 
     types = graph.wait_for(node, lambda: graph.topic_types(node, name), timeout)
     return None if types is None else load_type(types[0], "msg")
@@ -104,7 +104,7 @@ def fitting_qos(node: Any, topic: str, options: argparse.Namespace) -> Any:
 
     :raises RuntimeError: an option names no such policy.
     """
-    from rclpy import qos  # noqa: PLC0415
+    from rclpy import qos
 
     profile = qos.QoSProfile(
         depth=options.qos_depth or 5, reliability=qos.QoSReliabilityPolicy.BEST_EFFORT
@@ -138,18 +138,18 @@ def echo(options: argparse.Namespace) -> None:
 
     :raises RuntimeError: the topic or its type is not known, or has no such field.
     """
-    import rclpy  # noqa: PLC0415
-    from rclpy.task import Future  # noqa: PLC0415
+    import rclpy
+    from rclpy.task import Future
 
-    from . import graph  # noqa: PLC0415
+    from . import graph
 
     name = graph.topic_name(options.topic_name)
     limit = None if options.full_length else options.truncate_length
     fields = [part for part in (options.field or "").split(".") if part]
     with graph.graph_node() as node:
-        found = _type_of(node, name, graph.TIMEOUT)
-        message_type = found
-        if options.message_type is not None:
+        if options.message_type is None:
+            message_type = _type_of(node, name, graph.TIMEOUT)
+        else:
             message_type = load_type(options.message_type, "msg")
         if message_type is None:
             raise RuntimeError("Could not determine the type for the passed topic")
@@ -176,10 +176,10 @@ def echo(options: argparse.Namespace) -> None:
 
 def hz(options: argparse.Namespace) -> None:
     """Print the rate at which messages arrive, at most once a second."""
-    import rclpy  # noqa: PLC0415
-    from rclpy.qos import qos_profile_sensor_data  # noqa: PLC0415
+    import rclpy
+    from rclpy.qos import qos_profile_sensor_data
 
-    from . import graph  # noqa: PLC0415
+    from . import graph
 
     name = graph.topic_name(options.topic_name)
     intervals: deque[float] = deque(maxlen=options.window)
