@@ -68,6 +68,7 @@ def test_training_goes_on_while_the_replay_is_down(rig) -> None:
     rig.replay.add()
     rig.steps(3)
     rig.replay.up = False
+    rig.time += 10.0
     rig.replay.pump()
     rig.steps(3)
     assert rig.trainer.count == 6

@@ -20,6 +20,7 @@ import sys
 import time
 from pathlib import Path
 
+from planet_model.episode import Episode
 from planet_node.diagnostics import OK, WARN, Diagnostics
 from planet_node.main import StartupError, run
 from planet_node.parameters import declare
@@ -32,7 +33,7 @@ from planet_msgs.msg import ReplayStatus
 from planet_msgs.srv import AddEpisode, GetEpisodes
 from planet_replay.durable import DirectoryError
 from planet_replay.episode_log import EpisodeLog
-from planet_replay.store import Added, EpisodeStore, RefusedError, ReplayConfig
+from planet_replay.store import Entry, EpisodeStore, RefusedError, ReplayConfig
 
 
 class ReplayNode(Node):
@@ -95,7 +96,7 @@ class ReplayNode(Node):
             self._diagnostics.report("episodes", WARN, f"refused: {error}")
             return response
         if added.new:
-            self._log_episode(added)
+            self._log_episode(added.entry, added.episode, time.time())
         response.accepted = True
         response.sequence = added.entry.sequence
         response.message = "stored" if added.new else "was stored already"
@@ -120,9 +121,9 @@ class ReplayNode(Node):
         response.newest_sequence = status.newest_sequence
         return response
 
-    def _log_episode(self, added: Added) -> None:
+    def _log_episode(self, entry: Entry, episode: Episode, wall_time: float) -> None:
         try:
-            self._log.append(added.entry.sequence, time.time(), added.episode)
+            self._log.append(entry.sequence, wall_time, episode)
         except OSError as error:  # the episode is safe, and its row is written at the next start
             self._diagnostics.report("episodes", WARN, f"episodes.csv lacks a row: {error}")
         else:
@@ -135,7 +136,7 @@ class ReplayNode(Node):
                 continue
             episode = self._store.read(entry)
             if episode is not None:
-                self._log_episode(Added(entry, new=False, episode=episode))
+                self._log_episode(entry, episode, entry.path.stat().st_mtime)
 
     def _publish_status(self) -> None:
         status = self._store.status()

@@ -278,8 +278,10 @@ class EpisodeStore:
         self._frames -= entry.header.frame_count
 
     def _evict(self) -> None:
-        while self._frames > self._capacity and len(self._entries) > 1:
+        while True:
             with self._index_lock:
+                if self._frames <= self._capacity or len(self._entries) <= 1:
+                    return
                 oldest = self._entries[0]
                 self._remove(oldest)
             try:
