@@ -8,6 +8,10 @@
 with one sample of q per step. Images and rewards are Gaussians of unit variance; their constants
 1/2 ln 2 pi are dropped. Each mean runs over the valid steps of its term: image, termination and KL
 over the rows that are not padding, the reward over those with a valid reward.
+
+A model with a termination head predicts the reward of a step that does not terminate: what the
+terminating step is worth is the planner's ``termination_bonus``, so its reward is not learnt (a
+rare spike, such as +1 for the touch, would blur the reward all around it).
 """
 
 from __future__ import annotations
@@ -91,7 +95,10 @@ def objective(
     )
     kl_loss = kl.clamp(min=config.free_nats).mean()
 
-    rewarded = (batch.mask & batch.reward_valid).flatten().nonzero().squeeze(1)
+    rewarded = batch.mask & batch.reward_valid
+    if model.termination_head is not None:
+        rewarded = rewarded & ~batch.terminated
+    rewarded = rewarded.flatten().nonzero().squeeze(1)
     scaled = config.reward_scale * batch.reward.flatten()[rewarded]
     error = model.reward(features[rewarded]) - scaled
     reward_loss = 0.5 * error.square().sum() / max(1, len(rewarded))

@@ -86,7 +86,7 @@ def test_the_loss_equals_the_bound_written_with_torch_distributions() -> None:
             termination.append(
                 -Bernoulli(logits=model.termination_logit(features)).log_prob(end.float())
             )
-            if batch.reward_valid[b, t]:
+            if batch.reward_valid[b, t] and not end:
                 r = Normal(model.reward(features), 1.0)
                 reward.append(-r.log_prob(10.0 * batch.reward[b, t]) - constant)
             q = Normal(path.posterior.mean[b, t], path.posterior.std[b, t])
@@ -114,7 +114,7 @@ def test_a_padded_step_has_no_influence_on_loss_and_gradient() -> None:
     for name, gradient in gradients.items():
         torch.testing.assert_close(gradient, other_gradients[name], rtol=1e-5, atol=1e-6)
     real = Batch(*(x.clone() for x in batch))
-    real.reward[1, 1] += 1
+    real.reward[1, 0] += 1
     assert model_and_loss(real)[0].reward_loss != loss.reward_loss
 
 
@@ -123,6 +123,21 @@ def test_an_invalid_reward_has_no_influence() -> None:
     changed = Batch(*(x.clone() for x in batch))
     changed.reward[0, 0] = 1e6
     assert model_and_loss(batch)[0] == model_and_loss(changed)[0]
+
+
+def test_the_terminating_reward_is_learnt_only_without_a_termination_head() -> None:
+    batch = make_batch()
+    changed = Batch(*(x.clone() for x in batch))
+    changed.reward[1, 1] += 10
+    assert changed.terminated[1, 1]
+    assert model_and_loss(batch)[0] == model_and_loss(changed)[0]
+    torch.manual_seed(0)
+    model = WorldModel(dataclasses.replace(CONFIG, termination_head=False))
+    first, second = (
+        objective(model, b, ObjectiveConfig(), torch.Generator().manual_seed(5)).reward_loss
+        for b in (batch, changed)
+    )
+    assert first != second
 
 
 def test_no_valid_reward_at_all_costs_nothing() -> None:
