@@ -171,9 +171,10 @@ class Limiter:
         allowed = self._project(
             free + gain * requested, position, points, jacobian, free - change, free + change, acted
         )
-        limited = np.minimum(np.maximum((allowed - free) / gain, -cap), cap)
-        self._remember(limited, dt)
-        return Limited(limited, frozenset(acted))
+        if acted:
+            requested = np.minimum(np.maximum((allowed - free) / gain, -cap), cap)
+        self._remember(requested, dt)
+        return Limited(requested, frozenset(acted))
 
     def limit_velocity(self, speed: Array, position: Array, dt: float) -> Limited:
         """The same limits for an arm that is driven by joint speeds: [4] rad/s -> [4] rad/s.

@@ -137,22 +137,21 @@ class World:
             bullet.changeDynamics(self._arm, link, localInertiaDiagonal=diagonal.tolist())
             if self.control == "torque":
                 bullet.changeDynamics(self._arm, link, jointDamping=VISCOUS_FRICTION)
-        # The state that every episode starts from, contact caches included.
-        self._initial = bullet.saveState()
         self._effort: Array = np.zeros(4)
         self._drive = "loose"
 
     def reset(self, position: Array, cube: tuple[float, float], yaw: float) -> None:
         """Put the arm at rest at `position` [6] rad and the cube on the table at (x, y) m."""
         bullet = self._bullet
-        bullet.restoreState(self._initial)
+        # Built anew (4 ms): restoring a saved state leaves traces of the last episode's contacts.
+        bullet.resetSimulation()
+        self._build()
         for joint, angle in zip(self._joints, position, strict=True):
             bullet.resetJointState(self._arm, joint, float(angle), 0.0)
         orientation = bullet.getQuaternionFromEuler([0.0, 0.0, yaw])
         bullet.resetBasePositionAndOrientation(self._cube, [*cube, 0.015], orientation)
         bullet.resetBaseVelocity(self._cube, [0.0] * 3, [0.0] * 3)
         self.limiter.reset()
-        self._effort = np.zeros(4)
         self._loosen()
 
     def tick(self, command: Array | None) -> Tick:

@@ -1,0 +1,115 @@
+"""The chain's numbers, its Jacobian, and that the URDF says the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from ergojr_description.kinematics import Array
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ergojr_description import kinematics
+
+angles = st.lists(st.floats(-3.0, 3.0), min_size=6, max_size=6).map(np.array)
+
+
+def numbers(text: str | None) -> list[float]:
+    assert text is not None
+    return [float(word) for word in text.split()]
+
+
+def test_rest_pose_puts_the_tip_where_the_dimensions_say() -> None:
+    np.testing.assert_allclose(kinematics.tip(np.zeros(6)), [0.0, 0.207, 0.1558], atol=1e-12)
+
+
+def test_positive_shoulder_and_elbow_lean_the_arm_forward_and_down() -> None:
+    rest = kinematics.tip(np.zeros(6))
+    for joint in (1, 2, 4):
+        leaning = np.zeros(6)
+        leaning[joint] = 0.3
+        assert kinematics.tip(leaning)[2] < rest[2]
+
+
+def test_straight_arm_reaches_as_far_as_reach_says() -> None:
+    best = max(
+        float(
+            np.linalg.norm(kinematics.tip(np.array([0, 0, m3, 0, m5, 0.0])) - kinematics.SHOULDER)
+        )
+        for m3 in np.linspace(-1.5, 1.5, 121)
+        for m5 in np.linspace(-1.5, 1.5, 121)
+    )
+    assert best == pytest.approx(kinematics.reach(), abs=2e-4)
+
+
+@given(angles)
+def test_jacobian_is_the_derivative_of_the_tip(position: Array) -> None:
+    step = 1e-6
+    for joint in range(6):
+        moved = np.zeros(6)
+        moved[joint] = step
+        numeric = (kinematics.tip(position + moved) - kinematics.tip(position - moved)) / (2 * step)
+        np.testing.assert_allclose(kinematics.tip_jacobian(position)[:, joint], numeric, atol=1e-8)
+
+
+@given(angles)
+def test_link_frames_stay_rigid(position: Array) -> None:
+    for pose in kinematics.forward(position):
+        rotation = pose[:3, :3]
+        np.testing.assert_allclose(rotation @ rotation.T, np.eye(3), atol=1e-12)
+        assert np.linalg.det(rotation) == pytest.approx(1.0)
+
+
+def test_urdf_and_constants_describe_the_same_chain() -> None:
+    robot = ElementTree.parse(kinematics.urdf_path("arm")).getroot()
+    joints = {joint.get("name"): joint for joint in robot.findall("joint")}
+    links = {link.get("name"): link for link in robot.findall("link")}
+    for index, name in enumerate(kinematics.JOINT_NAMES):
+        joint = joints[name]
+        origin, axis, limit = joint.find("origin"), joint.find("axis"), joint.find("limit")
+        child = joint.find("child")
+        assert origin is not None
+        assert axis is not None
+        assert limit is not None
+        assert child is not None
+        np.testing.assert_allclose(numbers(origin.get("xyz")), kinematics.JOINT_OFFSETS[index])
+        assert origin.get("rpy") is None
+        np.testing.assert_allclose(numbers(axis.get("xyz")), kinematics.JOINT_AXES[index])
+        assert float(limit.get("lower", "")) == pytest.approx(kinematics.JOINT_LOW[index], abs=1e-6)
+        assert float(limit.get("upper", "")) == pytest.approx(
+            kinematics.JOINT_HIGH[index], abs=1e-6
+        )
+        inertial = links[child.get("link")].find("inertial")
+        assert inertial is not None
+        mass, centre = inertial.find("mass"), inertial.find("origin")
+        assert mass is not None
+        assert centre is not None
+        assert float(mass.get("value", "")) == pytest.approx(kinematics.LINK_MASSES[index])
+        np.testing.assert_allclose(numbers(centre.get("xyz")), kinematics.LINK_CENTRES[index])
+    tip = joints["tip"]
+    origin, parent = tip.find("origin"), tip.find("parent")
+    assert origin is not None
+    assert parent is not None
+    np.testing.assert_allclose(numbers(origin.get("xyz")), kinematics.TIP_OFFSET)
+    assert parent.get("link") == "hand"
+
+
+def test_urdf_inertias_obey_the_triangle_inequality() -> None:
+    # PyBullet silently zeroes a tensor that violates it.
+    robot = ElementTree.parse(kinematics.urdf_path("arm")).getroot()
+    for inertia in robot.iter("inertia"):
+        x, y, z = (float(inertia.get(key, "")) for key in ("ixx", "iyy", "izz"))
+        assert x + y >= z
+        assert y + z >= x
+        assert z + x >= y
+
+
+def test_an_unknown_urdf_is_named_in_the_error() -> None:
+    with pytest.raises(FileNotFoundError, match="no URDF 'leg'"):
+        kinematics.urdf_path("leg")
+
+
+def test_urdf_files_lie_in_the_package() -> None:
+    assert Path(kinematics.urdf_path("cube")).parent.name == "urdf"

@@ -1,0 +1,182 @@
+"""What the limiter must never do, whatever it is given."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+import numpy as np
+import pytest
+from ergojr_description.kinematics import Array
+from ergojr_description.limiter import MAX_EFFORT, Limiter, LimiterConfig
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ergojr_description import kinematics
+
+CYCLE = 0.01  # s
+REST = np.zeros(6)
+STILL = np.zeros(6)
+
+anything = st.floats(allow_nan=True, allow_infinity=True)
+angle = st.floats(-3.0, 3.0)
+speed = st.floats(-12.0, 12.0)
+
+
+def vector(values: st.SearchStrategy[float], size: int) -> st.SearchStrategy[Array]:
+    return st.lists(values, min_size=size, max_size=size).map(lambda v: np.array(v, np.float64))
+
+
+@given(vector(anything, 4), vector(anything, 6), vector(anything, 6))
+def test_effort_is_finite_and_bounded_for_any_command_and_state(
+    effort: Array, position: Array, velocity: Array
+) -> None:
+    result = Limiter().limit_effort(effort, position, velocity, CYCLE)
+    assert np.isfinite(result.command).all()
+    assert (np.abs(result.command) <= MAX_EFFORT).all()
+
+
+@given(vector(st.floats(-1.0, 1.0), 4), vector(angle, 6), vector(speed, 6), st.floats(0.01, 0.16))
+def test_a_tightened_effort_limit_holds_in_every_plausible_state(
+    effort: Array, position: Array, velocity: Array, limit: float
+) -> None:
+    limiter = Limiter(LimiterConfig(max_effort=limit))
+    result = limiter.limit_effort(effort, position, velocity, CYCLE)
+    assert (np.abs(result.command) <= limit).all()
+    assert not result.fault
+
+
+@given(vector(st.floats(-20.0, 20.0), 4), vector(angle, 6))
+def test_speed_is_finite_and_bounded(target: Array, position: Array) -> None:
+    limiter = Limiter()
+    result = limiter.limit_velocity(target, position, CYCLE)
+    assert (np.abs(result.command) <= limiter.config.max_speed + 1e-9).all()
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("where", ["command", "position", "velocity"])
+def test_a_number_that_is_none_gives_zero_effort_and_a_fault(where: str, bad: float) -> None:
+    values = {"command": np.full(4, 0.1), "position": np.zeros(6), "velocity": np.zeros(6)}
+    values[where][2] = bad
+    result = Limiter().limit_effort(
+        values["command"], values["position"], values["velocity"], CYCLE
+    )
+    assert (result.command == 0.0).all()
+    assert result.fault.startswith(where)
+    assert "m3" in result.fault
+
+
+def test_an_implausible_reading_is_a_fault() -> None:
+    velocity = np.zeros(6)
+    velocity[4] = 1e6
+    result = Limiter().limit_effort(np.full(4, 0.1), REST, velocity, CYCLE)
+    assert (result.command == 0.0).all()
+    assert "velocity of m5" in result.fault
+
+
+def test_it_works_on_after_a_fault() -> None:
+    limiter = Limiter()
+    limiter.limit_effort(np.full(4, np.nan), REST, STILL, CYCLE)
+    assert not limiter.limit_effort(np.full(4, 0.05), REST, STILL, CYCLE).fault
+
+
+def test_a_command_far_from_every_limit_passes_unchanged() -> None:
+    effort = np.array([0.02, -0.03, 0.05, -0.01])
+    result = Limiter().limit_effort(effort, REST, STILL, CYCLE)
+    np.testing.assert_allclose(result.command, effort, atol=1e-12)
+    assert result.acted == frozenset()
+
+
+def test_too_much_effort_is_cut_and_told() -> None:
+    result = Limiter().limit_effort(np.array([0.5, 0, 0, 0]), REST, STILL, CYCLE)
+    assert result.command[0] == MAX_EFFORT
+    assert result.acted == {"effort"}
+
+
+@pytest.mark.parametrize("joint", range(4))
+@pytest.mark.parametrize("side", [-1, 1])
+def test_a_joint_that_runs_towards_its_end_is_braked(joint: int, side: int) -> None:
+    index = kinematics.ACTIVE_JOINTS[joint]
+    ends = kinematics.JOINT_HIGH if side > 0 else kinematics.JOINT_LOW
+    position, velocity, effort = np.zeros(6), np.zeros(6), np.zeros(4)
+    position[index] = ends[index] - side * 0.03
+    velocity[index] = side * 1.0
+    effort[joint] = side * MAX_EFFORT
+    result = Limiter().limit_effort(effort, position, velocity, CYCLE)
+    assert side * result.command[joint] < 0.0
+    assert "range" in result.acted
+
+
+def test_a_joint_beyond_its_end_is_pushed_back() -> None:
+    position = np.zeros(6)
+    position[0] = kinematics.JOINT_HIGH[0] + 0.05
+    result = Limiter().limit_effort(np.array([MAX_EFFORT, 0, 0, 0]), position, STILL, CYCLE)
+    assert result.command[0] < 0.0
+
+
+def test_a_fast_joint_is_slowed_down() -> None:
+    velocity = np.zeros(6)
+    velocity[0] = 4.0
+    result = Limiter().limit_effort(np.array([MAX_EFFORT, 0, 0, 0]), REST, velocity, CYCLE)
+    assert result.command[0] < -0.5 * MAX_EFFORT
+    assert "speed" in result.acted
+
+
+def test_the_tip_is_stopped_above_the_floor() -> None:
+    position = np.radians([0.0, 20.0, 20.0, 0.0, 22.0, 0.0])
+    height = float(kinematics.tip(position)[2])
+    assert 0.0 < height < 0.03
+    velocity = np.array([0, 0.5, 0.5, 0, 0.5, 0])
+    result = Limiter().limit_effort(np.full(4, MAX_EFFORT), position, velocity, CYCLE)
+    assert "floor" in result.acted
+    assert (result.command[1:] < MAX_EFFORT).any()
+
+
+def test_a_tighter_sphere_stops_the_tip_from_leaving() -> None:
+    limiter = Limiter(LimiterConfig(sphere_radius=0.17))
+    position = np.radians([0.0, 0.0, 40.0, 0.0, 0.0, 0.0])
+    radius = np.linalg.norm(kinematics.tip(position) - kinematics.SHOULDER)
+    assert 0.16 < radius < 0.17
+    outward = (kinematics.tip(position) - kinematics.SHOULDER) @ kinematics.tip_jacobian(position)
+    away = MAX_EFFORT * np.sign(outward[list(kinematics.ACTIVE_JOINTS)])
+    velocity = 0.5 * np.sign(outward)
+    result = limiter.limit_effort(away, position, velocity, CYCLE)
+    assert "sphere" in result.acted
+
+
+def test_sustained_effort_is_derated_and_recovers() -> None:
+    limiter = Limiter()
+    hold = np.array([0.14, 0.0, 0.0, 0.0])
+    sustained = limiter.config.sustained_effort
+    for _ in range(int(120.0 / CYCLE)):
+        result = limiter.limit_effort(hold, REST, STILL, CYCLE)
+    assert result.acted == {"sustained"}
+    assert abs(result.command[0]) <= 1.05 * sustained
+    limiter.reset()
+    assert limiter.limit_effort(hold, REST, STILL, CYCLE).command[0] == pytest.approx(0.14)
+
+
+@pytest.mark.parametrize("item", fields(LimiterConfig), ids=lambda item: item.name)
+def test_no_limit_can_be_configured_away(item: object) -> None:
+    name, high = item.name, item.metadata["high"]  # type: ignore[attr-defined]
+    for wide in (high * 1.01, np.inf, np.nan, -1.0):
+        with pytest.raises(ValueError, match=name):
+            LimiterConfig(**{name: wide})
+
+
+def test_hard_maxima_do_not_reach_beyond_the_joints_range() -> None:
+    limiter = Limiter(LimiterConfig(range_margin=0.0, floor_clearance=0.0))
+    position = kinematics.JOINT_HIGH + 0.01
+    push = np.full(4, MAX_EFFORT)
+    result = limiter.limit_effort(push, position, STILL, CYCLE)
+    assert "range" in result.acted
+
+
+@pytest.mark.parametrize("shape", [(3,), (5,), (4, 1)])
+def test_a_wrong_shape_is_a_programming_error(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="expected"):
+        Limiter().limit_effort(np.zeros(shape), REST, STILL, CYCLE)
+
+
+def test_a_cycle_time_of_zero_is_a_programming_error() -> None:
+    with pytest.raises(ValueError, match="cycle time"):
+        Limiter().limit_effort(np.zeros(4), REST, STILL, 0.0)
