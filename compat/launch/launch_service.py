@@ -19,7 +19,7 @@ from .launch_description_entity import LaunchDescriptionEntity, entities_of
 from .logging import get_logger, log_dir, set_level
 from .processes import ProcessGroups
 
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 
 class LaunchService:
@@ -89,8 +89,9 @@ class LaunchService:
         self.context.on_event = wake.set
         self.context.processes = ProcessGroups(loop)
         loop.set_exception_handler(self._on_exception)
-        signals = [s for s in STOP_SIGNALS if signal.getsignal(s) is not signal.SIG_IGN]
-        signals = [signal.SIGINT, *signals] if signal.SIGINT not in signals else signals
+        # A shell has SIGINT ignored in what it starts with `&`, nohup wants SIGHUP to be.
+        wanted = [s for s in STOP_SIGNALS if signal.getsignal(s) is not signal.SIG_IGN]
+        signals = [signal.SIGINT, *wanted]
         for number in signals:
             loop.add_signal_handler(number, self._on_signal, number)
         try:

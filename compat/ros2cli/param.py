@@ -6,17 +6,7 @@ import argparse
 import sys
 from typing import Any
 
-LABELS = {
-    1: "Boolean value is:",
-    2: "Integer value is:",
-    3: "Double value is:",
-    4: "String value is:",
-    5: "Byte values are:",
-    6: "Boolean values are:",
-    7: "Integer values are:",
-    8: "Double values are:",
-    9: "String values are:",
-}
+# By the number that rcl_interfaces/msg/ParameterType gives each type.
 TYPES = [
     "not set",
     "boolean",
@@ -119,8 +109,14 @@ def get(options: argparse.Namespace) -> str | None:
     elif value is None:
         print("Parameter not set.")
     else:
-        print(LABELS[values[0].type], value)
+        print(label(values[0].type), value)
     return None
+
+
+def label(number: int) -> str:
+    """Return what stands before a value of a type."""
+    name, _, several = TYPES[number].partition(" ")
+    return f"{name.capitalize()} {'values are' if several else 'value is'}:"
 
 
 def change(options: argparse.Namespace) -> int | None:

@@ -8,7 +8,7 @@ import time
 from collections import deque
 from typing import Any
 
-from .messages import TRUNCATE, load_type, to_plain, to_yaml
+from .messages import TRUNCATE, load_type, to_yaml
 
 WINDOW = 10000  # messages
 POLICIES = ("reliability", "durability", "history")
@@ -164,7 +164,7 @@ def echo(options: argparse.Namespace) -> None:
             if value is message or hasattr(value, "get_fields_and_field_types"):
                 print(to_yaml(value, limit=limit, arrays=not options.no_arr), end="---\n")
             else:
-                print(to_plain(value, limit=limit), end="\n---\n")
+                print(value, end="\n---\n")
             if options.once:
                 done.set_result(None)
 

@@ -72,7 +72,7 @@ def talker(
 
 @pytest.fixture(scope="module")
 def answers(environment_: dict[str, str], talker: Running) -> Answers:
-    """Exit code and output of every command, run side by side: most of them wait most of the time."""
+    """Give exit code and output of every command; several run at once, for they mostly wait."""
     commands = {name: text.split() for name, text in COMMANDS.items()}
     commands["call"] = [*CALL, "{data: true}"]
     commands["wrong call"] = [*CALL, "{date: true}"]
