@@ -101,8 +101,8 @@ class RollerConfig:
     patience: float = field(
         default=60.0,
         metadata={
-            "doc": "How long to wait at the start for the replay's status and, in async mode, for "
-            "the first weights, before random episodes fill the time (s).",
+            "doc": "How long to wait at the start for the replay's status and, where a run goes on, "
+            "for its weights, before random episodes fill the time (s).",
             "low": 0.0,
         },
     )
@@ -251,7 +251,6 @@ class ControlLoop:
         self._planned = 0
         self._evaluations = 0
         self._backoff = _BACKOFF_FIRST
-        self._patience_until: float | None = None
         self._last_training: str | None = None
         self._latencies: deque[float] = deque(maxlen=_LATENCIES)
         self._ticks = 0
@@ -271,6 +270,10 @@ class ControlLoop:
             self._random = RandomPolicy(
                 self._spec.action_size, self._config.seed_action_holds, self._rng
             )
+            status = self._inbox.status
+            resumed = status is not None and status.training_episodes >= self._config.seed_episodes
+            if resumed and self._config.mode == "async":
+                self._wait_for_first_weights()
             while True:
                 self._wait_for_spool()
                 self._attempt(self._choose())
@@ -291,8 +294,6 @@ class ControlLoop:
             return self._random
         if self._config.mode == "sync":
             self._wait_for_learner()
-        elif self._agent is None:
-            self._wait_for_first_weights()
         self._adopt()
         if self._agent is None:
             return self._random
@@ -323,13 +324,15 @@ class ControlLoop:
             self._wait(trained, math.inf)
 
     def _wait_for_first_weights(self) -> None:
-        if self._patience_until is None:
-            self._patience_until = self._clock.now() + self._config.patience
-        remaining = self._patience_until - self._clock.now()
-        if remaining <= 0.0 or self._inbox.weights is not None:
+        """At the start of a run that goes on: its weights come soon, so no random episode is due.
+
+        In a fresh run the robot never waits: random episodes fill the time of the first training.
+        """
+        if self._inbox.weights is not None:
             return
-        self._telemetry.log(f"waiting up to {remaining:.0f} s for the learner's first weights")
-        if not self._wait(lambda: self._inbox.weights is not None, remaining):
+        patience = self._config.patience
+        self._telemetry.log(f"waiting up to {patience:.0f} s for the learner's weights")
+        if not self._wait(lambda: self._inbox.weights is not None, patience):
             self._telemetry.report(
                 "weights", WARN, "no weights came, so random episodes fill the time"
             )

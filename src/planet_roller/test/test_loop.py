@@ -265,7 +265,7 @@ def test_the_planner_is_timed_once(bench):
 
 
 def test_random_until_the_replay_holds_s_and_weights_exist(bench):
-    b = bench(seed_episodes=3, patience=0.0)
+    b = bench(seed_episodes=3)
     b.courier.on_submit = lambda _: (
         b.inbox.put_weights(b.weights()) if len(b.episodes) == 4 else None
     )
@@ -296,6 +296,14 @@ def test_a_restart_adds_no_seed_episodes(bench):
     b.clock.at(20.0, lambda: b.inbox.put_weights(b.weights(7)))
     b.run(1)
     assert [e.policy for e in b.episodes] == ["planner"]
+
+
+def test_a_fresh_run_never_waits_for_the_first_weights(bench):
+    b = bench(seed_episodes=2, patience=60.0)
+    b.inbox.put_status(ReplayStatus(0, 0))
+    b.run(4)
+    assert [e.policy for e in b.episodes] == ["random"] * 4
+    assert b.clock.now() < 30.0
 
 
 def test_without_weights_random_episodes_fill_the_time_once_patience_is_over(bench):
