@@ -98,6 +98,8 @@ class Assembler:
         self._repeated = False
         self._faults: dict[Source, str] = {}
         self._closed = False
+        # What the loop waits for: it is woken when that is there, not for every part of it.
+        self._awaited: Callable[[], bool] = lambda: False
 
     # What the topics bring.
 
@@ -117,7 +119,7 @@ class Assembler:
                 frames.append(_Frame(stamp, fitted, arrival, age))
             elif stamp == self._taken and camera == self._spec.cameras[0]:
                 self._repeated = True
-            self._condition.notify_all()
+            self._wake()
         self._set_fault(camera, None)
 
     def put_joints(
@@ -142,7 +144,7 @@ class Assembler:
             self._bad_joints = None
             self._joints.append(sample)
             self._last_joints.append(sample)
-            self._condition.notify_all()
+            self._wake()
         self._set_fault("joint_states", None)
 
     def put_reward(self, sample: RewardSample) -> None:
@@ -157,7 +159,7 @@ class Assembler:
         with self._condition:
             self._rewards.append(sample)
             self._last_rewards.append(sample)
-            self._condition.notify_all()
+            self._wake()
 
     def put_fault(self, source: Source, sentence: str) -> None:
         """A message of `source` that cannot be used."""
@@ -203,6 +205,7 @@ class Assembler:
         deadline, patient_until = start + timeout, start + wanted.grace
         with self._condition:
             self._repeated = False
+            self._awaited = lambda: self._find(after, wanted) is not None
             while True:
                 if self._closed:
                     raise StoppedError
@@ -240,7 +243,8 @@ class Assembler:
         """See :meth:`planet_roller.robot.Robot.wait_reward`."""
         deadline = self._clock.now() + timeout
         with self._condition:
-            while not any(sample.stamp >= stamp for sample in self._last_rewards):
+            self._awaited = lambda: _newer(self._last_rewards, stamp - 1)
+            while not self._awaited():
                 if self._closed:
                     raise StoppedError
                 remaining = deadline - self._clock.now()
@@ -253,6 +257,10 @@ class Assembler:
         """Wake whoever waits; nothing is observed any more."""
         with self._condition:
             self._closed = True
+            self._condition.notify_all()
+
+    def _wake(self) -> None:
+        if self._awaited():
             self._condition.notify_all()
 
     def _raise_interruption(self) -> None:
