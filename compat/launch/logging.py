@@ -9,7 +9,7 @@ import os
 import socket
 import sys
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 SCREEN = "[%(levelname)s] [%(name)s]: %(message)s"
 FILE = "%(created).7f [%(levelname)s] [%(name)s]: %(message)s"
@@ -30,7 +30,13 @@ OUTPUTS = {
 }
 
 
-class _Screen(logging.StreamHandler[TextIO]):
+if TYPE_CHECKING:
+    StreamHandler = logging.StreamHandler[TextIO]
+else:
+    StreamHandler = logging.StreamHandler  # not subscriptable before Python 3.11
+
+
+class _Screen(StreamHandler):
     """Writes to what is the standard output at the moment (tests replace it)."""
 
     def __init__(self, format_: str) -> None:

@@ -44,9 +44,11 @@ class Loader(yaml.SafeLoader):
     """Reads Python's tuples, which the real launch_ros writes, as lists."""
 
 
-Loader.add_constructor(
-    "tag:yaml.org,2002:python/tuple", lambda loader, node: loader.construct_sequence(node)
-)
+def read_tuple(loader: yaml.SafeLoader, node: yaml.SequenceNode) -> list[Any]:
+    return list(loader.construct_sequence(node))
+
+
+Loader.add_constructor("tag:yaml.org,2002:python/tuple", read_tuple)
 
 
 def fake_prefix(folder: Path, python: str) -> None:
@@ -191,9 +193,8 @@ def main() -> int:
         texts.append(json.dumps(found, indent=1, sort_keys=True))
     if options.dump:
         Path(options.dump).write_text(texts[0] + "\n")
-    difference = list(
-        difflib.unified_diff(*(t.splitlines() for t in texts), "real", "compat", lineterm="")
-    )
+    real, ours = (text.splitlines() for text in texts)
+    difference = list(difflib.unified_diff(real, ours, "real", "compat", lineterm=""))
     print("\n".join(difference) or f"no difference in {texts[0].count('executable')} processes")
     if '"processes": []' in texts[0]:
         print(texts[0])

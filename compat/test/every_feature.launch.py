@@ -23,7 +23,7 @@ from launch.actions import (
 from launch.conditions import IfCondition, UnlessCondition
 from launch.event_handlers import OnProcessExit, OnProcessStart, OnShutdown
 from launch.events import matches_action
-from launch.events.process import ShutdownProcess
+from launch.events.process import ProcessExited, ShutdownProcess
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import (
     AndSubstitution,
@@ -56,7 +56,7 @@ RECORDER = EnvironmentVariable("RECORDER")
 ROBOTS = LaunchConfiguration("robots")
 
 
-def robots(context: LaunchContext) -> list:
+def robots(context: LaunchContext) -> list[Node]:
     count = int(ROBOTS.perform(context))
     return [
         Node(executable=RECORDER, name="robot", namespace=f"robot_{i}", exec_name=f"robot_{i}")
@@ -64,7 +64,7 @@ def robots(context: LaunchContext) -> list:
     ]
 
 
-def exited(event, context: LaunchContext):
+def exited(event: ProcessExited, context: LaunchContext) -> LogInfo:
     return LogInfo(msg=f"{event.process_name} ended with {event.returncode}")
 
 
