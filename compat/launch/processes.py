@@ -254,3 +254,4 @@ class ProcessGroups:
         for group in self._groups.values():
             group.signal(signal.SIGKILL)
         self._guard.communicate()
+        _prctl(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)

@@ -14,6 +14,7 @@ from rclpy.executors import ExternalShutdownException
 POLL = 0.05  # s between looks at the graph
 # s. Fast DDS repeats what it tells newcomers every 3 s, and they miss about half of it at first.
 REPEATED = 3.2
+QUIET = 0.5  # s without a change
 TIMEOUT = 5.0  # s
 
 T = TypeVar("T")
@@ -52,14 +53,28 @@ def wait_for(node: Any, look: Callable[[], T | None], timeout: float = TIMEOUT) 
 
 
 def settle(node: Any) -> None:
-    """Wait until all nodes that run must have been heard of, and nothing new comes."""
+    """Wait until all that runs must have been heard of: longer while something is amiss."""
     start = changed = time.monotonic()
     seen: Any = None
-    while time.monotonic() < max(start + REPEATED, changed + POLL):
+    while True:
         now = sorted(node_names(node, hidden=True)), node.get_topic_names_and_types()
         if now != seen:
             seen, changed = now, time.monotonic()
+        waited = time.monotonic() - start
+        if waited > REPEATED and time.monotonic() > changed + QUIET:
+            alone = len(now[0]) <= 1
+            if not (alone or has_unnamed(node)) or waited > 2 * REPEATED:
+                return
         spin_for(node, POLL)
+
+
+def has_unnamed(node: Any) -> bool:
+    """Return whether somebody publishes whose node's name has not arrived yet."""
+    return any(
+        end.node_name == "_NODE_NAME_UNKNOWN_"
+        for topic, _ in node.get_topic_names_and_types()
+        for end in node.get_publishers_info_by_topic(topic)
+    )
 
 
 def is_hidden(name: str) -> bool:

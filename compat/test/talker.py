@@ -26,6 +26,7 @@ def main() -> None:
     message = Image(height=20, width=5, encoding="rgb8", data=array.array("B", bytes(300)))
     node.create_timer(0.05, lambda: images.publish(message))
     node.create_service(SetBool, "flip", answer)
+    print("ready", flush=True)
     with contextlib.suppress(KeyboardInterrupt, ExternalShutdownException):
         rclpy.spin(node)
 

@@ -19,6 +19,7 @@ def generate_launch_description():
         name="teller",
         namespace="robot",
         exec_name="teller",
+        output="screen",
         remappings=[("latched", "words")],
         parameters=[{{
             "nested": {{"deep": {{"integer": 3}}, "float": 2.0}},
@@ -65,6 +66,7 @@ def talker(
     path = tmp_path_factory.mktemp("launch") / "talker.launch.py"
     path.write_text(LAUNCH)
     running = Running([*ROS2, "launch", str(path)], environment_)
+    running.wait_for("ready")
     yield running
     running.signal(signal.SIGINT)
     assert running.finish() == 0, running.output
