@@ -17,8 +17,5 @@ setup(
     maintainer_email="maintainers@robo-planet.org",
     description="The Ergo Jr in PyBullet, as a Gymnasium environment and as a ROS 2 node",
     license="Apache-2.0",
-    entry_points={
-        "console_scripts": ["sim_node = ergojr_sim.sim_node:main"],
-        "gymnasium.envs": ["__root__ = ergojr_sim.environment:register"],
-    },
+    entry_points={"console_scripts": ["sim_node = ergojr_sim.sim_node:main"]},
 )

@@ -1,7 +1,7 @@
-"""The task: poke the cube. Registered with Gymnasium as `ErgoJrPoke-v0`.
+"""The task: poke the cube. Importing this module registers it with Gymnasium as `ErgoJrPoke-v0`.
 
->>> import gymnasium, ergojr_sim.environment
->>> env = gymnasium.make("ErgoJrPoke-v0", control="torque")
+>>> import gymnasium
+>>> env = gymnasium.make("ergojr_sim.environment:ErgoJrPoke-v0", control="torque")
 >>> observation, info = env.reset(seed=0)
 >>> observation["camera_front"].shape, observation["position"].shape
 ((64, 64, 3), (6,))
@@ -174,10 +174,4 @@ class PokeEnvironment(gymnasium.Env[Observation, NDArray[Any]]):
         }
 
 
-def register() -> None:
-    """Make `gymnasium.make("ErgoJrPoke-v0")` work; calling it again does nothing."""
-    if ENVIRONMENT_ID not in gymnasium.registry:
-        gymnasium.register(ENVIRONMENT_ID, entry_point="ergojr_sim.environment:PokeEnvironment")
-
-
-register()
+gymnasium.register(ENVIRONMENT_ID, entry_point="ergojr_sim.environment:PokeEnvironment")

@@ -27,6 +27,12 @@ def test_gymnasiums_checker_is_content(control: str) -> None:
     environment.close()
 
 
+def test_gymnasium_finds_the_task_by_its_module() -> None:
+    environment = gymnasium.make(f"ergojr_sim.environment:{ENVIRONMENT_ID}", cameras=())
+    assert isinstance(environment.unwrapped, PokeEnvironment)
+    environment.close()
+
+
 def test_the_same_seed_gives_the_same_images_and_another_seed_others() -> None:
     environment = PokeEnvironment(size=(32, 32))
 
