@@ -101,8 +101,8 @@ class RollerConfig:
     patience: float = field(
         default=60.0,
         metadata={
-            "doc": "How long to wait at the start for the replay's status and, where a run goes on, "
-            "for its weights, before random episodes fill the time (s).",
+            "doc": "How long to wait at the start for the replay's status and, where a run goes "
+            "on, for its weights, before random episodes fill the time (s).",
             "low": 0.0,
         },
     )
@@ -265,7 +265,7 @@ class ControlLoop:
         Raises TooSlowError before the first planned real-time episode, if planning is too slow.
         """
         try:
-            self._wait(lambda: self._inbox.status is not None, self._config.patience)
+            self._wait_for_status()
             self._rng = self._make_rng()
             self._random = RandomPolicy(
                 self._spec.action_size, self._config.seed_action_holds, self._rng
@@ -281,6 +281,17 @@ class ControlLoop:
             return
 
     # Which policy is next.
+
+    def _wait_for_status(self) -> None:
+        """A run that goes on must not begin with random episodes because the replay is slower."""
+
+        def known() -> bool:
+            return self._inbox.status is not None
+
+        patience = self._config.patience
+        if not self._wait(known, min(patience, _REPORT_PERIOD)):
+            self._telemetry.log(f"waiting up to {patience:g} s for the replay's status")
+            self._wait(known, patience - _REPORT_PERIOD)
 
     def _make_rng(self) -> np.random.Generator:
         """Reproducible, and yet not the same again when a run goes on after a restart."""

@@ -413,6 +413,9 @@ def _check_device(name: str) -> None:
 
 def main() -> int:
     """Run the node; the exit code is for the launch file."""
+    # The loop must not wait 5 ms, Python's default, for a thread that takes messages in: measured,
+    # the 99th percentile of the latency from image to command is a fifth with this.
+    sys.setswitchinterval(0.0005)
     return run(RollerNode)
 
 
