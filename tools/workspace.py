@@ -294,18 +294,9 @@ def build(ros: str) -> None:
     need_compiler()
     say("building the workspace with colcon")
     started = time.monotonic()
-    command = [
-        PYTHON,
-        "-m",
-        "colcon",
-        "build",
-        "--symlink-install",
-        "--base-paths",
-        "src",
-        "launch",
-    ]
-    command += ["--event-handlers", "console_cohesion+", "--cmake-args"]
-    command += [ f"-DPython3_EXECUTABLE={PYTHON}"]
+    options = "--symlink-install --base-paths src launch --event-handlers console_cohesion+"
+    python = f"-DPython3_EXECUTABLE={PYTHON}"
+    command = [PYTHON, "-m", "colcon", "build", *options.split(), "--cmake-args", python]
     call(command, "The workspace could not be built", environment(ros))
     say(f"built the workspace in {time.monotonic() - started:.0f} s")
     done("build", mark)
