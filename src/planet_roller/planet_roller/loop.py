@@ -428,6 +428,7 @@ class ControlLoop:
             missed += held.missed
             if held.observation is None:
                 break
+            self._check_gap(observation, held.observation)
             observation = held.observation
             recorder.step(observation, previous, held.ticks, held.missed)
             verdict = recorder.verdict()
@@ -474,6 +475,17 @@ class ControlLoop:
         else:
             self._telemetry.report("reward", OK, "complete")
         return episode
+
+    def _check_gap(self, before: Observation, after: Observation) -> None:
+        """Raises RobotError when these can be of no single run of the robot.
+
+        A respawned robot may be seen before its new announcement is.
+        """
+        gap = (after.stamp - before.stamp) * 1e-9
+        speed = max(1.0, self._spec.real_time_factor)
+        decision = self._config.action_repeat * self._spec.control_period
+        if gap > self._config.observation_timeout * speed + decision:
+            raise RobotError(f"the robot's stamps jump by {gap:.1f} s")
 
     def _hold_in_lockstep(
         self,

@@ -12,6 +12,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -70,6 +71,9 @@ class _Frame:
     image: npt.NDArray[np.uint8]
     arrival: float
     age: float
+
+
+_Sample = TypeVar("_Sample", _Frame, JointSample, RewardSample)
 
 
 class Assembler:
@@ -374,12 +378,12 @@ class Assembler:
             self._on_fault(source, sentence)
 
 
-def _at(samples: deque, stamp: int):  # type: ignore[no-untyped-def, type-arg]
+def _at(samples: deque[_Sample], stamp: int) -> _Sample | None:
     """The sample with this stamp, or None."""
     return next((sample for sample in reversed(samples) if sample.stamp == stamp), None)
 
 
-def _newer(samples: deque, after: int) -> bool:  # type: ignore[type-arg]
+def _newer(samples: deque[_Sample], after: int) -> bool:
     return any(sample.stamp > after for sample in samples)
 
 

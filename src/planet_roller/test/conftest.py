@@ -132,11 +132,12 @@ class FakeRobot:
             raise StoppedError
         return self.assembler.observe(after, timeout, wanted)
 
-    def respawn(self) -> None:
+    def respawn(self, *, announced: bool) -> None:
         """As a robot's process that is killed and started again: it wants a reset first."""
         self._epoch += 1
         self._stamp += 3_000_000_000
-        self.assembler.interrupt("the robot started anew")
+        if announced:
+            self.assembler.interrupt("the robot started anew")
         self._publish()
 
     def drain(self) -> Any:

@@ -465,17 +465,18 @@ def test_resets_back_off_while_nothing_works(bench):
 
 
 @pytest.mark.parametrize("real_time", [False, True])
+@pytest.mark.parametrize("announced", [False, True])
 @pytest.mark.parametrize("tick", [4, 10])
-def test_an_episode_in_which_the_robot_is_respawned_is_given_up(bench, real_time, tick):
+def test_an_episode_in_which_the_robot_is_respawned_is_given_up(bench, real_time, announced, tick):
     b = bench(real_time=real_time)
 
     def killed(number):
         if number == tick and len(b.robot.resets) == 1:
-            b.robot.respawn()
+            b.robot.respawn(announced=announced)
 
     b.robot.on_tick = killed
     b.run()
-    assert ("episode", "warn", "given up: the robot started anew") in b.telemetry.reports
+    assert b.telemetry.reports[0][:2] == ("episode", "warn")
     (episode,) = b.episodes
     assert episode.steps == 10
     assert np.diff(episode.stamp).max() == 50_000_000
