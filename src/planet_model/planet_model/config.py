@@ -152,6 +152,10 @@ class ObjectiveConfig(Config):
     termination_weight: float = field(
         default=1.0, metadata={"doc": "Weight of the termination's loss.", "low": 0.0}
     )
+    overshooting: bool = field(
+        default=False,
+        metadata={"doc": "Learn reward and termination from imagined beliefs too (open loop)."},
+    )
     decoded_fraction: float = field(
         default=1.0,
         metadata={

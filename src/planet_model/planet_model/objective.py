@@ -12,6 +12,10 @@ over the rows that are not padding, the reward over those with a valid reward.
 A model with a termination head predicts the reward of a step that does not terminate: what the
 terminating step is worth is the planner's ``termination_bonus``, so its reward is not learnt (a
 rare spike, such as +1 for the touch, would blur the reward all around it).
+
+With ``overshooting`` the reward and termination terms are added once more for imagined beliefs,
+several steps after the last image: what the planner asks for is then learnt directly, and does not
+have to pass through the KL alone (observation overshooting, PlaNet appendix, of the two heads).
 """
 
 from __future__ import annotations
@@ -23,7 +27,7 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
 from planet_model.config import ObjectiveConfig
-from planet_model.world_model import Gaussian, Observation, WorldModel, to_blocks
+from planet_model.world_model import Belief, Gaussian, Observation, WorldModel, to_blocks
 
 
 class Batch(NamedTuple):
@@ -95,20 +99,7 @@ def objective(
     )
     kl_loss = kl.clamp(min=config.free_nats).mean()
 
-    rewarded = batch.mask & batch.reward_valid
-    if model.termination_head is not None:
-        rewarded = rewarded & ~batch.terminated
-    rewarded = rewarded.flatten().nonzero().squeeze(1)
-    scaled = config.reward_scale * batch.reward.flatten()[rewarded]
-    error = model.reward(features[rewarded]) - scaled
-    reward_loss = 0.5 * error.square().sum() / max(1, len(rewarded))
-
-    logit = model.termination_logit(features[valid])
-    if logit is None:
-        termination_loss = torch.zeros((), device=features.device)
-    else:
-        ended = batch.terminated.flatten()[valid].to(logit.dtype)
-        termination_loss = F.binary_cross_entropy_with_logits(logit, ended)
+    reward_loss, termination_loss = _outcome_loss(model, belief.features, batch, config)
 
     loss = (
         image_loss
@@ -116,9 +107,59 @@ def objective(
         + config.termination_weight * termination_loss
         + kl_loss
     )
+    if config.overshooting:
+        loss = loss + _overshooting_loss(model, belief, batch, config, generator)
     return Losses(
         loss, image_loss.item(), reward_loss.item(), termination_loss.item(), kl.mean().item()
     )
+
+
+def _outcome_loss(
+    model: WorldModel, features: Tensor, batch: Batch, config: ObjectiveConfig
+) -> tuple[Tensor, Tensor]:
+    """Mean loss of the reward and of the termination, unweighted; features [B, L, F]."""
+    valid = batch.mask.flatten().nonzero().squeeze(1)
+    rewarded = batch.mask & batch.reward_valid
+    if model.termination_head is not None:
+        rewarded = rewarded & ~batch.terminated
+    rewarded = rewarded.flatten().nonzero().squeeze(1)
+    features = features.flatten(0, 1)
+
+    scaled = config.reward_scale * batch.reward.flatten()[rewarded]
+    error = model.reward(features[rewarded]) - scaled
+    reward_loss = 0.5 * error.square().sum() / max(1, len(rewarded))
+
+    logit = model.termination_logit(features[valid])
+    if logit is None:
+        return reward_loss, torch.zeros((), device=features.device)
+    ended = batch.terminated.flatten()[valid].to(logit.dtype)
+    bce = F.binary_cross_entropy_with_logits(logit, ended, reduction="sum")
+    return reward_loss, bce / max(1, len(valid))
+
+
+def _overshooting_loss(
+    model: WorldModel,
+    belief: Belief,
+    batch: Batch,
+    config: ObjectiveConfig,
+    generator: torch.Generator | None,
+) -> Tensor:
+    """Weighted reward and termination loss of what the planner will see: imagined beliefs.
+
+    From the belief of one early step, drawn in the first third of the chunk, the rest of the chunk
+    is imagined with the actions that were taken.
+    """
+    length = batch.mask.shape[1]
+    first = min(1, length - 2)  # a step later than the first knows velocities
+    last = max(first + 1, length // 3)
+    start = int(torch.randint(first, last, (1,), generator=generator, device=batch.mask.device))
+    rest = Batch(*(x[:, start + 1 :] for x in batch))
+    size = (*rest.mask.shape, model.config.stochastic_size)
+    noise = torch.randn(size, generator=generator, device=rest.mask.device)
+    seen = Belief(*(x[:, start] for x in belief))
+    imagined = model.imagine(seen, rest.action, noise)
+    reward_loss, termination_loss = _outcome_loss(model, imagined.features, rest, config)
+    return config.reward_weight * reward_loss + config.termination_weight * termination_loss
 
 
 def _image_loss(model: WorldModel, features: Tensor, observation: Observation) -> Tensor:

@@ -158,6 +158,19 @@ def from_blocks(blocks: Tensor) -> Tensor:
     return x.reshape(n, 2 * height, 2 * width, 3)
 
 
+def initialise(model: nn.Module) -> None:
+    """Glorot-uniform weights and zero biases, as the paper's authors have; the GRU keeps its own.
+
+    PyTorch's default shrinks the signal at every ReLU layer, which doubles the time until the
+    embedding tells where things are.
+    """
+    for module in model.modules():
+        if isinstance(module, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)):
+            nn.init.xavier_uniform_(module.weight)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+
+
 class RSSM(nn.Module):
     """Recurrent state-space model (paper, section 3)."""
 
@@ -202,6 +215,18 @@ class RSSM(nn.Module):
         return Gaussian(mean, F.softplus(std) + self.min_std)
 
 
+def _initialise(module: nn.Module) -> None:
+    """Glorot & Bengio 2010, uniform, as PlaNet's own code has it; the GRU keeps PyTorch's.
+
+    PyTorch's initial weights are smaller, and a stack of them loses the image on its way to the
+    belief: learning begins later.
+    """
+    if isinstance(module, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)):
+        nn.init.xavier_uniform_(module.weight)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+
+
 class WorldModel(nn.Module):
     """The whole model. Without decoders (`with_decoder` false) it can act but not be trained."""
 
@@ -222,6 +247,7 @@ class WorldModel(nn.Module):
             if with_decoder
             else None
         )
+        self.apply(_initialise)
 
     @property
     def device(self) -> torch.device:
