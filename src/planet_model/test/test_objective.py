@@ -100,22 +100,77 @@ def test_the_loss_equals_the_bound_written_with_torch_distributions() -> None:
     torch.testing.assert_close(losses.loss, total)
 
 
-def test_a_padded_step_has_no_influence_on_loss_and_gradient() -> None:
+@pytest.mark.parametrize("overshooting", [False, True])
+def test_a_padded_step_has_no_influence_on_loss_and_gradient(overshooting: bool) -> None:
     batch = make_batch()
-    loss, gradients = model_and_loss(batch)
+    config = ObjectiveConfig(overshooting=overshooting)
+    loss, gradients = model_and_loss(batch, config)
     changed = Batch(*(x.clone() for x in batch))
     changed.images[1, 2:] = 255
     changed.action[1, 2:] = -1
     changed.reward[1, 2:] = 1e6
     changed.reward_valid[1, 2:] = True
     changed.terminated[1, 2:] = True
-    other, other_gradients = model_and_loss(changed)
+    other, other_gradients = model_and_loss(changed, config)
     assert torch.equal(loss.loss, other.loss)
     for name, gradient in gradients.items():
         torch.testing.assert_close(gradient, other_gradients[name], rtol=1e-5, atol=1e-6)
     real = Batch(*(x.clone() for x in batch))
     real.reward[1, 0] += 1
-    assert model_and_loss(real)[0].reward_loss != loss.reward_loss
+    assert model_and_loss(real, config)[0].reward_loss != loss.reward_loss
+
+
+def test_overshooting_adds_the_outcome_of_imagined_steps_as_a_loop_finds_it() -> None:
+    batch = make_batch(length=6)
+    torch.manual_seed(0)
+    model = WorldModel(CONFIG)
+    config = ObjectiveConfig(reward_scale=2.0, reward_weight=3.0, termination_weight=5.0)
+    with torch.no_grad():
+        plain = objective(model, batch, config, torch.Generator().manual_seed(5)).loss
+        over = dataclasses.replace(config, overshooting=True)
+        total = objective(model, batch, over, torch.Generator().manual_seed(5)).loss
+
+        g = torch.Generator().manual_seed(5)
+        observation = model.preprocess(batch.images, g)
+        noise = torch.randn(3, 6, CONFIG.stochastic_size, generator=g)
+        belief = model.infer(batch.action, observation, noise).belief
+        start = int(torch.randint(1, 2, (1,), generator=g))
+        imagined_noise = torch.randn(3, 5 - start, CONFIG.stochastic_size, generator=g)
+        errors, surprises = [], []
+        for chunk in range(3):
+            now = Belief(*(x[chunk : chunk + 1, start] for x in belief))
+            for t in range(start + 1, 6):
+                step_noise = imagined_noise[chunk : chunk + 1, t - start - 1][:, None]
+                path = model.imagine(now, batch.action[chunk, t][None, None], step_noise)
+                now = Belief(*(x[:, 0] for x in path))
+                if not batch.mask[chunk, t]:
+                    continue
+                logit = model.termination_logit(now.features)
+                assert logit is not None
+                ended = batch.terminated[chunk, t]
+                surprises.append(-Bernoulli(logits=logit[0]).log_prob(ended.float()))
+                if batch.reward_valid[chunk, t] and not ended:
+                    error = model.reward(now.features)[0] - 2.0 * batch.reward[chunk, t]
+                    errors.append(0.5 * error.square())
+    expected = 3.0 * torch.stack(errors).mean() + 5.0 * torch.stack(surprises).mean()
+    torch.testing.assert_close(total - plain, expected, rtol=1e-4, atol=1e-3)
+
+
+def test_overshooting_teaches_the_transition_what_the_actions_do() -> None:
+    torch.manual_seed(0)
+    model = WorldModel(CONFIG)
+    config = ObjectiveConfig(overshooting=True, free_nats=1e6)
+    objective(model, make_batch(), config, torch.Generator().manual_seed(5)).loss.backward()
+    # With that many free nats nothing else reaches the prior.
+    gradient = model.rssm.prior_net[0].weight.grad
+    assert gradient is not None
+    assert gradient.abs().sum() > 0
+
+
+@pytest.mark.parametrize("length", [2, 3])
+def test_overshooting_works_on_the_shortest_chunks(length: int) -> None:
+    losses, _ = model_and_loss(make_batch(length=length), ObjectiveConfig(overshooting=True))
+    assert losses.loss.isfinite()
 
 
 def test_an_invalid_reward_has_no_influence() -> None:
