@@ -296,8 +296,8 @@ def build(ros: str) -> None:
     started = time.monotonic()
     options = "--symlink-install --base-paths src launch --event-handlers console_cohesion+"
     python = f"-DPython3_EXECUTABLE={PYTHON}"
-    command = [PYTHON, "-m", "colcon", "build", *options.split(), "--cmake-args", python]
-    call(command, "The workspace could not be built", environment(ros))
+    command = ["-m", "colcon", "build", *options.split(), "--cmake-args", python]
+    call([PYTHON, *command], "The workspace could not be built", environment(ros))
     say(f"built the workspace in {time.monotonic() - started:.0f} s")
     done("build", mark)
 

@@ -19,13 +19,13 @@ from __future__ import annotations
 
 import array
 import dataclasses
-import logging
 import sys
 import threading
 import time
 from collections.abc import Callable
 
 from planet_model.config import NetworkConfig, ObjectiveConfig
+from planet_node.logs import forward
 from planet_node.main import StartupError, fail, run
 from planet_node.parameters import declare
 from planet_node.qos import LATCHED, STREAM
@@ -55,9 +55,7 @@ class LearnerNode(Node):
         self._diagnostics = diagnostics.Diagnostics(self)
         self._weights_publisher = self.create_publisher(Weights, "/learner/weights", LATCHED)
         self._metrics_publisher = self.create_publisher(MetricsMessage, "/learner/metrics", STREAM)
-        log = logging.getLogger("planet_learner")
-        log.addHandler(_RosHandler(self))
-        log.setLevel(logging.INFO)
+        log = forward("planet_learner", self)
         self._feed = Feed(self._send, self._report, time.monotonic)
         try:
             self._learner = Learner(
@@ -134,21 +132,6 @@ class LearnerNode(Node):
 
     def _report(self, name: str, level: Level, message: str, **values: object) -> None:
         self._diagnostics.report(name, _LEVELS[level], message, **values)
-
-
-class _RosHandler(logging.Handler):
-    """Passes the learner's log lines on to ROS."""
-
-    def __init__(self, node: Node) -> None:
-        super().__init__()
-        self._logger = node.get_logger()
-
-    def emit(self, record: logging.LogRecord) -> None:
-        # rclpy wants a line of source for each severity.
-        if record.levelno < logging.WARNING:
-            self._logger.info(record.getMessage())
-        else:
-            self._logger.warning(record.getMessage())
 
 
 def main() -> int:

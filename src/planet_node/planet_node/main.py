@@ -30,9 +30,13 @@ _failure: list[BaseException] = []
 
 
 def fail(node: Node, error: BaseException) -> None:
-    """End this node's process from any thread: log `error`, let `close()` run, exit with 1."""
+    """End this node's process from any thread: log `error`, let `close()` run, exit with 1.
+
+    With 2 for a StartupError: what is wrong shows late sometimes, but another start will not help.
+    """
     node.get_logger().fatal(f"{node.get_name()} stops: {error}")
-    traceback.print_exception(error)
+    if not isinstance(error, StartupError):
+        traceback.print_exception(error)
     _failure.append(error)
     _stop.set()
 
@@ -86,6 +90,8 @@ def run(make_node: Callable[[], Node]) -> int:
             node.destroy_node()
         rclpy.try_shutdown()
     sys.stdout.flush()
+    if any(isinstance(error, StartupError) for error in _failure):
+        return EXIT_MISCONFIGURED
     return EXIT_FAILED if _failure else 0
 
 

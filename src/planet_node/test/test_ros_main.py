@@ -66,6 +66,14 @@ def test_a_background_threads_death_ends_the_process_with_1() -> None:
     assert "closed" in output
 
 
+def test_a_misconfiguration_that_shows_late_exits_with_2() -> None:
+    process = start("threading.Thread(target=lambda: fail(self, StartupError('too slow'))).start()")
+    _, errors = process.communicate(timeout=10)
+    assert process.returncode == 2
+    assert "tested stops: too slow" in errors
+    assert "Traceback" not in errors
+
+
 def test_an_error_in_a_callback_ends_the_process_with_1() -> None:
     process = start("self.create_timer(0.01, lambda: 1 / 0)")
     _, errors = process.communicate(timeout=10)

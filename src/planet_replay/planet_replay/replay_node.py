@@ -15,13 +15,13 @@ Files, under the parameter data_dir
 from __future__ import annotations
 
 import array
-import logging
 import sys
 import time
 from pathlib import Path
 
 from planet_model.episode import Episode
 from planet_node.diagnostics import OK, WARN, Diagnostics
+from planet_node.logs import forward
 from planet_node.main import StartupError, run
 from planet_node.parameters import declare
 from planet_node.qos import LATCHED
@@ -45,9 +45,7 @@ class ReplayNode(Node):
         self._diagnostics = Diagnostics(self)
         self._status_publisher = self.create_publisher(ReplayStatus, "/replay/status", LATCHED)
         data_dir = Path(config.data_dir).expanduser()
-        log = logging.getLogger("planet_replay")
-        log.addHandler(_RosHandler(self))
-        log.setLevel(logging.INFO)
+        log = forward("planet_replay", self)
         try:
             self._store = EpisodeStore(
                 data_dir / "episodes", config.capacity_steps, log, self._publish_status
@@ -152,21 +150,6 @@ class ReplayNode(Node):
         self._diagnostics.report(
             "replay", OK, "serving", episodes=status.episodes, steps=status.steps
         )
-
-
-class _RosHandler(logging.Handler):
-    """Passes the store's log lines on to ROS."""
-
-    def __init__(self, node: Node) -> None:
-        super().__init__()
-        self._logger = node.get_logger()
-
-    def emit(self, record: logging.LogRecord) -> None:
-        # rclpy wants a line of source for each severity.
-        if record.levelno < logging.WARNING:
-            self._logger.info(record.getMessage())
-        else:
-            self._logger.warning(record.getMessage())
 
 
 def main() -> int:
