@@ -215,18 +215,6 @@ class RSSM(nn.Module):
         return Gaussian(mean, F.softplus(std) + self.min_std)
 
 
-def _initialise(module: nn.Module) -> None:
-    """Glorot & Bengio 2010, uniform, as PlaNet's own code has it; the GRU keeps PyTorch's.
-
-    PyTorch's initial weights are smaller, and a stack of them loses the image on its way to the
-    belief: learning begins later.
-    """
-    if isinstance(module, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)):
-        nn.init.xavier_uniform_(module.weight)
-        if module.bias is not None:
-            nn.init.zeros_(module.bias)
-
-
 class WorldModel(nn.Module):
     """The whole model. Without decoders (`with_decoder` false) it can act but not be trained."""
 
@@ -247,7 +235,7 @@ class WorldModel(nn.Module):
             if with_decoder
             else None
         )
-        self.apply(_initialise)
+        initialise(self)
 
     @property
     def device(self) -> torch.device:
