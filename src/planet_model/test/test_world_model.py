@@ -155,3 +155,11 @@ def test_blocks_keep_each_pixel_and_the_last_layer_is_the_deconvolution() -> Non
     x = torch.randn(2, 4, 30, 30, dtype=torch.float64)
     found = from_blocks(conv(x).permute(0, 2, 3, 1))
     torch.testing.assert_close(found, deconv(x).permute(0, 2, 3, 1))
+
+
+def test_initial_weights_are_glorot_uniform_and_biases_zero() -> None:
+    layer = WorldModel(small_config()).rssm.input
+    bound = (6 / (layer.in_features + layer.out_features)) ** 0.5
+    assert not layer.bias.any()
+    assert layer.weight.abs().max() <= bound
+    assert layer.weight.std() == pytest.approx(bound / 3**0.5, rel=0.15)
