@@ -299,4 +299,4 @@ def test_a_corrupt_episode_is_set_aside_and_never_served(watcher: Watcher, data_
     finally:
         graph.stop()
     assert not victim.exists()
-    assert any("set aside" in line and victim.name in line for line in graph.lines)
+    assert any(f"{victim.name} is corrupt" in line for line in graph.lines)
