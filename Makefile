@@ -20,9 +20,11 @@ lint:
 # Plain Python: no ROS is imported, and the tests see to it.
 unit:
 	@$(IN_WORKSPACE) python -m pytest -m "not ros" $(ARGS)
+	@$(IN_WORKSPACE) python -m pytest -m "not ros" compat
 
 # Real nodes, in processes of their own.
 graph:
+	@$(IN_WORKSPACE) python -m pytest -m ros compat
 	@$(IN_WORKSPACE) python -m pytest -m ros $(ARGS)
 
 clean:
