@@ -61,7 +61,7 @@ class Watcher(Node):
             self.transitions.append(message)
             self.changed.notify_all()
 
-    def wait(self, what: str, condition: Callable[[], bool], timeout: float = 60.0) -> None:
+    def wait(self, what: str, condition: Callable[[], bool], timeout: float = 120.0) -> None:
         with self.changed:
             if not self.changed.wait_for(condition, timeout):
                 pytest.fail(f"within {timeout:.0f} s it never happened: {what}")
@@ -126,6 +126,7 @@ class Graph:
         self.process.send_signal(signal.SIGINT)
         code = self.process.wait(timeout=30)
         self._reader.join()
+        print("".join(self.lines[-80:]))  # pytest shows it where a test fails
         return code
 
     def pid(self, name: str) -> int:
@@ -245,9 +246,7 @@ def test_sync_mode_makes_exactly_c_updates_per_episode(watcher: Watcher, tmp_pat
     seen = len(watcher.weights)
     graph = Graph(tmp_path, "profile:=test", "mode:=sync", "collect_interval:=5")
     try:
-        watcher.wait(
-            "five versions are published", lambda: len(watcher.weights) >= seen + 5, timeout=90.0
-        )
+        watcher.wait("five versions are published", lambda: len(watcher.weights) >= seen + 5)
     finally:
         graph.stop()
     with (tmp_path / "metrics" / "episodes.csv").open(newline="") as file:
