@@ -124,7 +124,9 @@ def need_compiler() -> None:
 def pip_install(what: str, *arguments: str | Path) -> None:
     say(f"installing {what}")
     started = time.monotonic()
-    command = [PYTHON, "-m", "pip", "install", "--disable-pip-version-check", *arguments]
+    # No cache: nothing is written outside of the checkout.
+    options = ["--disable-pip-version-check", "--no-cache-dir"]
+    command = [PYTHON, "-m", "pip", "install", *options, *arguments]
     call(command, f"{what} could not be installed: is there a network?", environment(""))
     say(f"installed {what} in {time.monotonic() - started:.0f} s")
 
@@ -156,7 +158,12 @@ def mend_wheels() -> None:
 
 def overrides(ros: str) -> dict[str, str]:
     """Return what the workspace sets in the environment, beside PATH and colcon's overlay."""
-    ours = {"VIRTUAL_ENV": str(VENV), "ROS_LOG_DIR": str(ROOT / "log" / "ros")}
+    ours = {
+        "VIRTUAL_ENV": str(VENV),
+        "ROS_LOG_DIR": str(ROOT / "log" / "ros"),
+        "COLCON_HOME": str(ROOT / "log" / "colcon"),
+        "MPLCONFIGDIR": str(ROOT / "log" / "matplotlib"),
+    }
     if ros:
         return ours
     libraries = [VENV / "lib", *sorted(site_packages().glob("ros_*.libs"))]
