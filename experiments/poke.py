@@ -69,9 +69,10 @@ def draw(runs: list[Run], out: Path) -> None:
 
     figure, axes = plt.subplots(1, 2, figsize=(10, 3.6), layout="constrained")
     for run in runs:
+        whole = slice(min(WINDOW, len(run.minutes)) - 1, None)  # before, the mean is of a few
         touches = moving_mean(100 * run.touched.astype(float))
-        (line,) = axes[0].plot(run.minutes, touches, label=run.name)
-        axes[1].plot(run.minutes, moving_mean(run.episode_return), label=run.name)
+        (line,) = axes[0].plot(run.minutes[whole], touches[whole], label=run.name)
+        axes[1].plot(run.minutes[whole], moving_mean(run.episode_return)[whole])
         if run.planned.any():
             begins = run.minutes[np.argmax(run.planned)]
             for axis in axes:
