@@ -22,7 +22,7 @@ from rclpy.node import Node
 
 from planet_msgs.msg import Metrics, ReplayStatus, Transition, Weights
 
-DOMAIN = str(101 + os.getpid() % 100)
+DOMAIN = str(1 + os.getpid() % 100)
 NODES = {"/ergojr/sim", "/ergojr/roller", "/ergojr/progress", "/replay", "/learner"}
 
 
