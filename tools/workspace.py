@@ -237,10 +237,28 @@ def install_python(ros: str) -> None:
     options: list[str | Path] = []
     if ros:
         requirements, options = keep_system_packages(files)
+    if output_of([PYTHON, "-c", "import sys; assert sys.version_info < (3, 12)"]) is None:
+        compile_pybullet(files[0], options)
     pip_install(
         "PyTorch and the rest", *options, *(x for path in requirements for x in ("-r", path))
     )
     done("packages", mark)
+
+
+def compile_pybullet(requirements: Path, options: list[str | Path]) -> None:
+    """Build PyBullet, whose wheels end at Python 3.11, where it sees NumPy.
+
+    pip's isolated build would not show it NumPy, and every image would be a tuple of numbers.
+    """
+    need_compiler()
+    wanted = requirements.read_text().splitlines()
+    pybullet = next(line for line in wanted if line.startswith("pybullet=="))
+    numpy = next(line for line in wanted if line.startswith("numpy=="))
+    # With a sourced ROS 2 the options hold it to the NumPy that is there.
+    numpy = "numpy" if options else numpy
+    pip_install("what PyBullet is built with", *options, numpy, "setuptools<80", "wheel")
+    say("PyBullet has no wheel for this Python: compiling it takes some five minutes")
+    pip_install("PyBullet", *options, "--no-build-isolation", pybullet)
 
 
 def keep_system_packages(files: list[Path]) -> tuple[list[Path], list[str | Path]]:
