@@ -25,6 +25,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError  # not the builtin before 3.11
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -230,7 +231,7 @@ class Session:
         self._inbox.put(_Reset(seed, answer))
         try:
             return answer.result(timeout)
-        except TimeoutError:
+        except FutureTimeoutError:
             return ResetResult(False, f"the simulation did not answer within {timeout:g} s")
 
     def emergency_stop(self, on: bool) -> None:
