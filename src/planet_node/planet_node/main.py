@@ -26,6 +26,7 @@ class StartupError(Exception):
 
 
 _stop = threading.Event()
+_signals: list[int] = []
 _failure: list[BaseException] = []
 
 
@@ -53,12 +54,15 @@ def run(make_node: Callable[[], Node]) -> int:
     while its publishers still work.
     """
     _stop.clear()
+    _signals.clear()
     _failure.clear()
     # rclpy's own handlers would invalidate the context before `close()` can publish a last word.
     rclpy.init(signal_handler_options=rclpy.SignalHandlerOptions.NO)
 
     def on_signal(number: int, frame: FrameType | None) -> None:
-        _stop.set()
+        # It interrupts the main thread, which may hold the event's own lock just then: to set the
+        # event here would wait for that lock for ever.
+        _signals.append(number)
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, on_signal)
@@ -72,7 +76,7 @@ def run(make_node: Callable[[], Node]) -> int:
         executor.add_node(node)
         spinner.start()
         # A bounded wait lets Python run its signal handlers, which an endless one may not.
-        while not _stop.wait(0.05):
+        while not _signals and not _stop.wait(0.05):
             pass
     except StartupError as error:
         get_logger("start").error(str(error))

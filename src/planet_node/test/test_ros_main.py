@@ -48,6 +48,15 @@ def test_a_signal_closes_the_node_and_exits_with_0(number: signal.Signals) -> No
     assert "Traceback" not in errors
 
 
+def test_a_signal_in_the_midst_of_waiting_does_not_deadlock() -> None:
+    process = start(
+        "import os, signal, planet_node.main as main\n"
+        "        with main._stop._cond: os.kill(os.getpid(), signal.SIGINT)"
+    )
+    output, _ = process.communicate(timeout=10)
+    assert (process.returncode, output) == (0, "up\nclosed\n")
+
+
 def test_a_misconfigured_node_says_one_sentence_and_exits_with_2() -> None:
     process = start("raise StartupError('horizon is 0, but must be at least 1.')")
     _, errors = process.communicate(timeout=10)
