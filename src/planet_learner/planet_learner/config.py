@@ -68,6 +68,13 @@ class LearnerConfig(Config):
         default="cpu", metadata={"doc": "Where the model is trained: cpu, cuda or cuda:<n>."}
     )
     threads: int = field(default=1, metadata={"doc": "CPU threads of the training.", "low": 1})
+    precision: str = field(
+        default="auto",
+        metadata={
+            "doc": "Of the convolutions: bfloat16, float32, or auto (bfloat16 where it is fast).",
+            "choices": ("auto", "bfloat16", "float32"),
+        },
+    )
     seed: int = field(
         default=0,
         metadata={"doc": "Seed of the first weights, the noise and the batches.", "low": 0},

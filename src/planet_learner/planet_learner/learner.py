@@ -264,11 +264,16 @@ class Learner:
         if episode.policy == "evaluation":
             return False
         if self._trainer is None:
-            self._trainer = self._make_trainer(
-                ModelConfig.of(self._network, episode.cameras, episode.action.shape[1]),
-                self._objective,
-                self._config,
-            )
+            try:
+                model = ModelConfig.of(
+                    self._network,
+                    episode.cameras,
+                    episode.action.shape[1],
+                    episode.position.shape[1],
+                )
+            except ValueError as error:
+                raise LearnerError(str(error)) from error
+            self._trainer = self._make_trainer(model, self._objective, self._config)
         model = self._trainer.model_config
         if episode.cameras != model.cameras:
             self._skip(
@@ -293,7 +298,7 @@ class Learner:
     def _make_mirror(self, model: ModelConfig) -> Mirror:
         shape = (IMAGE_SIZE, IMAGE_SIZE * len(model.cameras), 3)
         try:
-            return Mirror(self._config.capacity_steps, shape, model.action_size)
+            return Mirror(self._config.capacity_steps, shape, model.action_size, model.state_size)
         except MirrorError as error:
             raise LearnerError(str(error)) from error
 

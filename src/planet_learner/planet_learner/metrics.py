@@ -26,6 +26,7 @@ class Metrics:
     episodes: int
     loss: float
     image_loss: float
+    state_loss: float
     reward_loss: float
     termination_loss: float
     kl: float

@@ -17,12 +17,14 @@ import numpy as np
 import torch
 from planet_model.config import ModelConfig, ObjectiveConfig
 from planet_model.objective import Batch, objective
+from planet_model.rollout import cpu_flags
 from planet_model.weights import architecture_hash, to_bytes
 from planet_model.world_model import WorldModel
 from planet_replay.mirror import Chunks, Mirror
 from torch import Tensor
 
 from planet_learner.config import LearnerConfig
+from planet_learner.device_mirror import DeviceMirror
 
 
 class TrainerError(ValueError):
@@ -35,6 +37,7 @@ class Update:
 
     loss: float
     image_loss: float
+    state_loss: float
     reward_loss: float
     termination_loss: float
     kl: float
@@ -75,6 +78,7 @@ class Trainer:
         with torch.random.fork_rng(devices=[]):  # the weights do not depend on who drew before
             torch.manual_seed(config.seed)
             self._model = WorldModel(model).to(self._device)
+        self._model.image_dtype = image_dtype(config.precision, self._device)
         self._parameters = dict(self._model.named_parameters())
         self._optimiser = torch.optim.Adam(
             self._parameters.values(),
@@ -85,32 +89,41 @@ class Trainer:
         self._noise = torch.Generator(self._device).manual_seed(config.seed)
         self._draws = np.random.default_rng(config.seed)
         self._chunks: Chunks | None = None  # drawn into again and again
+        self._on_device: DeviceMirror | None = None
+        if self._device.type == "cuda":
+            # Hundreds of small operations in time: launching them costs more than what they do.
+            infer = torch.compile(self._model.infer, fullgraph=True, mode="reduce-overhead")
+            self._model.infer = infer  # type: ignore[method-assign]
 
     def update(self, mirror: Mirror) -> Update:
         """Make one update on a batch of chunks; a loss that is not finite changes no weight."""
         config = self._config
-        chunks = mirror.sample(
-            config.batch_size, config.chunk_length, self._draws, config.clipped_starts, self._chunks
-        )
-        self._chunks = chunks
-        batch = Batch(
-            *(torch.from_numpy(getattr(chunks, name)).to(self._device) for name in Batch._fields)
-        )
+        batch = self._draw(mirror)
         self._optimiser.zero_grad()
         losses = objective(self._model, batch, self.objective_config, self._noise)
         losses.loss.backward()  # type: ignore[no-untyped-call]
         norm = torch.nn.utils.clip_grad_norm_(self._parameters.values(), config.gradient_clip)
-        update = Update(
-            loss=losses.loss.item(),
-            image_loss=losses.image_loss,
-            reward_loss=losses.reward_loss,
-            termination_loss=losses.termination_loss,
-            kl=losses.kl,
-            gradient_norm=norm.item(),
-        )
+        # All numbers at once: reading one waits for the device.
+        update = Update(*torch.stack([*losses, norm]).tolist())
         if update.applied:
             self._optimiser.step()
         return update
+
+    def _draw(self, mirror: Mirror) -> Batch:
+        c = self._config
+        how = (c.batch_size, c.chunk_length, self._draws, c.clipped_starts)
+        if self._device.type == "cuda":
+            if self._on_device is None or self._on_device.mirror is not mirror:
+                try:
+                    self._on_device = DeviceMirror(mirror, self._device)
+                except torch.OutOfMemoryError as error:
+                    raise TrainerError(
+                        f"capacity_steps = {mirror.capacity} observations do not fit into the"
+                        f" memory of {self._device}: set it lower"
+                    ) from error
+            return self._on_device.sample(*how)
+        self._chunks = mirror.sample(*how, self._chunks)
+        return Batch(*(torch.from_numpy(getattr(self._chunks, name)) for name in Batch._fields))
 
     def weights(self, with_decoder: bool) -> Weights:
         """Return the weights as they are now."""
@@ -159,6 +172,14 @@ class Trainer:
             self._draws.bit_generator.state = values["draws"]
         except (KeyError, ValueError, RuntimeError) as error:
             raise TrainerError(f"the checkpoint does not fit the model: {error}") from error
+
+
+def image_dtype(precision: str, device: torch.device) -> torch.dtype:
+    """Return what LearnerConfig.precision means on this device and CPU."""
+    fast = device.type == "cuda" or "avx512_bf16" in cpu_flags()
+    if precision == "bfloat16" or (precision == "auto" and fast):
+        return torch.bfloat16
+    return torch.float32
 
 
 def find_device(name: str) -> torch.device:

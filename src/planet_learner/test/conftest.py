@@ -27,14 +27,19 @@ SMALL = NetworkConfig(
 
 
 def build_episode(
-    name: str, policy: str = "random", steps: int = 6, cameras: int = 1, seed: int = 0
+    name: str,
+    policy: str = "random",
+    steps: int = 6,
+    cameras: int = 1,
+    joints: int = 2,
+    seed: int = 0,
 ) -> Episode:
     rng = np.random.default_rng(seed)
     rows = steps + 1
     action = rng.uniform(-1, 1, (rows, 2)).astype(np.float32)
     action[0] = 0
     reward = np.arange(rows, dtype=np.float32) / rows
-    joints = np.zeros((rows, 2), np.float32)
+    angles = rng.uniform(0.5, 1, (rows, joints)).astype(np.float32)
     return Episode(
         id=name,
         robot="robot",
@@ -43,7 +48,7 @@ def build_episode(
         metadata={
             "cameras": json.dumps([f"camera_{i}" for i in range(cameras)]),
             "action_names": '["m1", "m2"]',
-            "state_names": '["m1", "m2"]',
+            "state_names": json.dumps([f"m{i}" for i in range(joints)]),
             "control_period": "0.05",
             "action_repeat": "1",
             "seed": "0",
@@ -56,9 +61,9 @@ def build_episode(
         terminated=np.zeros(rows, bool),
         truncated=np.arange(rows) == steps,
         touched=np.zeros(rows, bool),
-        position=joints,
-        velocity=joints,
-        applied_effort=joints,
+        position=angles,
+        velocity=angles,
+        applied_effort=angles,
         stamp=np.arange(rows, dtype=np.int64),
         missed_ticks=np.zeros(rows, np.uint16),
     )
@@ -105,10 +110,10 @@ class FakeTrainer:
 
     def update(self, mirror: Mirror) -> Update:
         if self.not_finite:
-            return Update(float("nan"), 0.0, 0.0, 0.0, 0.0, 0.0)
+            return Update(float("nan"), 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
         self.count += 1
         self.seen.append(mirror.newest_sequence)
-        return Update(float(self.count), 1.0, 2.0, 3.0, 4.0, 5.0)
+        return Update(float(self.count), 1.0, 1.5, 2.0, 3.0, 4.0, 5.0)
 
     def weights(self, with_decoder: bool) -> Weights:
         return Weights("hash", "{}", str(self.count).encode())

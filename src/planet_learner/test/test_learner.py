@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
+import json
 import logging
 import threading
 from pathlib import Path
@@ -428,6 +430,28 @@ def test_the_real_trainer_resumed_is_the_trainer_not_interrupted_bit_for_bit(rig
     assert not torch.equal(once[name], other[name])
 
 
+@pytest.mark.parametrize("observation", ["state", "images_and_state"])
+def test_the_joint_state_is_learnt_when_it_is_observed(rig, observation: str) -> None:
+    rig.network = dataclasses.replace(rig.network, observation=observation)
+    rig.start(fake=False, metrics_updates=1, learning_rate=0.02)
+    rig.replay.add()
+    rig.replay.add()
+    rig.steps(20)
+    losses = [row.state_loss for row in rig.metrics]
+    assert losses[-1] < 0.9 * losses[0]
+    assert (rig.metrics[-1].image_loss == 0.0) == (observation == "state")
+    model = ModelConfig.from_dict(json.loads(rig.publications[0].weights.config_json)["model"])
+    assert model.state_size == 4  # two joints
+
+
+def test_a_state_that_the_robot_does_not_have_ends_the_learner_in_one_sentence(rig) -> None:
+    rig.network = dataclasses.replace(rig.network, observation="state")
+    rig.start()
+    rig.replay.add(joints=0)
+    with pytest.raises(LearnerError, match="observation is 'state', but the robot has no joints"):
+        rig.steps(1)
+
+
 def test_published_weights_load_into_the_roller(rig) -> None:
     from planet_model import weights
 
@@ -436,7 +460,7 @@ def test_published_weights_load_into_the_roller(rig) -> None:
     rig.replay.add()
     rig.steps(1)
     (publication,) = rig.publications
-    config = ModelConfig.of(rig.network, ("camera_0",), 2)
+    config = ModelConfig.of(rig.network, ("camera_0",), 2, 2)
     assert publication.weights.architecture_hash == weights.architecture_hash(config)
     model = weights.load(publication.weights.data, config)
     assert model.decoders is None

@@ -27,7 +27,7 @@ learnt from ``terminated`` only, never from ``truncated``: running out of time i
 state.
 
 Modules: ``episode`` (the stored episode; numpy only), ``config`` (one typed configuration per
-part), ``world_model`` (the networks and the recurrent state-space model), ``objective`` (the
-variational bound), ``planner`` (CEM), ``agent`` (belief and planner as a policy), ``weights``
-(weights as bytes).
+part), ``networks`` (encoders, decoders), ``transition`` (beliefs; the RSSM and its ablations),
+``world_model`` (the whole), ``objective`` (the variational bound), ``planner`` (CEM), ``agent``
+(belief and planner as a policy), ``weights`` (weights as bytes).
 """

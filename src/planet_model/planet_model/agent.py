@@ -1,4 +1,4 @@
-"""The agent: a belief and a planner, from images to actions."""
+"""The agent: a belief and a planner, from observations to actions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import torch
 
 from planet_model.config import PlannerConfig
 from planet_model.planner import make_planner
-from planet_model.world_model import Belief, WorldModel
+from planet_model.transition import Belief
+from planet_model.world_model import WorldModel
 
 IMAGINED_STEPS = 8
 """How many decisions ago the imagined row of :meth:`Agent.prediction` last saw an image."""
@@ -38,9 +39,17 @@ class Agent:
 
     @torch.inference_mode()
     def observe(
-        self, images: npt.NDArray[np.uint8], previous_action: npt.NDArray[np.float32]
+        self,
+        images: npt.NDArray[np.uint8],
+        previous_action: npt.NDArray[np.float32],
+        state: npt.NDArray[np.float32] | None = None,
     ) -> None:
-        """Takes the belief on to b_t with o_t, uint8 [64, 64 N, 3], and a_{t-1}, float [A]."""
+        """Takes the belief on to b_t with o_t and a_{t-1}, float [A].
+
+        o_t is images, uint8 [64, 64 N, 3], and state, float [2 J]: the joints' positions (rad) |
+        velocities (rad/s), which only a model that observes them needs. Raises ValueError on arrays
+        of the wrong shape.
+        """
         model = self.model
         expected = (64, 64 * len(model.config.cameras), 3)
         if images.dtype != np.uint8 or images.shape != expected:
@@ -50,8 +59,14 @@ class Agent:
                 f"agent: previous action of shape {previous_action.shape},"
                 f" expected ({model.config.action_size},)"
             )
+        joints = None
+        if model.config.state_size:
+            if state is None or state.shape != (model.config.state_size,):
+                found = "no joint state" if state is None else f"joint state {state.shape}"
+                raise ValueError(f"agent: {found}, expected ({model.config.state_size},)")
+            joints = torch.tensor(state, dtype=torch.float32, device=model.device)[None]
         observation = model.preprocess(
-            torch.tensor(images, device=model.device)[None], self._generator
+            torch.tensor(images, device=model.device)[None], self._generator, joints
         )
         action = torch.tensor(previous_action, dtype=torch.float32, device=model.device)[None]
         noise = torch.randn(
@@ -67,15 +82,16 @@ class Agent:
         images: npt.NDArray[np.uint8],
         previous_action: npt.NDArray[np.float32],
         exploration_noise: float,
+        state: npt.NDArray[np.float32] | None = None,
     ) -> npt.NDArray[np.float32]:
         """Observes, plans, and returns a_t, float32 [A] in [-1, 1].
 
         Gaussian noise of standard deviation `exploration_noise` is added to the plan, and the sum
-        clipped. `previous_action` is what the robot was asked to do, zero at the first step.
-        Raises ValueError on arrays of the wrong shape and
+        clipped. `previous_action` is what the robot was asked to do, zero at the first step. See
+        :meth:`observe` for the rest. Raises ValueError on arrays of the wrong shape and
         :class:`planet_model.planner.PlanningError`.
         """
-        self.observe(images, previous_action)
+        self.observe(images, previous_action, state)
         action = self.planner.plan(self.belief, self._generator)
         noise = torch.randn(action.shape, generator=self._generator, device=action.device)
         action = (action + exploration_noise * noise).clamp(-1, 1)
@@ -85,7 +101,8 @@ class Agent:
     def prediction(self) -> npt.NDArray[np.uint8] | None:
         """The last step as uint8 [3 * 64, 64 N, 3]: rows seen, reconstructed and imagined.
 
-        Cameras stand side by side. Reconstructed is the decoder's mean at the present belief.
+        Cameras stand side by side. Reconstructed is the decoder's mean at the state that explains
+        the last step: the present belief or, of the purely deterministic model, what was expected.
         Imagined is open loop: from the belief :data:`IMAGINED_STEPS` decisions ago (or the
         episode's first, while it is younger) with the actions taken since, at the prior's mean
         states, never seeing an image in between. None when the weights hold no decoder or nothing
@@ -99,10 +116,12 @@ class Agent:
             actions = torch.stack([action for action, _ in steps[1:]], 1)
             path = self.model.imagine(imagined, actions, None)
             imagined = Belief(path.deterministic[:, -1], path.stochastic[:, -1])
-        features = torch.cat([self.belief.features, imagined.features])
-        images = self.model.decode(features)
-        if images is None:
+        before = steps[-2][1] if len(steps) > 1 else self.model.initial_belief(1)
+        dynamics = self.model.rssm
+        explaining = dynamics.explaining(dynamics.transition(before, steps[-1][0]), self.belief)
+        features = torch.cat([explaining.features, imagined.features])
+        pictures = self.model.pictures(features)
+        if pictures is None:
             return None
-        rows = torch.cat(images, 2).flatten(0, 1)  # [2 * 64, 64 N, 3]
-        pixels = ((rows + 0.5) * 255).round().clamp(0, 255).to(torch.uint8)
-        return np.concatenate([self._seen, np.asarray(pixels.cpu(), dtype=np.uint8)])
+        rows = pictures.flatten(0, 1)  # [2 * 64, 64 N, 3]
+        return np.concatenate([self._seen, np.asarray(rows.cpu(), dtype=np.uint8)])

@@ -111,6 +111,20 @@ class NetworkConfig(Config):
     termination_head: bool = field(
         default=False, metadata={"doc": "Whether the end of an episode is predicted."}
     )
+    transition: str = field(
+        default="rssm",
+        metadata={
+            "doc": "rssm, or its ablations: ssm (purely stochastic), rnn (purely deterministic).",
+            "choices": ("rssm", "ssm", "rnn"),
+        },
+    )
+    observation: str = field(
+        default="images",
+        metadata={
+            "doc": "What is observed: the cameras, the joints' positions and velocities, or both.",
+            "choices": ("images", "state", "images_and_state"),
+        },
+    )
 
 
 @dataclass(frozen=True)
@@ -121,18 +135,59 @@ class ModelConfig(NetworkConfig):
         kw_only=True, metadata={"doc": "Cameras, in the order in which their images are joined."}
     )
     action_size: int = field(kw_only=True, metadata={"doc": "Number of actions A.", "low": 1})
+    state_size: int = field(
+        default=0,
+        kw_only=True,
+        metadata={"doc": "Positions and velocities that are observed; 0 = none.", "low": 0},
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if (self.state_size > 0) != (self.observation != "images"):
+            raise ValueError(
+                f"ModelConfig.state_size is {self.state_size} with observation"
+                f" '{self.observation}', expected 0 if and only if it is 'images'"
+            )
         if not self.cameras or len(set(self.cameras)) != len(self.cameras):
             raise ValueError(
                 f"ModelConfig.cameras is {self.cameras}, expected one or more distinct names"
             )
 
     @classmethod
-    def of(cls, network: NetworkConfig, cameras: tuple[str, ...], action_size: int) -> ModelConfig:
-        """The model of these sizes for a robot with these cameras and actions."""
-        return cls(**network.to_dict(), cameras=cameras, action_size=action_size)
+    def of(
+        cls, network: NetworkConfig, cameras: tuple[str, ...], action_size: int, joints: int
+    ) -> ModelConfig:
+        """The model of these sizes for a robot with these cameras, actions and joints.
+
+        Raises ValueError when the joints are to be observed and there are none.
+        """
+        if network.observation != "images" and joints == 0:
+            raise ValueError(
+                f"ModelConfig.observation is '{network.observation}', but the robot has no joints"
+            )
+        state_size = 0 if network.observation == "images" else 2 * joints
+        return cls(
+            **network.to_dict(), cameras=cameras, action_size=action_size, state_size=state_size
+        )
+
+    @property
+    def observed_cameras(self) -> tuple[str, ...]:
+        """The cameras that the model encodes and decodes: all or, observing the state, none."""
+        return () if self.observation == "state" else self.cameras
+
+    @property
+    def embedded_size(self) -> int:
+        """Size of the embedding e_t: one part per camera and, if it is observed, the state's."""
+        state = self.hidden_size if self.state_size else 0
+        return len(self.observed_cameras) * self.embedding_size + state
+
+    @property
+    def belief_sizes(self) -> tuple[int, int]:
+        """Sizes (D, S) of the belief's deterministic and stochastic part."""
+        return (
+            0 if self.transition == "ssm" else self.deterministic_size,
+            0 if self.transition == "rnn" else self.stochastic_size,
+        )
 
 
 @dataclass(frozen=True)
@@ -152,7 +207,28 @@ class ObjectiveConfig(Config):
     termination_weight: float = field(
         default=1.0, metadata={"doc": "Weight of the termination's loss.", "low": 0.0}
     )
-    overshooting: bool = field(
+    image_weight: float = field(
+        default=1.0, metadata={"doc": "Weight of the images' loss.", "low": 0.0}
+    )
+    state_weight: float = field(
+        default=1.0, metadata={"doc": "Weight of the observed state's loss.", "low": 0.0}
+    )
+    overshooting_distance: int = field(
+        default=1,
+        metadata={"doc": "D: latent overshooting up to this many steps; 1 = none.", "low": 1},
+    )
+    overshooting_weights: tuple[float, ...] = field(
+        default=(1.0,),
+        metadata={
+            "doc": "beta_1, beta_2, ...: weights of the KL at distances 1, 2, ...; the last one"
+            " holds for all further distances.",
+        },
+    )
+    global_prior_weight: float = field(
+        default=0.0,
+        metadata={"doc": "Weight of the KL to a standard normal prior.", "low": 0.0},
+    )
+    outcome_overshooting: bool = field(
         default=False,
         metadata={"doc": "Learn reward and termination from imagined beliefs too (open loop)."},
     )
@@ -169,6 +245,15 @@ class ObjectiveConfig(Config):
         super().__post_init__()
         if self.decoded_fraction == 0.0:
             raise ValueError("ObjectiveConfig.decoded_fraction is 0, expected a share above 0")
+        if not self.overshooting_weights or min(self.overshooting_weights) < 0:
+            raise ValueError(
+                f"ObjectiveConfig.overshooting_weights is {list(self.overshooting_weights)},"
+                " expected one or more numbers of at least 0"
+            )
+
+    def overshooting_weight(self, distance: int) -> float:
+        """beta_d of latent overshooting (eq. 7), d = 1, 2, ..."""
+        return self.overshooting_weights[min(distance, len(self.overshooting_weights)) - 1]
 
 
 @dataclass(frozen=True)
@@ -178,8 +263,9 @@ class PlannerConfig(Config):
     planner: str = field(
         default="cem",
         metadata={
-            "doc": "cem (cross-entropy method) or random (uniform actions).",
-            "choices": ("cem", "random"),
+            "doc": "cem (cross-entropy method), random_shooting (the best of J candidates) or"
+            " random (uniform actions).",
+            "choices": ("cem", "random_shooting", "random"),
         },
     )
     horizon: int = field(default=12, metadata={"doc": "Horizon H, in decisions.", "low": 1})
@@ -191,6 +277,17 @@ class PlannerConfig(Config):
     warm_start: bool = field(
         default=False,
         metadata={"doc": "Start from the last plan's mean, shifted by one, instead of zero."},
+    )
+    kept_elites: int = field(
+        default=0,
+        metadata={
+            "doc": "Best candidates of the last plan, shifted by one, that join the first ones.",
+            "low": 0,
+        },
+    )
+    fast: bool = field(
+        default=True,
+        metadata={"doc": "Imagine in int8 and bfloat16 where the CPU can, else in float32."},
     )
     termination_bonus: float = field(
         default=0.0,
@@ -205,4 +302,9 @@ class PlannerConfig(Config):
             raise ValueError(
                 f"PlannerConfig.elites is {self.elites}, expected at most the"
                 f" {self.candidates} candidates"
+            )
+        if self.kept_elites > self.elites:
+            raise ValueError(
+                f"PlannerConfig.kept_elites is {self.kept_elites}, expected at most the"
+                f" {self.elites} elites"
             )

@@ -1,21 +1,34 @@
-"""The loss: the negative variational bound of PlaNet (eq. 3), per valid step.
+"""The loss: the negative variational bound of PlaNet (eq. 3 and 7), per valid step.
 
-    L = mean_t [  sum_pixels 1/2 (o_t - dec(b_t))^2                        image
-                + reward_weight 1/2 (reward_scale r_t - reward(b_t))^2     reward
-                + termination_weight BCE(d_t, termination(b_t))            termination
-                + max(free_nats, KL[q(s_t | h_t, e_t) || p(s_t | h_t)]) ]  KL
+    L = mean_t [ image_weight       sum_pixels 1/2 (o_t - dec(b_t))^2
+               + state_weight       sum_joints 1/2 (x_t - dec(b_t))^2     if the state is observed
+               + reward_weight      1/2 (reward_scale r_t - reward(b_t))^2
+               + termination_weight BCE(d_t, termination(b_t))            if there is the head
+               + 1/D sum_{d=1}^D beta_d max(free_nats, KL_d(t))           D = 1: the bound of eq. 3
+               + global_prior_weight KL[q(s_t) || N(0, I)] ]
 
-with one sample of q per step. Images and rewards are Gaussians of unit variance; their constants
-1/2 ln 2 pi are dropped. Each mean runs over the valid steps of its term: image, termination and KL
-over the rows that are not padding, the reward over those with a valid reward.
+    KL_1(t) = KL[q(s_t | h_t, e_t) || p(s_t | h_t)]
+    KL_d(t) = KL[stop_gradient(q(s_t)) || p(s_t | b_{t-d}, a_{t-d}, ..., a_{t-1})],  d > 1
+
+with one sample of q per step. Everything observed is Gaussian of unit variance; the constants
+1/2 ln 2 pi are dropped. Each mean runs over the valid steps of its term: over the rows that are not
+padding and, for the reward, have a valid one.
+
+Latent overshooting (eq. 7, for any D): the d-step prior of s_t imagines the states between b_{t-d}
+and s_t with one sample each. What is inferred learns nothing from d > 1, neither as the target nor
+as the start: the gradient reaches the transition and the prior alone. b_{t-d} is a belief of the
+chunk or the zero belief before its first step, from which the step's KL at d = 1 starts too; a
+prior that would start earlier than that does not exist. Each distance is a sum over the steps that
+have one, divided by all valid steps: each KL_d(t) weighs the same.
 
 A model with a termination head predicts the reward of a step that does not terminate: what the
 terminating step is worth is the planner's ``termination_bonus``, so its reward is not learnt (a
 rare spike, such as +1 for the touch, would blur the reward all around it).
 
-With ``overshooting`` the reward and termination terms are added once more for imagined beliefs,
-several steps after the last image: what the planner asks for is then learnt directly, and does not
-have to pass through the KL alone (observation overshooting, PlaNet appendix, of the two heads).
+With ``outcome_overshooting`` the reward and termination terms are added once more for imagined
+beliefs, several steps after the last image: what the planner asks for is then learnt directly, and
+does not have to pass through the KL alone (observation overshooting, section 4 and figure 3b, of
+the two heads).
 """
 
 from __future__ import annotations
@@ -27,7 +40,8 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
 from planet_model.config import ObjectiveConfig
-from planet_model.world_model import Belief, Gaussian, Observation, WorldModel, to_blocks
+from planet_model.transition import Belief, Gaussian
+from planet_model.world_model import Trajectory, WorldModel
 
 
 class Batch(NamedTuple):
@@ -45,16 +59,19 @@ class Batch(NamedTuple):
     """bool [B, L]."""
     mask: Tensor
     """bool [B, L], true where the row is real; padding comes last and holds finite numbers."""
+    state: Tensor
+    """float [B, L, 2 J]: joint positions (rad) | velocities (rad/s); used if it is observed."""
 
 
 class Losses(NamedTuple):
-    """The loss and, as plain numbers, its parts before their weights (kl before free nats)."""
+    """The loss, and its parts before their weights as detached tensors (kl before free nats)."""
 
     loss: Tensor
-    image_loss: float
-    reward_loss: float
-    termination_loss: float
-    kl: float
+    image_loss: Tensor
+    state_loss: Tensor
+    reward_loss: Tensor
+    termination_loss: Tensor
+    kl: Tensor
 
 
 def kl_divergence(q: Gaussian, p: Gaussian) -> Tensor:
@@ -74,44 +91,103 @@ def objective(
 
     Raises ValueError when the batch has no valid step or the model no decoders.
     """
-    observation = model.preprocess(batch.images, generator)
+    if model.decoders is None:
+        raise ValueError("objective: the model has no decoders, so it cannot be trained")
+    observation = model.preprocess(batch.images, generator, batch.state)
     size = (*batch.mask.shape, model.config.stochastic_size)
     noise = torch.randn(size, generator=generator, device=batch.mask.device)
-    belief, posterior, prior = model.infer(batch.action, observation, noise)
+    path = model.infer(batch.action, observation, noise)
 
     valid = batch.mask.flatten().nonzero().squeeze(1)
     if len(valid) == 0:
         raise ValueError("objective: the batch has no valid step")
-    features = belief.features.flatten(0, 1)
+    features = path.explaining.features.flatten(0, 1)
+    zero = torch.zeros((), device=features.device)
 
     # The mean over a random share of the valid frames has the mean over all as its expectation.
+    image_loss = zero
     count = max(1, round(config.decoded_fraction * len(valid)))
     shown = valid
     if count < len(valid):
         order = torch.randperm(len(valid), generator=generator, device=valid.device)
         shown = valid[order[:count]]
-    target = tuple(image.flatten(0, 1)[shown] for image in observation)
-    image_loss = _image_loss(model, features[shown], target) / count
+    for decoder, image in zip(model.decoders, observation.cameras, strict=True):
+        loss = decoder.loss(features[shown], image.flatten(0, 1)[shown])  # type: ignore[operator]
+        image_loss = image_loss + loss / count
 
-    kl = kl_divergence(
-        Gaussian(*(x.flatten(0, 1)[valid] for x in posterior)),
-        Gaussian(*(x.flatten(0, 1)[valid] for x in prior)),
-    )
-    kl_loss = kl.clamp(min=config.free_nats).mean()
+    state_loss = zero
+    if model.state_decoder is not None:
+        error = model.state_decoder(features[valid]) - observation.state.flatten(0, 1)[valid]
+        state_loss = 0.5 * error.square().sum() / len(valid)
 
-    reward_loss, termination_loss = _outcome_loss(model, belief.features, batch, config)
+    reward_loss, termination_loss = _outcome_loss(model, path.explaining.features, batch, config)
+
+    kl = kl_divergence(path.posterior, path.prior).flatten()[valid]
+    kl_loss = config.overshooting_weight(1) * kl.clamp(min=config.free_nats).mean()
 
     loss = (
-        image_loss
+        config.image_weight * image_loss
+        + config.state_weight * state_loss
         + config.reward_weight * reward_loss
         + config.termination_weight * termination_loss
-        + kl_loss
     )
-    if config.overshooting:
-        loss = loss + _overshooting_loss(model, belief, batch, config, generator)
+    if config.outcome_overshooting:
+        loss = loss + _outcome_overshooting(model, path.belief, batch, config, generator)
+    if config.overshooting_distance > 1:
+        further = _latent_overshooting(model, path, batch, config, generator) / len(valid)
+        kl_loss = (kl_loss + further) / config.overshooting_distance
+    if config.global_prior_weight > 0:
+        normal = Gaussian(zero, torch.ones_like(zero))
+        to_normal = kl_divergence(path.posterior, normal).flatten()[valid].mean()
+        kl_loss = kl_loss + config.global_prior_weight * to_normal
     return Losses(
-        loss, image_loss.item(), reward_loss.item(), termination_loss.item(), kl.mean().item()
+        loss + kl_loss,
+        image_loss.detach(),
+        state_loss.detach(),
+        reward_loss.detach(),
+        termination_loss.detach(),
+        kl.detach().mean(),
     )
+
+
+def _latent_overshooting(
+    model: WorldModel,
+    path: Trajectory,
+    batch: Batch,
+    config: ObjectiveConfig,
+    generator: torch.Generator | None,
+) -> Tensor:
+    """sum_{d=2}^D beta_d sum_t max(free_nats, KL_d(t)) over the steps t that have a d-step prior.
+
+    Imagines from all beliefs of all chunks at once, one distance after the other.
+    """
+    chunks, length = batch.mask.shape
+    target = Gaussian(*(x.detach() for x in path.posterior))
+    start = model.initial_belief(chunks)
+    belief = Belief(
+        *(
+            torch.cat([first[:, None], later[:, :-1].detach()], 1)
+            for first, later in zip(start, path.belief, strict=True)
+        )
+    )
+    total = torch.zeros((), device=batch.mask.device)
+    for distance in range(1, min(config.overshooting_distance, length) + 1):
+        # Row i of `belief` was imagined from b_{i-1}; the step that it reaches now is t.
+        t = slice(distance - 1, length)
+        shape = (chunks, length - distance + 1)
+        context = model.rssm.transition(
+            Belief(*(x[:, : shape[1]].flatten(0, 1) for x in belief)),
+            batch.action[:, t].flatten(0, 1),
+        )
+        size = (*shape, model.config.stochastic_size)
+        noise = torch.randn(size, generator=generator, device=context.device)
+        imagined, prior = model.rssm.imagine(context, noise.flatten(0, 1))
+        belief = Belief(*(x.view(*shape, x.shape[-1]) for x in imagined))
+        if distance > 1:
+            kl = kl_divergence(Gaussian(*(x[:, t].flatten(0, 1) for x in target)), prior)
+            kl = kl.clamp(min=config.free_nats)[batch.mask[:, t].flatten()]
+            total = total + config.overshooting_weight(distance) * kl.sum()
+    return total
 
 
 def _outcome_loss(
@@ -137,7 +213,7 @@ def _outcome_loss(
     return reward_loss, bce / max(1, len(valid))
 
 
-def _overshooting_loss(
+def _outcome_overshooting(
     model: WorldModel,
     belief: Belief,
     batch: Batch,
@@ -160,14 +236,3 @@ def _overshooting_loss(
     imagined = model.imagine(seen, rest.action, noise)
     reward_loss, termination_loss = _outcome_loss(model, imagined.features, rest, config)
     return config.reward_weight * reward_loss + config.termination_weight * termination_loss
-
-
-def _image_loss(model: WorldModel, features: Tensor, observation: Observation) -> Tensor:
-    """Sum of 1/2 (o - dec(b))^2 over frames, cameras and pixels; features [n, F]."""
-    if model.decoders is None:
-        raise ValueError("objective: the model has no decoders, so it cannot be trained")
-    loss = torch.zeros((), device=features.device)
-    for decoder, image in zip(model.decoders, observation, strict=True):
-        blocks = decoder.blocks(features)  # type: ignore[operator]
-        loss = loss + 0.5 * F.mse_loss(blocks, to_blocks(image), reduction="sum")
-    return loss

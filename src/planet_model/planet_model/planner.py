@@ -1,19 +1,30 @@
 """The planner: cross-entropy method in the space of action sequences (paper, Algorithm 2).
 
-As printed, with three amendments: the standard deviation (not the mean absolute deviation) of the
-elites is fitted, candidates are clipped to [-1, 1], and the mean is returned (exploration noise is
-added by whoever acts).
+As printed, with amendments that the authors' code has too: the standard deviation (not the mean
+absolute deviation) of the elites is fitted, candidates are clipped to [-1, 1], a sequence has H
+actions (not H + 1), all candidates start from the one belief that was drawn. The mean is returned;
+exploration noise is added by whoever acts.
+
+In real time a fraction of the samples does: a search that starts from the last plan, shifted by one
+step (``warm_start``), with its best candidates among the first ones (``kept_elites``), needs two or
+three iterations.
+
+The candidates are followed by the model itself or, where the CPU can, by its fast path (``fast``,
+see the module ``rollout``); the search is the same.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from planet_model.config import PlannerConfig
-from planet_model.world_model import Belief, WorldModel
+from planet_model.rollout import fast_imagination, plain_imagination
+from planet_model.transition import Belief
+from planet_model.world_model import WorldModel
 
 
 class PlanningError(RuntimeError):
@@ -37,6 +48,10 @@ def make_planner(model: WorldModel, config: PlannerConfig) -> Planner:
     """
     if config.planner == "random":
         return RandomPlanner(model.config.action_size)
+    if config.planner == "random_shooting":  # a search of one iteration that keeps the best
+        config = dataclasses.replace(
+            config, iterations=1, elites=1, warm_start=False, kept_elites=0
+        )
     return CrossEntropyPlanner(model, config)
 
 
@@ -56,7 +71,10 @@ class RandomPlanner:
 
 
 class CrossEntropyPlanner:
-    """CEM over H actions with I iterations, J candidates and K elites."""
+    """CEM over H actions with I iterations, J candidates and K elites.
+
+    It uses the weights that `model` has when the planner is made.
+    """
 
     def __init__(self, model: WorldModel, config: PlannerConfig) -> None:
         if config.termination_bonus != 0.0 and not model.config.termination_head:
@@ -66,50 +84,47 @@ class CrossEntropyPlanner:
             )
         self.model = model
         self.config = config
-        self._last_mean: Tensor | None = None
+        self._imagine = (config.fast and fast_imagination(model)) or plain_imagination(model)
+        self.reset()
 
     def reset(self) -> None:
         """See :class:`Planner`."""
-        self._last_mean = None
+        self._last_mean: Tensor | None = None
+        self._last_elites: Tensor | None = None
 
     @torch.inference_mode()
     def plan(self, belief: Belief, generator: torch.Generator) -> Tensor:
         """See :class:`Planner`. Raises :class:`PlanningError`."""
         c = self.config
         device = belief.stochastic.device
-        mean = self._initial_mean(device)
+        mean = torch.zeros(c.horizon, self.model.config.action_size, device=device)
+        if c.warm_start and self._last_mean is not None:
+            mean[:-1] = self._last_mean[1:]
         std = torch.ones_like(mean)
-        for _ in range(c.iterations):
+        for iteration in range(c.iterations):
             noise = torch.randn((c.candidates, *mean.shape), generator=generator, device=device)
             actions = (mean + std * noise).clamp(-1, 1)
+            if iteration == 0 and self._last_elites is not None:
+                kept = self._last_elites[: c.kept_elites]
+                actions[: len(kept), :-1] = kept[:, 1:]  # the last action is a fresh one
             score = self.score(belief, actions, generator)
             elites = actions[best(score, c.elites)]
             std, mean = torch.std_mean(elites, dim=0, correction=0)
-        self._last_mean = mean
-        return mean[0]
+        self._last_mean, self._last_elites = mean, elites
+        return mean[0].clone()
 
     def score(self, belief: Belief, actions: Tensor, generator: torch.Generator) -> Tensor:
         """Imagined return [J] of action sequences [J, H, A] from a belief of one row."""
-        count, horizon, _ = actions.shape
-        size = (count, horizon, self.model.config.stochastic_size)
+        size = (*actions.shape[:2], self.model.config.stochastic_size)
         noise = torch.randn(size, generator=generator, device=actions.device)
-        features = self.model.imagine(belief.repeat(count), actions, noise).features
-        reward = self.model.reward(features)
-        logit = self.model.termination_logit(features)
+        reward, logit = self._imagine(belief, actions, noise)
         if logit is None:
             return reward.sum(-1)
         return terminating_return(reward, logit.sigmoid(), self.config.termination_bonus)
 
-    def _initial_mean(self, device: torch.device) -> Tensor:
-        """Zero, or the last plan shifted by one step, [H, A]."""
-        mean = torch.zeros(self.config.horizon, self.model.config.action_size, device=device)
-        if self.config.warm_start and self._last_mean is not None:
-            mean[:-1] = self._last_mean[1:]
-        return mean
-
 
 def best(score: Tensor, count: int) -> Tensor:
-    """Indices of the `count` best finite scores (fewer when fewer are finite).
+    """Indices of the `count` best finite scores, best first (fewer when fewer are finite).
 
     Raises :class:`PlanningError` when none is finite.
     """
@@ -117,7 +132,7 @@ def best(score: Tensor, count: int) -> Tensor:
     available = int(finite.sum())
     if available == 0:
         raise PlanningError(f"planner: none of {len(score)} candidates has a finite score")
-    return score.where(finite, -torch.inf).topk(min(count, available), sorted=False).indices
+    return score.where(finite, -torch.inf).topk(min(count, available)).indices
 
 
 def terminating_return(reward: Tensor, probability: Tensor, bonus: float) -> Tensor:

@@ -12,8 +12,11 @@ from safetensors import SafetensorError
 from planet_model.config import ModelConfig
 from planet_model.world_model import WorldModel
 
-FORMAT = "robo_planet.weights.1"
+FORMAT = "robo_planet.weights.2"
 """Changes whenever the same configuration means other tensors."""
+
+
+_DECODERS = ("decoders.", "state_decoder.")
 
 
 class WeightsError(ValueError):
@@ -33,7 +36,7 @@ def to_bytes(model: WorldModel, with_decoder: bool = True) -> bytes:
     state = {
         name: tensor.detach().to("cpu", torch.float32).contiguous()
         for name, tensor in model.state_dict().items()
-        if with_decoder or not name.startswith("decoders.")
+        if with_decoder or not name.startswith(_DECODERS)
     }
     metadata = {"format": FORMAT, "architecture_hash": architecture_hash(model.config)}
     return safetensors.torch.save(state, metadata)
@@ -49,7 +52,7 @@ def load(data: bytes, config: ModelConfig) -> WorldModel:
         state = safetensors.torch.load(data)
     except SafetensorError as error:
         raise WeightsError(f"weights: not a safetensors file: {error}") from None
-    model = WorldModel(config, with_decoder=any(name.startswith("decoders.") for name in state))
+    model = WorldModel(config, with_decoder=any(name.startswith(_DECODERS) for name in state))
     expected = model.state_dict()
     odd = sorted(set(state) ^ set(expected))
     if odd:

@@ -107,7 +107,7 @@ def test_the_prediction_shows_seen_reconstructed_and_imagined(steps: int) -> Non
         for row, shown in ((1, agent.belief), (2, belief)):
             decoded = agent.model.decode(shown.features)
             assert decoded is not None
-            expected = (torch.cat(decoded, 2)[0] + 0.5) * 255
+            expected = (torch.cat(decoded.cameras, 2)[0] + 0.5) * 255
             found = torch.tensor(picture[64 * row : 64 * (row + 1)]).float()
             torch.testing.assert_close(found, expected.clamp(0, 255), atol=0.51, rtol=0)
 

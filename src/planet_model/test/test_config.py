@@ -67,7 +67,7 @@ def test_every_field_is_documented(kind: type[Config]) -> None:
 
 def test_a_model_is_a_network_for_a_robot() -> None:
     network = NetworkConfig(conv_depth=8, embedding_size=256, termination_head=True)
-    model = ModelConfig.of(network, cameras=("front",), action_size=4)
+    model = ModelConfig.of(network, cameras=("front",), action_size=4, joints=6)
     assert model.conv_depth == 8
     assert model.termination_head
     assert (model.cameras, model.action_size) == (("front",), 4)

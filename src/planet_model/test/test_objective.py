@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import pytest
 import torch
 from planet_model.config import ModelConfig, ObjectiveConfig
+from planet_model.networks import from_blocks
 from planet_model.objective import Batch, kl_divergence, objective
-from planet_model.world_model import Belief, Gaussian, WorldModel
+from planet_model.transition import Belief, Gaussian
+from planet_model.world_model import WorldModel
 from torch.distributions import Bernoulli, Independent, Normal
 from torch.distributions import kl_divergence as reference_kl
 
@@ -19,6 +22,17 @@ CONFIG = ModelConfig(
     embedding_size=20,
     conv_depth=2,
     termination_head=True,
+)
+
+
+OBSERVED = {"images": 0, "state": 4, "images_and_state": 4}
+MODELS = [
+    dataclasses.replace(CONFIG, transition=transition, observation=observation, state_size=size)
+    for transition in ("rssm", "ssm", "rnn")
+    for observation, size in OBSERVED.items()
+]
+every_model = pytest.mark.parametrize(
+    "model_config", MODELS, ids=[f"{c.transition}-{c.observation}" for c in MODELS]
 )
 
 
@@ -37,12 +51,15 @@ def make_batch(chunks: int = 3, length: int = 4) -> Batch:
         valid,
         terminated,
         mask,
+        torch.randn(chunks, length, 4, generator=g),
     )
 
 
-def model_and_loss(batch: Batch, config: ObjectiveConfig | None = None):  # type: ignore[no-untyped-def]
+def model_and_loss(  # type: ignore[no-untyped-def]
+    batch: Batch, config: ObjectiveConfig | None = None, model_config: ModelConfig = CONFIG
+):
     torch.manual_seed(0)
-    model = WorldModel(CONFIG)
+    model = WorldModel(model_config)
     losses = objective(model, batch, config or ObjectiveConfig(), torch.Generator().manual_seed(5))
     losses.loss.backward()
     return losses, {name: p.grad for name, p in model.named_parameters()}
@@ -55,69 +72,128 @@ def test_kl_equals_torch_distributions() -> None:
     torch.testing.assert_close(kl_divergence(q, p), reference)
 
 
-def test_the_loss_equals_the_bound_written_with_torch_distributions() -> None:
+def test_the_kl_to_the_standard_normal_prior_equals_its_closed_form() -> None:
+    q = Gaussian(torch.randn(7, 5), torch.rand(7, 5) + 0.1)
+    normal = Gaussian(torch.zeros(()), torch.ones(()))
+    closed = 0.5 * (q.mean.square() + q.std.square() - 1 - 2 * q.std.log()).sum(-1)
+    torch.testing.assert_close(kl_divergence(q, normal), closed)
+
+
+@every_model
+def test_the_loss_equals_the_bound_written_with_torch_distributions(
+    model_config: ModelConfig,
+) -> None:
     batch = make_batch()
     config = ObjectiveConfig(
-        free_nats=0.0, reward_scale=10.0, reward_weight=3.0, termination_weight=2.0
+        free_nats=0.0,
+        reward_scale=10.0,
+        image_weight=0.01,
+        state_weight=0.5,
+        reward_weight=3.0,
+        termination_weight=2.0,
+        global_prior_weight=0.7,
     )
-    losses, _ = model_and_loss(batch, config)
+    losses, _ = model_and_loss(batch, config, model_config)
     torch.manual_seed(0)
-    model = WorldModel(CONFIG)
+    model = WorldModel(model_config)
     g = torch.Generator().manual_seed(5)
-    observation = model.preprocess(batch.images, g)
-    noise = torch.randn(3, 4, 5, generator=g)
-    path = model.infer(batch.action, observation, noise)
+    observation = model.preprocess(batch.images, g, batch.state)
+    path = model.infer(batch.action, observation, torch.randn(3, 4, 5, generator=g))
     constant = 0.5 * torch.log(torch.tensor(2 * torch.pi))
-    image, reward, termination, kl = [], [], [], []
-    for b in range(3):
-        for t in range(4):
-            if not batch.mask[b, t]:
-                continue
-            features = Belief(*(x[b, t] for x in path.belief)).features
-            images = model.decode(features[None])
-            assert images is not None
-            image.append(
-                -sum(
-                    (Normal(mean[0], 1.0).log_prob(o[b, t]) + constant).sum()
-                    for mean, o in zip(images, observation, strict=True)
-                )
-            )
-            end = batch.terminated[b, t]
-            termination.append(
-                -Bernoulli(logits=model.termination_logit(features)).log_prob(end.float())
-            )
-            if batch.reward_valid[b, t] and not end:
-                r = Normal(model.reward(features), 1.0)
-                reward.append(-r.log_prob(10.0 * batch.reward[b, t]) - constant)
-            q = Normal(path.posterior.mean[b, t], path.posterior.std[b, t])
-            p = Normal(path.prior.mean[b, t], path.prior.std[b, t])
-            kl.append(reference_kl(q, p).sum())
-    means = [torch.stack(x).mean() for x in (image, reward, termination, kl)]
-    found = (losses.image_loss, losses.reward_loss, losses.termination_loss, losses.kl)
-    for one, mean in zip(found, means, strict=True):
-        assert one == pytest.approx(mean.item(), rel=1e-5)
-    total = means[0] + 3.0 * means[1] + 2.0 * means[2] + means[3]
+
+    def surprise(mean: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+        return -(Normal(mean, 1.0).log_prob(value) + constant).sum()
+
+    terms: dict[str, list[torch.Tensor]] = {
+        name: [] for name in ("image", "state", "reward", "termination", "kl", "normal")
+    }
+    for b, t in batch.mask.nonzero().tolist():
+        features = Belief(*(x[b, t] for x in path.explaining)).features
+        decoded = model.decode(features[None])
+        assert decoded is not None
+        images = [
+            surprise(mean[0], from_blocks(o[b, t][None])[0])
+            for mean, o in zip(decoded.cameras, observation.cameras, strict=True)
+        ]
+        terms["image"].append(torch.stack([torch.zeros(()), *images]).sum())
+        terms["state"].append(surprise(decoded.state[0], observation.state[b, t]))
+        end = batch.terminated[b, t]
+        logit = model.termination_logit(features)
+        terms["termination"].append(-Bernoulli(logits=logit).log_prob(end.float()))
+        if batch.reward_valid[b, t] and not end:
+            terms["reward"].append(surprise(model.reward(features), 10.0 * batch.reward[b, t]))
+        q = Normal(path.posterior.mean[b, t], path.posterior.std[b, t])
+        p = Normal(path.prior.mean[b, t], path.prior.std[b, t])
+        terms["kl"].append(reference_kl(q, p).sum())
+        standard = Normal(torch.zeros_like(q.mean), torch.ones_like(q.mean))
+        terms["normal"].append(reference_kl(q, standard).sum())
+    means = {name: torch.stack(values).mean() for name, values in terms.items()}
+    found = {
+        "image": losses.image_loss,
+        "state": losses.state_loss,
+        "reward": losses.reward_loss,
+        "termination": losses.termination_loss,
+        "kl": losses.kl,
+    }
+    for name, value in found.items():
+        torch.testing.assert_close(value, means[name], rtol=1e-5, atol=1e-5)
+    weights = {
+        "image": 0.01,
+        "state": 0.5,
+        "reward": 3.0,
+        "termination": 2.0,
+        "kl": 1.0,
+        "normal": 0.7,
+    }
+    total = torch.stack([weight * means[name] for name, weight in weights.items()]).sum()
     torch.testing.assert_close(losses.loss, total)
+    sees = model_config.observation
+    assert (found["image"] > 0) == (sees != "state")
+    assert (found["state"] > 0) == (sees != "images")
+    assert (found["kl"] > 0) == (model_config.transition != "rnn")
 
 
-@pytest.mark.parametrize("overshooting", [False, True])
-def test_a_padded_step_has_no_influence_on_loss_and_gradient(overshooting: bool) -> None:
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"outcome_overshooting": True},
+        {"overshooting_distance": 3, "free_nats": 0.0, "global_prior_weight": 1.0},
+        {"decoded_fraction": 0.5},
+    ],
+    ids=["plain", "outcomes", "latents", "share"],
+)
+@every_model
+def test_a_padded_step_has_no_influence_on_loss_and_gradient(
+    model_config: ModelConfig, options: dict[str, Any]
+) -> None:
     batch = make_batch()
-    config = ObjectiveConfig(overshooting=overshooting)
-    loss, gradients = model_and_loss(batch, config)
+    config = ObjectiveConfig(**options)
+    losses, gradients = model_and_loss(batch, config, model_config)
     changed = Batch(*(x.clone() for x in batch))
     changed.images[1, 2:] = 255
     changed.action[1, 2:] = -1
     changed.reward[1, 2:] = 1e6
     changed.reward_valid[1, 2:] = True
-    changed.terminated[1, 2:] = True
-    other, other_gradients = model_and_loss(changed, config)
-    assert torch.equal(loss.loss, other.loss)
+    changed.terminated[1, 2] = True  # and the step after it has a reward
+    changed.state[1, 2:] = 1e3
+    others, other_gradients = model_and_loss(changed, config, model_config)
+    for one, other in zip(losses, others, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-6, atol=0)
     for name, gradient in gradients.items():
         torch.testing.assert_close(gradient, other_gradients[name], rtol=1e-5, atol=1e-6)
-    real = Batch(*(x.clone() for x in batch))
-    real.reward[1, 0] += 1
-    assert model_and_loss(real, config)[0].reward_loss != loss.reward_loss
+
+
+def test_the_steps_before_the_padding_do_have_an_influence() -> None:
+    batch = make_batch()
+    config = dataclasses.replace(CONFIG, observation="images_and_state", state_size=4)
+    losses, _ = model_and_loss(batch, None, config)
+    for name in ("images", "action", "reward", "terminated", "state"):
+        changed = Batch(*(x.clone() for x in batch))
+        row = getattr(changed, name)[1]
+        step = 0 if name == "reward" else 1  # a terminating reward is not learnt
+        row[step] = ~row[step] if name == "terminated" else row[step] + 1
+        assert model_and_loss(changed, None, config)[0].loss != losses.loss, name
 
 
 def test_overshooting_adds_the_outcome_of_imagined_steps_as_a_loop_finds_it() -> None:
@@ -127,7 +203,7 @@ def test_overshooting_adds_the_outcome_of_imagined_steps_as_a_loop_finds_it() ->
     config = ObjectiveConfig(reward_scale=2.0, reward_weight=3.0, termination_weight=5.0)
     with torch.no_grad():
         plain = objective(model, batch, config, torch.Generator().manual_seed(5)).loss
-        over = dataclasses.replace(config, overshooting=True)
+        over = dataclasses.replace(config, outcome_overshooting=True)
         total = objective(model, batch, over, torch.Generator().manual_seed(5)).loss
 
         g = torch.Generator().manual_seed(5)
@@ -159,7 +235,7 @@ def test_overshooting_adds_the_outcome_of_imagined_steps_as_a_loop_finds_it() ->
 def test_overshooting_teaches_the_transition_what_the_actions_do() -> None:
     torch.manual_seed(0)
     model = WorldModel(CONFIG)
-    config = ObjectiveConfig(overshooting=True, free_nats=1e6)
+    config = ObjectiveConfig(outcome_overshooting=True, free_nats=1e6)
     objective(model, make_batch(), config, torch.Generator().manual_seed(5)).loss.backward()
     # With that many free nats nothing else reaches the prior.
     gradient = model.rssm.prior_net[0].weight.grad
@@ -169,7 +245,9 @@ def test_overshooting_teaches_the_transition_what_the_actions_do() -> None:
 
 @pytest.mark.parametrize("length", [2, 3])
 def test_overshooting_works_on_the_shortest_chunks(length: int) -> None:
-    losses, _ = model_and_loss(make_batch(length=length), ObjectiveConfig(overshooting=True))
+    losses, _ = model_and_loss(
+        make_batch(length=length), ObjectiveConfig(outcome_overshooting=True)
+    )
     assert losses.loss.isfinite()
 
 
@@ -216,8 +294,8 @@ def test_below_the_free_nats_the_kl_is_constant_and_has_no_gradient() -> None:
     losses, gradients = model_and_loss(batch, ObjectiveConfig(free_nats=1e4))
     free, _ = model_and_loss(batch, ObjectiveConfig(free_nats=0.0))
     parts = losses.image_loss + losses.reward_loss + losses.termination_loss
-    assert losses.loss.item() == pytest.approx(parts + 1e4, rel=1e-6)
-    assert losses.kl == pytest.approx(free.kl)  # reported before the free nats
+    assert losses.loss.item() == pytest.approx(float(parts) + 1e4, rel=1e-6)
+    assert float(losses.kl) == pytest.approx(float(free.kl))  # reported before the free nats
     prior = [g for name, g in gradients.items() if "prior_net" in name]
     # The prior is touched by nothing but the KL in training.
     assert prior
@@ -236,7 +314,7 @@ def test_free_nats_apply_to_each_step_after_summing_its_dimensions() -> None:
     losses, _ = model_and_loss(batch, ObjectiveConfig(free_nats=threshold))
     parts = losses.image_loss + losses.reward_loss + losses.termination_loss
     expected = sum(max(float(k), threshold) for k in kl.detach()) / len(kl)
-    assert losses.loss.item() - parts == pytest.approx(expected, abs=1e-3)
+    assert losses.loss.item() - float(parts) == pytest.approx(expected, abs=1e-3)
 
 
 def test_a_share_of_the_frames_gives_the_image_loss_of_all_in_the_mean() -> None:
@@ -278,6 +356,7 @@ def test_it_overfits_one_batch(head: bool) -> None:
         torch.ones(2, length, dtype=torch.bool),
         (torch.arange(length) == length - 1).expand(2, length),
         torch.ones(2, length, dtype=torch.bool),
+        torch.zeros(2, length, 4),
     )
     optimiser = torch.optim.Adam(model.parameters(), lr=3e-3)
     g = torch.Generator().manual_seed(0)
@@ -289,7 +368,9 @@ def test_it_overfits_one_batch(head: bool) -> None:
         optimiser.step()
         losses.append(result)
     observation = model.preprocess(images)
-    mean_image = sum(0.5 * (o - o.mean((0, 1))).square().sum() for o in observation) / (2 * length)
+    mean_image = sum(0.5 * (o - o.mean((0, 1))).square().sum() for o in observation.cameras) / (
+        2 * length
+    )
     assert losses[-1].image_loss < 0.3 * mean_image
     assert losses[-1].reward_loss < 0.1 * losses[0].reward_loss
     assert not head or losses[-1].termination_loss < 0.1

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from planet_model.config import ModelConfig, PlannerConfig
@@ -11,7 +13,8 @@ from planet_model.planner import (
     make_planner,
     terminating_return,
 )
-from planet_model.world_model import Belief, WorldModel
+from planet_model.transition import Belief
+from planet_model.world_model import WorldModel
 from torch import Tensor
 
 CONFIG = ModelConfig(
@@ -64,7 +67,7 @@ def test_cem_finds_an_optimum_at_the_bound_and_never_proposes_beyond_it() -> Non
 def test_cem_equals_a_transcription_of_algorithm_2() -> None:
     torch.manual_seed(0)
     model = WorldModel(CONFIG)
-    config = PlannerConfig(horizon=4, iterations=3, candidates=50, elites=7)
+    config = PlannerConfig(horizon=4, iterations=3, candidates=50, elites=7, fast=False)
     belief = Belief(torch.randn(1, 8), torch.randn(1, 4))
     found = CrossEntropyPlanner(model, config).plan(belief, torch.Generator().manual_seed(3))
     g = torch.Generator().manual_seed(3)
@@ -177,7 +180,7 @@ def test_the_termination_head_enters_the_score() -> None:
     torch.manual_seed(0)
     model = WorldModel(ModelConfig.from_dict({**CONFIG.to_dict(), "termination_head": True}))
     belief, actions = model.initial_belief(1), torch.zeros(3, 4, 2)
-    config = PlannerConfig(horizon=4, candidates=3, elites=1, termination_bonus=100.0)
+    config = PlannerConfig(horizon=4, candidates=3, elites=1, termination_bonus=100.0, fast=False)
     planner = CrossEntropyPlanner(model, config)
     with torch.no_grad():
         score = planner.score(belief, actions, torch.Generator().manual_seed(0))
@@ -203,3 +206,50 @@ def test_random_actions_are_uniform() -> None:
     assert actions.abs().max() <= 1
     assert abs(actions.mean()) < 0.05
     assert actions.var() == pytest.approx(1 / 3, abs=0.03)
+
+
+def test_random_shooting_returns_the_first_action_of_the_best_candidate() -> None:
+    config = PlannerConfig(planner="random_shooting", horizon=3, candidates=200)
+    planner = make_planner(WorldModel(CONFIG), config)
+    assert isinstance(planner, CrossEntropyPlanner)
+    shooting = Scored(planner.config, quadratic)
+    action = plan(shooting)
+    (candidates,) = shooting.proposed
+    assert len(candidates) == 200
+    torch.testing.assert_close(action, candidates[quadratic(candidates).argmax()][0])
+
+
+def test_kept_elites_come_back_shifted_by_one_step_in_the_next_search() -> None:
+    config = PlannerConfig(horizon=3, iterations=2, candidates=50, elites=10, kept_elites=4)
+    planner = Scored(config, quadratic)
+    plan(planner)
+    last = planner.proposed[-1]
+    best_last = last[quadratic(last).topk(4).indices]
+    planner.proposed.clear()
+    plan(planner, seed=1)
+    first = planner.proposed[0]
+    torch.testing.assert_close(first[:4, :2], best_last[:, 1:])
+    assert not torch.allclose(first[:4, 2], best_last[:, 2])
+    planner.reset()
+    planner.proposed.clear()
+    plan(planner, seed=1)
+    assert not torch.allclose(planner.proposed[0][:4, :2], best_last[:, 1:])
+
+
+def test_with_few_samples_a_warm_search_follows_a_moving_optimum_closer_than_a_cold_one() -> None:
+    steps = torch.arange(40)[:, None]
+    optimum = 0.8 * torch.sin(0.3 * steps + torch.tensor([0.0, 1.0]))
+
+    def error(**kept: Any) -> float:
+        config = PlannerConfig(horizon=3, iterations=1, candidates=60, elites=6, **kept)
+        planner = Scored(config, lambda actions: torch.zeros(len(actions)))
+        total = 0.0
+        for t in range(30):
+            target = optimum[t : t + 3]
+            planner.function = lambda actions, target=target: -(
+                (actions - target).square().sum((1, 2))
+            )
+            total += (plan(planner, seed=t) - optimum[t]).abs().mean().item() / 30
+        return total
+
+    assert error(warm_start=True, kept_elites=3) < 0.7 * error()

@@ -28,12 +28,23 @@ def test_round_trip_keeps_every_weight() -> None:
         assert torch.equal(again.state_dict()[name], tensor)
 
 
-def test_without_decoder_only_the_decoder_is_missing() -> None:
-    model = WorldModel(CONFIG)
-    bare = load(to_bytes(model, with_decoder=False), CONFIG)
+@pytest.mark.parametrize(
+    "config",
+    [
+        CONFIG,
+        dataclasses.replace(CONFIG, transition="ssm"),
+        dataclasses.replace(CONFIG, transition="rnn"),
+        dataclasses.replace(CONFIG, observation="state", state_size=4),
+        dataclasses.replace(CONFIG, observation="images_and_state", state_size=4),
+    ],
+)
+def test_without_decoder_only_the_decoder_is_missing(config: ModelConfig) -> None:
+    model = WorldModel(config)
+    assert load(to_bytes(model), config).decoders is not None
+    bare = load(to_bytes(model, with_decoder=False), config)
     assert bare.decoders is None
     missing = set(model.state_dict()) - set(bare.state_dict())
-    assert missing == {name for name in model.state_dict() if name.startswith("decoders.")}
+    assert missing == {name for name in model.state_dict() if "decoder" in name}
     with pytest.raises(WeightsError, match="no decoder"):
         to_bytes(bare, with_decoder=True)
 
@@ -54,6 +65,9 @@ def test_a_weight_that_is_not_finite_is_refused_by_name() -> None:
         {"cameras": ("front", "side", "top")},
         {"termination_head": True},
         {"action_size": 4},
+        {"transition": "ssm"},
+        {"transition": "rnn"},
+        {"observation": "images_and_state", "state_size": 4},
     ],
 )
 def test_weights_of_another_architecture_are_refused(change: dict[str, object]) -> None:
@@ -81,6 +95,10 @@ def test_the_hash_tells_any_two_architectures_apart_and_is_stable() -> None:
         {"min_std": 0.2},
         {"bit_depth": 6},
         {"termination_head": True},
+        {"transition": "ssm"},
+        {"transition": "rnn"},
+        {"observation": "state", "state_size": 4},
+        {"observation": "images_and_state", "state_size": 4},
     ]
     configs = [CONFIG, *(dataclasses.replace(CONFIG, **change) for change in changes)]
     assert len({architecture_hash(config) for config in configs}) == len(configs)

@@ -17,6 +17,7 @@ from planet_model.episode import Episode
 
 _MEMINFO = Path("/proc/meminfo")
 _CGROUP = Path("/sys/fs/cgroup")
+_ROWS = ("images", "action", "reward", "reward_valid", "terminated", "state")
 
 
 class MirrorError(ValueError):
@@ -39,6 +40,8 @@ class Chunks:
     """[B, L]."""
     mask: npt.NDArray[np.bool_]
     """Whether the row is of the episode, [B, L]; padding comes last."""
+    state: npt.NDArray[np.float32]
+    """Joint positions (rad) | velocities (rad/s), [B, L, P]; P = 0 when they are not held."""
     sequence: npt.NDArray[np.int64]
     """Sequence of the chunk's episode, [B]."""
     start: npt.NDArray[np.int64]
@@ -46,9 +49,22 @@ class Chunks:
 
 
 @dataclass(frozen=True)
-class _Span:
+class Draw:
+    """Where chunks lie in the mirror."""
+
+    rows: npt.NDArray[np.int64]
+    """[B, L], into :meth:`Mirror.rows`; padding repeats the chunk's last row."""
+    mask: npt.NDArray[np.bool_]
+    """As in :class:`Chunks`."""
+
+
+@dataclass(frozen=True, eq=False)
+class Span:
+    """An episode in the mirror; equal to itself alone, whatever else was at its place before."""
+
     sequence: int
-    start: int  # row of the ring
+    start: int
+    """Its first row."""
     length: int
 
 
@@ -61,15 +77,20 @@ class Mirror:
         capacity_steps: rows (observations) preallocated; the oldest episodes make room.
         image_shape: (64, 64 N, 3).
         action_size: A.
+        state_size: P, positions and velocities of a row; 0 leaves them out.
 
     Raises:
         MirrorError: the machine has less memory available than that.
     """
 
     def __init__(
-        self, capacity_steps: int, image_shape: tuple[int, int, int], action_size: int
+        self,
+        capacity_steps: int,
+        image_shape: tuple[int, int, int],
+        action_size: int,
+        state_size: int = 0,
     ) -> None:
-        check_memory(capacity_steps, image_shape, action_size)
+        check_memory(capacity_steps, image_shape, action_size, state_size)
         self._capacity = capacity_steps
         # Pages are taken by the kernel when they are first written to.
         self._images = np.empty((capacity_steps, *image_shape), np.uint8)
@@ -77,10 +98,11 @@ class Mirror:
         self._reward = np.empty(capacity_steps, np.float32)
         self._reward_valid = np.empty(capacity_steps, np.bool_)
         self._terminated = np.empty(capacity_steps, np.bool_)
-        self._spans: deque[_Span] = deque()  # oldest first, in the ring's order
+        self._state = np.empty((capacity_steps, state_size), np.float32)
+        self._spans: deque[Span] = deque()  # oldest first, in the ring's order
         self._head = 0
         self._newest_sequence = 0
-        self._index: tuple[npt.NDArray[np.int64], list[_Span]] | None = None
+        self._index: tuple[npt.NDArray[np.int64], list[Span]] | None = None
 
     @property
     def episodes(self) -> int:
@@ -116,6 +138,12 @@ class Mirror:
                 f"episode '{episode.id}' has images {shape} and {episode.action.shape[1]} actions, "
                 f"where images {own} and {self._action.shape[1]} actions are learnt from"
             )
+        state_size = self._state.shape[1]
+        if state_size not in (0, 2 * episode.position.shape[1]):
+            raise MirrorError(
+                f"episode '{episode.id}' has {episode.position.shape[1]} joints, where the "
+                f"positions and velocities of {state_size // 2} are learnt from"
+            )
         length = episode.frame_count
         if length > self._capacity:
             raise MirrorError(
@@ -130,10 +158,36 @@ class Mirror:
             self._reward[rows] = episode.reward
             self._reward_valid[rows] = episode.reward_valid
             self._terminated[rows] = episode.terminated
-            self._spans.append(_Span(sequence, start, length))
+            if state_size:
+                self._state[rows] = np.hstack([episode.position, episode.velocity])
+            self._spans.append(Span(sequence, start, length))
             self._head = start + length
             self._index = None
         self._newest_sequence = max(self._newest_sequence, sequence)
+
+    @property
+    def spans(self) -> tuple[Span, ...]:
+        """Where the episodes lie, oldest first."""
+        return tuple(self._spans)
+
+    @property
+    def capacity(self) -> int:
+        """Number of rows allocated."""
+        return self._capacity
+
+    def rows(self, span: slice) -> dict[str, npt.NDArray[np.generic]]:
+        """Views of these rows, by the names of :class:`Chunks`."""
+        return {name: getattr(self, f"_{name}")[span] for name in _ROWS}
+
+    def draw(
+        self, batch_size: int, length: int, rng: np.random.Generator, clipped_starts: bool
+    ) -> Draw:
+        """Draw as :meth:`sample` does, without copying anything."""
+        chosen = self._choose(batch_size, length, rng, clipped_starts)
+        step = np.arange(length)
+        first = np.array([span.start + start for span, start, _ in chosen])[:, None]
+        count = np.array([count for *_, count in chosen])[:, None]
+        return Draw(rows=first + np.minimum(step, count - 1), mask=step < count)
 
     def sample(
         self,
@@ -157,6 +211,24 @@ class Mirror:
         Raises:
             MirrorError: there is no episode to draw from.
         """
+        chosen = self._choose(batch_size, length, rng, clipped_starts)
+        chunks = out or self._allocate(batch_size, length)
+        for b, (span, start, count) in enumerate(chosen):
+            rows = slice(span.start + start, span.start + start + count)
+            for name in _ROWS:
+                target = getattr(chunks, name)[b]
+                target[:count] = getattr(self, f"_{name}")[rows]
+                target[count:] = 0
+            chunks.mask[b, :count] = True
+            chunks.mask[b, count:] = False
+            chunks.sequence[b] = span.sequence
+            chunks.start[b] = start
+        return chunks
+
+    def _choose(
+        self, batch_size: int, length: int, rng: np.random.Generator, clipped_starts: bool
+    ) -> list[tuple[Span, int, int]]:
+        """Episode, first row in it and number of rows of each chunk; see :meth:`sample`."""
         if not self._spans:
             raise MirrorError("there is no training episode to draw from yet")
         if self._index is None:
@@ -174,20 +246,10 @@ class Mirror:
             starts = np.clip(starts, 0, last)
         else:
             starts = rng.integers(0, last, endpoint=True)
-        chunks = out or self._allocate(batch_size, length)
-        for b, (which, start) in enumerate(zip(drawn.tolist(), starts.tolist(), strict=True)):
-            span = spans[which]
-            count = min(length, span.length - start)
-            rows = slice(span.start + start, span.start + start + count)
-            for name in ("images", "action", "reward", "reward_valid", "terminated"):
-                target = getattr(chunks, name)[b]
-                target[:count] = getattr(self, f"_{name}")[rows]
-                target[count:] = 0
-            chunks.mask[b, :count] = True
-            chunks.mask[b, count:] = False
-            chunks.sequence[b] = span.sequence
-            chunks.start[b] = start
-        return chunks
+        return [
+            (spans[which], start, min(length, spans[which].length - start))
+            for which, start in zip(drawn.tolist(), starts.tolist(), strict=True)
+        ]
 
     def _allocate(self, batch_size: int, length: int) -> Chunks:
         shape = (batch_size, length)
@@ -198,6 +260,7 @@ class Mirror:
             reward_valid=np.empty(shape, np.bool_),
             terminated=np.empty(shape, np.bool_),
             mask=np.empty(shape, np.bool_),
+            state=np.empty((*shape, self._state.shape[1]), np.float32),
             sequence=np.empty(batch_size, np.int64),
             start=np.empty(batch_size, np.int64),
         )
@@ -214,9 +277,11 @@ class Mirror:
         return self._head
 
 
-def check_memory(capacity_steps: int, image_shape: tuple[int, int, int], action_size: int) -> None:
+def check_memory(
+    capacity_steps: int, image_shape: tuple[int, int, int], action_size: int, state_size: int = 0
+) -> None:
     """Raise MirrorError when a mirror of this size does not fit into the memory available."""
-    row = int(np.prod(image_shape)) + 4 * action_size + 4 + 1 + 1
+    row = int(np.prod(image_shape)) + 4 * (action_size + state_size) + 4 + 1 + 1
     available = available_memory()
     if available is not None and capacity_steps * row > available:
         raise MirrorError(

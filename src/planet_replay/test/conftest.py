@@ -13,12 +13,12 @@ from planet_model.episode import Episode
 def build(
     name: str = "e", steps: int = 3, policy: str = "random", cameras: int = 1, actions: int = 2
 ) -> Episode:
-    """Row t's image is all t, its reward t, its action t / steps."""
+    """Row t's image is all t, its reward t, its action t / steps; joint j is at t + j / 10."""
     rows = np.arange(steps + 1)
     images = np.broadcast_to(
         rows.astype(np.uint8)[:, None, None, None], (steps + 1, 64, 64 * cameras, 3)
     )
-    joints = np.zeros((steps + 1, 6), np.float32)
+    joints = (rows[:, None] + np.arange(6) / 10).astype(np.float32)
     return Episode(
         id=name,
         robot="ergojr",
@@ -41,7 +41,7 @@ def build(
         truncated=np.zeros(steps + 1, bool),
         touched=rows == steps,
         position=joints,
-        velocity=joints,
+        velocity=-joints,
         applied_effort=joints,
         stamp=rows * np.int64(50_000_000),
         missed_ticks=np.zeros(steps + 1, np.uint16),

@@ -20,7 +20,7 @@ SHAPE = (64, 64, 3)
 
 
 def filled(make: Make, lengths: list[int], capacity: int = 500) -> Mirror:
-    mirror = Mirror(capacity, SHAPE, 2)
+    mirror = Mirror(capacity, SHAPE, 2, 12)
     for i, steps in enumerate(lengths):
         mirror.add(make(f"e{i}", steps=steps), i + 1)
     return mirror
@@ -50,7 +50,9 @@ def test_a_chunk_is_consecutive_rows_of_one_episode_and_its_padding_is_masked(
         assert (chunks.reward_valid[b, :count] == (real > 0)).all()
         assert (chunks.terminated[b, :count] == (real == rows - 1)).all()
         assert chunks.action[b, :count, 0] == pytest.approx(real / (rows - 1))
-        for name in ("images", "action", "reward", "reward_valid", "terminated"):
+        joints = real[:, None] + np.arange(6) / 10
+        assert chunks.state[b, :count] == pytest.approx(np.hstack([joints, -joints]))
+        for name in ("images", "action", "reward", "reward_valid", "terminated", "state"):
             assert not getattr(chunks, name)[b, count:].any()
 
 
@@ -133,6 +135,14 @@ def test_an_episode_of_another_shape_is_refused_in_one_sentence(make_episode: Ma
         mirror.add(make_episode("three", actions=3), 2)
     with pytest.raises(MirrorError, match="more than capacity_steps = 500"):
         mirror.add(make_episode("long", steps=500), 2)
+
+
+def test_the_joint_state_is_held_only_when_it_is_asked_for(make_episode: Make) -> None:
+    mirror = Mirror(50, SHAPE, 2)
+    mirror.add(make_episode(), 1)
+    assert mirror.sample(3, 2, np.random.default_rng(0), True).state.shape == (3, 2, 0)
+    with pytest.raises(MirrorError, match="of 5 are learnt from"):
+        Mirror(50, SHAPE, 2, 10).add(make_episode(), 1)
 
 
 def test_a_cleared_mirror_starts_afresh(make_episode: Make) -> None:

@@ -421,7 +421,7 @@ class ControlLoop:
         while not ended:
             start = self._clock.now()
             age = observation.age + start - observation.arrival
-            previous = policy.act(observation.images, previous)
+            previous = policy.act(observation.images, previous, observation.state)
             planning = self._clock.now() - start
             held = hold(policy, previous, observation, recorder, origin, tick)
             tick, ended = held.tick, held.ended

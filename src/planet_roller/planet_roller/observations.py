@@ -2,8 +2,8 @@
 
 Messages come from the executor's threads, observations are taken by the control loop. In lockstep
 an observation is complete when all its parts with the very same stamp are there. In real time it is
-the newest set of images, one of each camera, taken within half a control period; joint states and
-rewards are joined by stamp when the episode is stored.
+the newest set of images, one of each camera, taken within half a control period, with the joint
+states nearest in time; rewards are joined by stamp when the episode is stored.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from planet_model.episode import IMAGE_SIZE
 
 from planet_roller.robot import (
     ANY,
+    JOINT_TOLERANCE,
     Clock,
     JointSample,
     Observation,
@@ -34,6 +35,8 @@ from planet_roller.robot import (
 # Bounds of what is kept: images of a camera, and joint states and rewards between two drains.
 _IMAGES = 8
 _SAMPLES = 1024
+# Joint states to choose an image's from: an image may come late, and joint states are many.
+_JOINTS = 64
 
 Source = str
 """A camera's name, "joint_states" or "reward"."""
@@ -87,13 +90,14 @@ class Assembler:
         self._clock = clock
         self._on_fault = on_fault
         self._max_skew = int(spec.control_period / 2 * 1e9)
+        self._joint_tolerance = int(JOINT_TOLERANCE * spec.control_period * 1e9)
         self._condition = threading.Condition()
         self._frames: dict[str, deque[_Frame]] = {
             camera: deque(maxlen=_IMAGES) for camera in spec.cameras
         }
         self._joints: deque[JointSample] = deque(maxlen=_SAMPLES)
         self._rewards: deque[RewardSample] = deque(maxlen=_SAMPLES)
-        self._last_joints: deque[JointSample] = deque(maxlen=_IMAGES)
+        self._last_joints: deque[JointSample] = deque(maxlen=_JOINTS)
         self._last_rewards: deque[RewardSample] = deque(maxlen=_IMAGES)
         self._joints_heard = clock.now()
         self._bad_joints: str | None = None
@@ -288,12 +292,12 @@ class Assembler:
                 return None
             frames = [_at(frames, stamp) for frames in self._frames.values()]
             verdict = _at(self._last_rewards, stamp)
-            joints = _at(self._last_joints, stamp) if self._spec.state_names else True
+            joints = _at(self._last_joints, stamp)
             # A repeated observation may be an episode's first, which has no reward.
             judged = verdict is not None or not reward or stamp == after
-            complete = joints is not None and judged
+            complete = (joints is not None or not self._spec.state_names) and judged
             if complete and all(frames):
-                return _observation([f for f in frames if f is not None], verdict)
+                return _observation([f for f in frames if f is not None], verdict, joints)
         return None
 
     def _find_nearest(self, after: int, oldest: bool) -> Observation | None:
@@ -310,8 +314,15 @@ class Assembler:
                 chosen.append(min(frames, key=lambda other: abs(other.stamp - frame.stamp)))
             stamps = [f.stamp for f in chosen]
             if max(stamps) - min(stamps) <= self._max_skew and max(stamps) > after:
-                return _observation(chosen, None)
+                return _observation(chosen, None, self._joints_near(max(stamps)))
         return None
+
+    def _joints_near(self, stamp: int) -> JointSample | None:
+        """The joint states nearest to `stamp` among those that have come, if any are near."""
+        nearest = min(self._last_joints, key=lambda j: abs(j.stamp - stamp), default=None)
+        if nearest is None or abs(nearest.stamp - stamp) > self._joint_tolerance:
+            return None
+        return nearest
 
     def _missing(self, after: int, reward: bool, timeout: float) -> dict[Source, str]:
         """What keeps the next observation from being complete: source -> sentence."""
@@ -387,7 +398,9 @@ def _newer(samples: deque[_Sample], after: int) -> bool:
     return any(sample.stamp > after for sample in samples)
 
 
-def _observation(frames: list[_Frame], reward: RewardSample | None) -> Observation:
+def _observation(
+    frames: list[_Frame], reward: RewardSample | None, joints: JointSample | None
+) -> Observation:
     newest = max(frames, key=lambda frame: frame.stamp)
     images = frames[0].image if len(frames) == 1 else np.hstack([f.image for f in frames])
     return Observation(
@@ -396,4 +409,5 @@ def _observation(frames: list[_Frame], reward: RewardSample | None) -> Observati
         arrival=max(frame.arrival for frame in frames),
         age=newest.age,
         reward=reward,
+        joints=joints,
     )

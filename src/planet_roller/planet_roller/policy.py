@@ -28,6 +28,7 @@ PROFILES = {
 }
 
 Action = npt.NDArray[np.float32]
+State = npt.NDArray[np.float32] | None
 
 
 class PolicyError(Exception):
@@ -52,10 +53,11 @@ class Policy(Protocol):
     def reset(self) -> None:
         """Begin an episode."""
 
-    def act(self, images: npt.NDArray[np.uint8], previous: Action) -> Action:
+    def act(self, images: npt.NDArray[np.uint8], previous: Action, state: State = None) -> Action:
         """The action, float32 [A] in [-1, 1], on images uint8 [64, 64 N, 3]. Raises PolicyError.
 
-        `previous` is the action before, [A], zero at the first step.
+        `previous` is the action before, [A], zero at the first step; `state` is the joints'
+        positions (rad) | velocities (rad/s), [2 J], if they are known.
         """
 
     def prediction(self) -> npt.NDArray[np.uint8] | None:
@@ -78,7 +80,7 @@ class RandomPolicy:
         self._left = 0
         self._action: Action = np.zeros(self._size, np.float32)
 
-    def act(self, images: npt.NDArray[np.uint8], previous: Action) -> Action:
+    def act(self, images: npt.NDArray[np.uint8], previous: Action, state: State = None) -> Action:
         if self._left == 0:
             self._left = int(self._rng.choice(self._holds))
             self._action = self._rng.uniform(-1.0, 1.0, self._size).astype(np.float32)
@@ -101,10 +103,10 @@ class PlannerPolicy:
     def reset(self) -> None:
         self._agent.reset()
 
-    def act(self, images: npt.NDArray[np.uint8], previous: Action) -> Action:
+    def act(self, images: npt.NDArray[np.uint8], previous: Action, state: State = None) -> Action:
         try:
-            action = self._agent.act(images, previous, self._noise)
-        except PlanningError as error:
+            action = self._agent.act(images, previous, self._noise, state)
+        except (PlanningError, ValueError) as error:
             raise PolicyError(str(error)) from error
         if not np.isfinite(action).all():
             raise PolicyError(
@@ -155,6 +157,11 @@ def load_agent(
             f"{where}: trained on {config.action_size} actions, but {spec.name} has "
             f"{spec.action_size}"
         )
+    if config.state_size not in (0, 2 * len(spec.state_names)):
+        raise WeightsRefusedError(
+            f"{where}: trained on the positions and velocities of {config.state_size // 2} joints, "
+            f"but {spec.name} has {len(spec.state_names)}"
+        )
     try:
         return Agent(load(weights.data, config).to(device), planner, seed)
     except (WeightsError, ValueError) as error:
@@ -165,11 +172,12 @@ def dry_run(agent: Agent, clock: Clock) -> float:
     """The 99th percentile of the time that 20 decisions take on a grey image, s."""
     config = agent.model.config
     images = np.full((64, 64 * len(config.cameras), 3), 128, np.uint8)
+    state = np.zeros(config.state_size, np.float32)
     action: Action = np.zeros(config.action_size, np.float32)
     times = []
     for _ in range(2 + DRY_DECISIONS):
         start = clock.now()
-        action = agent.act(images, action, 0.0)
+        action = agent.act(images, action, 0.0, state)
         times.append(clock.now() - start)
     agent.reset()
     return float(np.percentile(times[2:], 99))  # the first ones also make buffers and caches

@@ -17,9 +17,14 @@ import numpy as np
 import numpy.typing as npt
 from planet_model.episode import Episode
 
-from planet_roller.robot import JointSample, Observation, RewardSample, RobotError, RobotSpec
-
-_JOINT_TOLERANCE = 2.0  # control periods between an image and the joint states stored with it
+from planet_roller.robot import (
+    JOINT_TOLERANCE,
+    JointSample,
+    Observation,
+    RewardSample,
+    RobotError,
+    RobotSpec,
+)
 
 
 @dataclass(frozen=True)
@@ -39,6 +44,7 @@ class Verdict:
 class _Row:
     stamp: int
     images: npt.NDArray[np.uint8]
+    joints: JointSample | None  # what the policy saw
     action: npt.NDArray[np.float32]
     ticks: int
     missed: int
@@ -51,7 +57,7 @@ class Recorder:
         """`first` is o_0, the observation that the first decision is made on."""
         self._spec = spec
         none = np.zeros(spec.action_size, np.float32)
-        self._rows = [_Row(first.stamp, first.images, none, 0, 0)]
+        self._rows = [_Row(first.stamp, first.images, first.joints, none, 0, 0)]
         self._rewards: list[RewardSample] = []
         self._joints: dict[int, JointSample] = {}
 
@@ -82,8 +88,8 @@ class Recorder:
 
         `ticks` is how many ticks it lasted, of which `missed` passed without a command.
         """
-        row = _Row(observation.stamp, observation.images, action, ticks, missed)
-        self._rows.append(row)
+        o = observation
+        self._rows.append(_Row(o.stamp, o.images, o.joints, action, ticks, missed))
 
     def end(self) -> RewardSample | None:
         """The reward that ends the episode, if it has come."""
@@ -107,7 +113,7 @@ class Recorder:
         if len(rows) < 2:
             raise RobotError("the robot ended the episode before the first decision")
         verdicts = [self._verdict(i, end) for i in range(1, len(rows))]
-        joints = [self._joints_at(row.stamp) for row in rows]
+        joints = [row.joints or self._joints_at(row.stamp) for row in rows]
         truncated = np.array([False] + [v.truncated for v in verdicts])
         truncated[-1] |= end is None
         return Episode(
@@ -158,14 +164,17 @@ class Recorder:
         )
 
     def _joints_at(self, stamp: int) -> JointSample:
-        """The joint states nearest to `stamp`; empty ones for a robot without joints."""
+        """The joint states nearest to `stamp`, for an observation that came without.
+
+        Empty ones for a robot without joints.
+        """
         if not self._spec.state_names:
             empty = np.zeros(0, np.float32)
             return JointSample(stamp, empty, empty, empty)
         exact = self._joints.get(stamp)
         if exact is not None:
             return exact
-        tolerance = int(_JOINT_TOLERANCE * self._spec.control_period * 1e9)
+        tolerance = int(JOINT_TOLERANCE * self._spec.control_period * 1e9)
         nearest = min(self._joints, key=lambda other: abs(other - stamp), default=None)
         if nearest is None or abs(nearest - stamp) > tolerance:
             raise RobotError(f"no joint_states within {tolerance * 1e-6:g} ms of an observation")

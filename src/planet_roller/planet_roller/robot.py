@@ -11,6 +11,9 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+JOINT_TOLERANCE = 2.0
+"""Control periods between an image and the joint states that belong to it, at most."""
+
 
 class RobotError(Exception):
     """The robot does not do its part; one sentence says what is missing. The episode is lost."""
@@ -130,6 +133,15 @@ class Observation:
     age: float
     """How old the newest image was when it came, s."""
     reward: RewardSample | None = None
+    joints: JointSample | None = None
+    """Of the same stamp or, in real time, the nearest to it that had come; None without any."""
+
+    @property
+    def state(self) -> npt.NDArray[np.float32] | None:
+        """Joint positions (rad) | velocities (rad/s), [2 J]; None without joint states."""
+        if self.joints is None:
+            return None
+        return np.concatenate([self.joints.position, self.joints.velocity])
 
 
 @dataclass(frozen=True)

@@ -238,14 +238,18 @@ class FakeAgent:
         self.count = 0
         self.noises: list[float] = []
         self.seen: list[tuple[int, np.ndarray]] = []  # tick shown, previous action
+        self.states: list[np.ndarray] = []
         self.value = 0.5
-        config = SimpleNamespace(cameras=SPEC.cameras, action_size=SPEC.action_size)
+        config = SimpleNamespace(cameras=SPEC.cameras, action_size=SPEC.action_size, state_size=0)
         self.model = SimpleNamespace(config=config)
 
     def reset(self) -> None:
         pass
 
-    def act(self, images: np.ndarray, previous: np.ndarray, noise: float) -> np.ndarray:
+    def act(
+        self, images: np.ndarray, previous: np.ndarray, noise: float, state: np.ndarray
+    ) -> np.ndarray:
+        self.states.append(state)
         self.noises.append(noise)
         self.seen.append((int(images[0, 0, 0]), previous))
         self.clock.advance(self.time_of(self.count))

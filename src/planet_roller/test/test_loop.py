@@ -31,6 +31,19 @@ def test_an_episode_has_the_time_convention(bench):
     assert not episode.terminated.any()
 
 
+@pytest.mark.parametrize("real_time", [False, True])
+def test_the_policy_sees_the_joint_state_of_its_images_and_the_episode_keeps_it(bench, real_time):
+    b = bench(real_time=real_time, seed_episodes=0)
+    b.inbox.put_weights(b.weights())
+    b.run()
+    (episode,), agent = b.episodes, b.agents[-1]
+    shown = episode.images[:, 0, 0, 0].tolist()
+    dry_run = 22 if real_time else 0
+    states = agent.states[dry_run:]
+    assert [state.tolist() for state in states] == [[tick] * 6 for tick in shown[: len(states)]]
+    assert episode.position[:, 0].tolist() == episode.velocity[:, 0].tolist() == shown
+
+
 def test_a_decision_holds_r_ticks_and_sums_their_rewards(bench):
     b = bench(action_repeat=4)
     b.run()

@@ -201,6 +201,30 @@ def test_a_reward_that_is_not_finite_is_not_valid(real_time):
 # Joint states.
 
 
+def test_an_observation_has_the_joint_state_nearest_to_its_images(real_time):
+    for stamp in range(0, 60 * MS, 10 * MS):
+        put_joints(real_time, stamp, stamp / MS)
+    put_pair(real_time, 31 * MS, 33 * MS)
+    observation = real_time.observe(None, 1.0)
+    assert observation.joints.stamp == 30 * MS
+    assert observation.state.tolist() == [30, 30, 30, 0, 0, 0]  # positions, then velocities
+
+
+def test_a_joint_state_far_from_the_images_is_none_of_theirs(real_time):
+    put_joints(real_time, 0)
+    put_pair(real_time, 101 * MS, 101 * MS)
+    observation = real_time.observe(None, 1.0)
+    assert observation.joints is None
+    assert observation.state is None
+
+
+def test_in_lockstep_the_joint_state_is_that_of_the_very_stamp(lockstep):
+    for stamp in (1, 2, 3):
+        put_joints(lockstep, stamp, stamp)
+    put_pair(lockstep, 2, 2)
+    assert lockstep.observe(None, 1.0).joints.stamp == 2
+
+
 def test_joints_are_put_into_the_spec_s_order(real_time):
     names = ["extra", "m3", "m1", "m2"]
     real_time.put_joints(0, names, [0, 3, 1, 2], [0, 30, 10, 20], [0, 33, 11, 22])

@@ -51,7 +51,7 @@ def make_weights(config: ModelConfig = MODEL, **changes: object) -> Weights:
 
 
 def sequence(policy: RandomPolicy, length: int) -> np.ndarray:
-    return np.stack([policy.act(IMAGES, ZERO) for _ in range(length)])
+    return np.stack([policy.act(IMAGES, ZERO, None) for _ in range(length)])
 
 
 def test_random_actions_fill_the_range_and_are_reproducible():
@@ -71,16 +71,16 @@ def test_random_actions_are_held_as_long_as_asked():
 
 def test_an_episode_does_not_begin_with_an_action_held_over():
     policy = RandomPolicy(2, (5,), np.random.default_rng(0))
-    before = policy.act(IMAGES, ZERO)
+    before = policy.act(IMAGES, ZERO, None)
     policy.reset()
-    assert (policy.act(IMAGES, ZERO) != before).all()
+    assert (policy.act(IMAGES, ZERO, None) != before).all()
 
 
 def test_an_action_that_is_not_finite_never_leaves_the_policy():
     agent = SimpleNamespace(act=lambda *_: np.array([0.0, np.nan], np.float32))
     policy = PlannerPolicy(agent, 3, 0.3, evaluation=False)  # type: ignore[arg-type]
     with pytest.raises(PolicyError, match="not finite with weights 3"):
-        policy.act(IMAGES, ZERO)
+        policy.act(IMAGES, ZERO, None)
 
 
 def test_a_world_model_that_predicts_only_nan_ends_in_a_policy_error(spec):
@@ -89,7 +89,7 @@ def test_a_world_model_that_predicts_only_nan_ends_in_a_policy_error(spec):
         for parameter in agent.model.parameters():
             parameter.fill_(float("nan"))
     with pytest.raises(PolicyError):
-        PlannerPolicy(agent, 3, 0.3, evaluation=False).act(IMAGES, ZERO)
+        PlannerPolicy(agent, 3, 0.3, evaluation=False).act(IMAGES, ZERO, None)
 
 
 def test_good_weights_act_within_the_range(spec):
@@ -97,7 +97,7 @@ def test_good_weights_act_within_the_range(spec):
         load_agent(make_weights(), spec, PLANNER, "cpu", 0), 3, 5.0, evaluation=False
     )
     policy.reset()
-    action = policy.act(IMAGES, ZERO)
+    action = policy.act(IMAGES, ZERO, None)
     assert action.shape == (2,)
     assert np.abs(action).max() <= 1.0
     assert (policy.kind, policy.weights_version) == ("planner", 3)
@@ -109,6 +109,10 @@ def test_good_weights_act_within_the_range(spec):
         (make_weights(architecture_hash="0" * 16), "architecture 0000000000000000, but"),
         (make_weights(replace(MODEL, cameras=("camera_front",))), "trained on cameras camera_fr"),
         (make_weights(replace(MODEL, action_size=3)), "trained on 3 actions, but ergojr has 2"),
+        (
+            make_weights(replace(MODEL, observation="state", state_size=8)),
+            "positions and velocities of 4 joints, but ergojr has 3",
+        ),
         (make_weights(config_json="{"), "configuration cannot be read"),
         (make_weights(config_json="{}"), "configuration cannot be read"),
         (make_weights(config_json="[]"), "configuration cannot be read"),
@@ -116,13 +120,35 @@ def test_good_weights_act_within_the_range(spec):
         (make_weights(data=make_weights().data[:-4]), "not a safetensors file"),
         (make_weights(data=make_weights(replace(MODEL, hidden_size=8)).data), "expected torch"),
     ],
-    ids=["hash", "cameras", "actions", "json", "empty", "list", "rubbish", "short", "shapes"],
+    ids=[
+        "hash",
+        "cameras",
+        "actions",
+        "joints",
+        "json",
+        "empty",
+        "list",
+        "rubbish",
+        "short",
+        "shapes",
+    ],
 )
 def test_weights_that_do_not_fit_are_refused_in_one_sentence(spec, weights, sentence):
     with pytest.raises(WeightsRefusedError, match=sentence) as raised:
         load_agent(weights, spec, PLANNER, "cpu", 0)
     assert str(raised.value).startswith("weights 3 of run r: ")
     assert "\n" not in str(raised.value)
+
+
+def test_a_model_that_observes_the_joints_acts_on_their_state_and_not_without(spec):
+    config = replace(MODEL, observation="images_and_state", state_size=6)
+    policy = PlannerPolicy(
+        load_agent(make_weights(config), spec, PLANNER, "cpu", 0), 3, 0.0, evaluation=False
+    )
+    assert policy.act(IMAGES, ZERO, np.zeros(6, np.float32)).shape == (2,)
+    with pytest.raises(PolicyError, match="no joint state"):
+        policy.act(IMAGES, ZERO, None)
+    assert dry_run(policy._agent, SteadyClock()) > 0.0
 
 
 def test_a_bonus_for_a_model_without_termination_head_is_refused(spec):
@@ -135,8 +161,9 @@ def test_the_dry_run_is_of_twenty_decisions_after_a_warm_up(clock):
         model=SimpleNamespace(config=MODEL), reset=lambda: None, count=0, planner=None
     )
 
-    def act(images, previous, noise):
+    def act(images, previous, noise, state):
         assert images.shape == (64, 128, 3)
+        assert state.shape == (0,)
         agent.count += 1
         clock.advance(1.0 if agent.count <= 2 else 0.01)
         return ZERO

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -99,6 +100,14 @@ def test_each_row_has_the_joint_states_nearest_in_time(spec):
     joints = [joint(t / 10, t) for t in range(0, 22)]
     episode = build(record(spec, [0, 0.96, 2.04], [], joints))
     assert episode.position[:, 0].tolist() == [0, 10, 20]
+
+
+def test_a_row_keeps_the_joint_states_that_the_policy_saw(spec):
+    seen = [replace(observation(t), joints=joint(t - 0.4, t)) for t in (0, 1)]
+    recorder = Recorder(spec, seen[0])
+    recorder.step(seen[1], np.zeros(2, np.float32), 1, 0)
+    recorder.signals([joint(t, 99) for t in (0, 1)], [])
+    assert build(recorder).position[:, 0].tolist() == [0, 1]
 
 
 def test_an_episode_without_joint_states_is_not_built(spec):

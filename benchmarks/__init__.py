@@ -1,0 +1,1 @@
+"""Speed: the planner and the learner, alone, together, and against the PlaNet they descend from."""

@@ -1,0 +1,177 @@
+"""How long an update takes at the paper's size, B = L = 50.
+
+    python -m benchmarks.learner [--peer DIR] [--json FILE]
+
+`--peer` is a checkout of Kaixhin/PlaNet; it runs with the system's malloc and with the settings
+that the launch files give to our learner. An update includes the drawing of its batch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from planet_learner.config import LearnerConfig
+from planet_learner.trainer import Trainer
+from planet_model.config import ModelConfig, ObjectiveConfig
+from planet_model.episode import Episode
+from planet_replay.mirror import Mirror
+
+from benchmarks import peer
+from benchmarks.timing import Contestant, finish, machine, serve, table, take_turns
+
+BATCH, LENGTH = 50, 50
+
+
+def cameras(count: int) -> tuple[str, ...]:
+    return tuple(f"camera_{i}" for i in range(count))
+
+
+def random_mirror(count: int, episodes: int = 20, steps: int = 100) -> Mirror:
+    """A mirror of random episodes with `count` cameras."""
+    rng = np.random.default_rng(0)
+    rows, size = steps + 1, peer.ACTION_SIZE
+    mirror = Mirror(episodes * rows, (64, 64 * count, 3), size, 0)
+    no = np.zeros(rows, np.bool_)
+    joints = np.zeros((rows, size), np.float32)
+    action = rng.uniform(-1, 1, (rows, size)).astype(np.float32)
+    action[0] = 0
+    names = json.dumps([f"m{i}" for i in range(size)])
+    for number in range(1, episodes + 1):
+        episode = Episode(
+            id=str(number),
+            robot="none",
+            policy="random",
+            weights_version=0,
+            images=rng.integers(0, 256, (rows, 64, 64 * count, 3), np.uint8),
+            action=action,
+            reward=np.linspace(0, 1, rows, dtype=np.float32),
+            reward_valid=np.arange(rows) > 0,
+            terminated=no,
+            truncated=np.arange(rows) == steps,
+            touched=no,
+            position=joints,
+            velocity=joints,
+            applied_effort=joints,
+            stamp=np.arange(rows, dtype=np.int64),
+            missed_ticks=np.zeros(rows, np.uint16),
+            metadata={
+                "cameras": json.dumps(cameras(count)),
+                "action_names": names,
+                "state_names": names,
+                "control_period": "0.05",
+                "action_repeat": "1",
+                "seed": "0",
+                "created": "0",
+            },
+        )
+        mirror.add(episode, number)
+    return mirror
+
+
+def make_trainer(count: int, threads: int, precision: str = "auto", device: str = "cpu") -> Trainer:
+    """A trainer of the paper's model with `count` cameras."""
+    torch.set_num_threads(threads)
+    model = ModelConfig(cameras=cameras(count), action_size=peer.ACTION_SIZE)
+    config = LearnerConfig(
+        batch_size=BATCH,
+        chunk_length=LENGTH,
+        threads=threads,
+        precision=precision,
+        device=device,
+        clipped_starts=False,
+    )
+    return Trainer(model, ObjectiveConfig(), config)
+
+
+def contestant(arguments: dict[str, Any]) -> None:
+    """One process: an update, or the drawing of a batch, per step."""
+    torch.set_num_threads(arguments["threads"])
+    if arguments["who"] == "peer":
+        torch.manual_seed(0)
+        serve(peer.training_step(Path(arguments["peer"]), BATCH, LENGTH))
+        return
+    mirror = random_mirror(arguments["cameras"])
+    if arguments["who"] == "draw":
+        rng = np.random.default_rng(0)
+        chunks = mirror.sample(BATCH, LENGTH, rng, False)
+        serve(lambda: mirror.sample(BATCH, LENGTH, rng, False, chunks))
+        return
+    trainer = make_trainer(
+        arguments["cameras"], arguments["threads"], arguments["precision"], arguments["device"]
+    )
+    serve(lambda: trainer.update(mirror))
+
+
+def _contestant(who: str, threads: int, malloc: bool = True, **more: Any) -> Contestant:
+    arguments = {"who": who, "threads": threads, "device": "cpu", "precision": "auto", **more}
+    return Contestant("benchmarks.learner", arguments, threads, malloc)
+
+
+def speed(
+    folder: Path | None, rounds: int, device: str
+) -> tuple[list[dict[str, Any]], dict[str, dict[str, float]]]:
+    """The rows of the table, and ratios of medians by threads."""
+    rows = []
+    ratios: dict[str, dict[str, float]] = {}
+    for threads in (1, 2):
+        names = {
+            "ours": _contestant("ours", threads, cameras=1, device=device),
+            "ours, two cameras": _contestant("ours", threads, cameras=2, device=device),
+            "ours, float32": _contestant(
+                "ours", threads, cameras=1, device=device, precision="float32"
+            ),
+            "drawing a batch of two cameras": _contestant("draw", threads, cameras=2),
+        }
+        if folder is not None:
+            names["Kaixhin/PlaNet"] = _contestant("peer", threads, malloc=False, peer=str(folder))
+            names["Kaixhin/PlaNet, tuned malloc"] = _contestant("peer", threads, peer=str(folder))
+        take_turns(names, rounds, 1, {"drawing a batch of two cameras": 20})
+        median = {name: one.milliseconds()["median"] for name, one in names.items()}
+        for name, one in names.items():
+            rows.append({"learner": name, "threads": threads, **one.milliseconds()})
+        found = {
+            "two_cameras_over_twice_one": median["ours, two cameras"] / (2 * median["ours"]),
+            "drawing_over_update": median["drawing a batch of two cameras"]
+            / median["ours, two cameras"],
+            "float32": median["ours, float32"] / median["ours"],
+        }
+        if folder is not None:
+            found["peer"] = median["Kaixhin/PlaNet"] / median["ours"]
+            found["peer_tuned_malloc"] = median["Kaixhin/PlaNet, tuned malloc"] / median["ours"]
+        ratios[f"th{threads}"] = {name: round(value, 4) for name, value in found.items()}
+    return rows, ratios
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser("benchmarks.learner", description=__doc__)
+    parser.add_argument("--peer", type=Path, help="a checkout of Kaixhin/PlaNet")
+    parser.add_argument("--rounds", type=int, default=5, help="updates of each contestant")
+    parser.add_argument("--device", default="cpu", help="where ours trains")
+    parser.add_argument("--json", type=Path, help="write the result there; - prints only that")
+    parser.add_argument("--contestant", type=json.loads, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.contestant is not None:
+        contestant(given.contestant)
+        return
+    began = time.perf_counter()
+    folder = peer.check(given.peer) if given.peer else None
+    result: dict[str, Any] = {"machine": machine()}
+    result["rows"], details = speed(folder, given.rounds, given.device)
+    result["ratios"] = {threads: found.get("peer") for threads, found in details.items()}
+    result["details"] = details
+    result["seconds"] = round(time.perf_counter() - began, 1)
+    heads = ["learner", "threads", "minimum", "median", "p99"]
+    text = f"An update, ms (B {BATCH}, L {LENGTH}, one camera unless said otherwise)\n\n"
+    text += table(heads, [[row[h] for h in heads] for row in result["rows"]])
+    text += "\n\nratios of medians: " + json.dumps(details, indent=1)
+    finish(result, text, given.json)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,116 @@
+"""Planner and learner at once, each on its own core, against each alone on the same core.
+
+    python -m benchmarks.together [--json FILE]
+
+The real-time planner decides from the images of two cameras, every 50 ms as on the robot; the
+learner trains the paper's model without pause. Cores and malloc are set as the launch files do.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.planner import REAL_TIME
+from benchmarks.timing import Contestant, finish, machine, table
+
+PERIOD = 0.05  # s
+
+
+def start(cores: list[int], cameras: int) -> tuple[Contestant, Contestant]:
+    """A planner on the first core and a learner on the last one."""
+    planner = {"who": "decision", "threads": 1, "planner": REAL_TIME.to_dict()}
+    learner = {
+        "who": "ours",
+        "threads": 1,
+        "cameras": cameras,
+        "device": "cpu",
+        "precision": "auto",
+    }
+    return (
+        Contestant("benchmarks.planner", planner, 1, cores=cores[:1]),
+        Contestant("benchmarks.learner", learner, 1, cores=cores[-1:]),
+    )
+
+
+def decide(planner: Contestant, count: int) -> None:
+    """So many decisions, one every PERIOD."""
+    due = time.perf_counter()
+    for _ in range(count):
+        time.sleep(max(0.0, due - time.perf_counter()))
+        planner.step()
+        due = max(due + PERIOD, time.perf_counter())
+
+
+def run(decisions: int, updates: int, cameras: int) -> dict[str, Any]:
+    planner, learner = start(sorted(os.sched_getaffinity(0)), cameras)
+    result: dict[str, Any] = {}
+    alone: list[float] = []
+    with planner, learner:
+        planner.warm_up(20)
+        learner.warm_up(2)
+        # Alone before and after: what drifts in between shows.
+        for name in ("alone", "together", "alone, again"):
+            planner.times.clear()
+            learner.times.clear()
+            if name == "together":
+                stopped = threading.Event()
+
+                def train(stopped: threading.Event = stopped) -> None:
+                    while not stopped.is_set():
+                        learner.step()
+
+                training = threading.Thread(target=train)
+                training.start()
+                decide(planner, decisions)
+                while len(learner.times) <= updates:
+                    decide(planner, 20)
+                stopped.set()
+                training.join()
+                learner.times.pop()  # it ended while the planner had stopped
+            else:
+                decide(planner, decisions)
+                alone += planner.times
+                for _ in range(updates):
+                    learner.step()
+            result[name] = {"planner": planner.milliseconds(), "learner": learner.milliseconds()}
+    p99 = 1e3 * float(np.percentile(alone, 99))  # of both times that it was alone
+    median = min(result[name]["learner"]["median"] for name in ("alone", "alone, again"))
+    result["ratios"] = {
+        "planner_p99_together_over_alone": round(result["together"]["planner"]["p99"] / p99, 3),
+        "learner_speed_together_over_alone": round(
+            median / result["together"]["learner"]["median"], 3
+        ),
+    }
+    return result
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser("benchmarks.together", description=__doc__)
+    parser.add_argument("--decisions", type=int, default=300)
+    parser.add_argument("--updates", type=int, default=4)
+    parser.add_argument("--cameras", type=int, default=1, help="that the learner trains on")
+    parser.add_argument("--json", type=Path, help="write the result there; - prints only that")
+    given = parser.parse_args()
+    result: dict[str, Any] = {"machine": machine()}
+    result |= run(given.decisions, given.updates, given.cameras)
+    rows = [
+        [when, who, *result[when][who].values()]
+        for when in ("alone", "together", "alone, again")
+        for who in ("planner", "learner")
+    ]
+    text = "A real-time decision and an update, one core each, ms\n\n"
+    text += table(["when", "who", "minimum", "median", "p99"], rows)
+    text += "\n\n" + json.dumps(result["ratios"], indent=1)
+    finish(result, text, given.json)
+
+
+if __name__ == "__main__":
+    main()

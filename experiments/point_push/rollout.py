@@ -1,0 +1,81 @@
+"""Episodes of a policy in the point's world, as the rest of the suite stores them."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+from numpy.typing import NDArray
+from planet_model.episode import Episode
+from planet_roller.policy import Policy, State
+
+from experiments.point_push.environment import CAMERAS, CONTROL_PERIOD, PointPush, oracle_action
+
+
+class OraclePolicy:
+    """Knows the state of `environment` and pushes as :func:`oracle_action` says."""
+
+    kind = "demonstration"
+    weights_version = 0
+
+    def __init__(self, environment: PointPush) -> None:
+        self._environment = environment
+
+    def reset(self) -> None:
+        pass
+
+    def act(
+        self, images: NDArray[np.uint8], previous: NDArray[np.float32], state: State = None
+    ) -> NDArray[np.float32]:
+        world = self._environment
+        return oracle_action(world.position, world.velocity, world.goal).astype(np.float32)
+
+    def prediction(self) -> None:
+        return None
+
+
+def play(environment: PointPush, policy: Policy, seed: int, name: str) -> Episode:
+    """The episode `name` that `policy` makes of the start that `seed` draws."""
+    policy.reset()
+    image, _ = environment.reset(seed=seed)
+    action: NDArray[np.float32] = np.zeros(2, np.float32)
+    images, actions, rewards = [image], [action], [0.0]
+    position, velocity = [environment.position], [environment.velocity]
+    truncated = False
+    while not truncated:
+        action = policy.act(image, action)
+        image, reward, _, truncated, _ = environment.step(action)
+        images.append(image)
+        actions.append(action)
+        rewards.append(reward)
+        position.append(environment.position)
+        velocity.append(environment.velocity)
+    rows = len(images)
+    last = np.arange(rows) == rows - 1
+    return Episode(
+        id=name,
+        robot="point",
+        policy=policy.kind,
+        weights_version=policy.weights_version,
+        images=np.stack(images),
+        action=np.stack(actions),
+        reward=np.array(rewards, np.float32),
+        reward_valid=np.arange(rows) > 0,
+        terminated=np.zeros(rows, np.bool_),
+        truncated=last,
+        touched=np.zeros(rows, np.bool_),
+        position=np.array(position, np.float32),
+        velocity=np.array(velocity, np.float32),
+        applied_effort=np.zeros((rows, 2), np.float32),
+        stamp=np.arange(rows, dtype=np.int64) * round(CONTROL_PERIOD * 1e9),
+        missed_ticks=np.zeros(rows, np.uint16),
+        metadata={
+            "cameras": json.dumps(CAMERAS),
+            "action_names": json.dumps(["x", "y"]),
+            "state_names": json.dumps(["x", "y"]),
+            "control_period": str(CONTROL_PERIOD),
+            "action_repeat": "1",
+            "seed": str(seed),
+            "created": "0",
+        },
+    )

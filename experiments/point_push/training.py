@@ -1,0 +1,234 @@
+"""One run: a variant of the method and a seed, from nothing to a trained model and its returns.
+
+The run is PlaNet's Algorithm 1 with the suite's own parts (mirror, trainer, agent) in one process:
+an episode, C updates, an episode, ... Its course depends on the seed alone, not on how fast the
+machine is, so variants are compared at the same number of decisions and of updates.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from planet_learner.config import LearnerConfig
+from planet_learner.trainer import Trainer, Update
+from planet_model.agent import Agent
+from planet_model.config import Config, ModelConfig, ObjectiveConfig, PlannerConfig
+from planet_model.weights import load
+from planet_model.world_model import WorldModel
+from planet_replay.mirror import Mirror
+from planet_roller.policy import PlannerPolicy, Policy, RandomPolicy
+
+from experiments.point_push.environment import CAMERAS, PointPush
+from experiments.point_push.open_loop import films, prediction_errors
+from experiments.point_push.rollout import OraclePolicy, play
+
+TRAINING_STARTS = 1_000_000
+"""Starts of training episodes have seeds from here on; held-out ones have 0, 1, 2, ..."""
+
+SEED_ACTION_HOLDS = (1, 2, 5)
+
+MODEL = ModelConfig(cameras=CAMERAS, action_size=2, conv_depth=8, embedding_size=256)
+OBJECTIVE = ObjectiveConfig(
+    reward_scale=10.0, reward_weight=30.0, outcome_overshooting=True, decoded_fraction=0.4
+)
+LEARNER = LearnerConfig(batch_size=16, chunk_length=12)
+CEM = PlannerConfig(horizon=8, iterations=3, candidates=100, elites=10, warm_start=True)
+# As many imagined sequences as CEM has.
+RANDOM_SHOOTING = PlannerConfig(planner="random_shooting", horizon=8, candidates=300, elites=1)
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What is run."""
+
+    label: str
+    """In tables and pictures."""
+    acting: PlannerConfig | None
+    """Who collects after the seed episodes; None: random actions."""
+    evaluated: PlannerConfig | None
+    """Who is evaluated; None: nothing is trained."""
+    transition: str = "rssm"
+
+
+VARIANTS = {
+    "rssm": Variant("RSSM, CEM", CEM, CEM),
+    "ssm": Variant("SSM (purely stochastic)", CEM, CEM, "ssm"),
+    "rnn": Variant("RNN (purely deterministic)", CEM, CEM, "rnn"),
+    "random_shooting": Variant("random shooting", RANDOM_SHOOTING, RANDOM_SHOOTING),
+    "random_collection": Variant("random collection", None, CEM),
+    "random": Variant("random actions", None, None),
+    "oracle": Variant("oracle", None, None),
+}
+
+
+@dataclass(frozen=True)
+class Schedule(Config):
+    """How long a run is."""
+
+    seed_episodes: int = field(
+        default=60, metadata={"doc": "Random episodes S before the first update.", "low": 1}
+    )
+    episodes: int = field(
+        default=110, metadata={"doc": "Episodes in all, seed episodes included.", "low": 1}
+    )
+    pretrain_updates: int = field(
+        default=500, metadata={"doc": "Updates after the seed episodes.", "low": 1}
+    )
+    collect_interval: int = field(
+        default=20, metadata={"doc": "Updates C per further episode.", "low": 1}
+    )
+    steps: int = field(default=30, metadata={"doc": "Decisions of an episode.", "low": 1})
+    exploration_noise: float = field(
+        default=0.3, metadata={"doc": "Standard deviation, added to planned actions.", "low": 0.0}
+    )
+    evaluation_interval: int = field(
+        default=10, metadata={"doc": "Episodes between evaluations.", "low": 1}
+    )
+    evaluation_episodes: int = field(
+        default=5, metadata={"doc": "Held-out starts of an evaluation.", "low": 1}
+    )
+    final_episodes: int = field(
+        default=30, metadata={"doc": "Held-out starts of the last evaluation.", "low": 1}
+    )
+    open_loop_episodes: int = field(
+        default=30, metadata={"doc": "Episodes on which prediction is measured.", "low": 1}
+    )
+
+
+def run(name: str, seed: int, schedule: Schedule, folder: Path) -> None:
+    """Make the run of variant `name` with `seed` and write it under `folder`.
+
+    evaluations.csv, and of a trained variant episodes.csv, updates.csv, open_loop.csv,
+    weights.safetensors and config.json. run.json comes last: a folder without it is of a run that
+    was interrupted, and which starts again.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    began = time.perf_counter()
+    variant = VARIANTS[name]
+    if variant.evaluated is None:
+        _reference(name, seed, schedule, folder)
+    else:
+        _train(variant, seed, schedule, folder)
+    summary = {
+        "variant": name,
+        "seed": seed,
+        "schedule": schedule.to_dict(),
+        "seconds": round(time.perf_counter() - began, 1),
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+    }
+    (folder / "run.json").write_text(json.dumps(summary, indent=1) + "\n")
+
+
+def _reference(name: str, seed: int, schedule: Schedule, folder: Path) -> None:
+    environment = PointPush(schedule.steps)
+    policy: Policy = (
+        OraclePolicy(environment)
+        if name == "oracle"
+        else RandomPolicy(2, [1], np.random.default_rng(seed))
+    )
+    with _Table(folder / "evaluations.csv") as evaluations:
+        for start, value in enumerate(_returns(environment, policy, schedule.final_episodes)):
+            evaluations.row(
+                episodes=0, decisions=0, updates=0, seconds=0, held_out=start, result=value
+            )
+
+
+def _train(variant: Variant, seed: int, schedule: Schedule, folder: Path) -> None:
+    environment = PointPush(schedule.steps)
+    trainer = Trainer(
+        replace(MODEL, transition=variant.transition), OBJECTIVE, replace(LEARNER, seed=seed)
+    )
+    rows = schedule.steps + 1
+    mirror = Mirror(schedule.episodes * rows, (64, 64 * len(CAMERAS), 3), MODEL.action_size)
+    random = RandomPolicy(MODEL.action_size, SEED_ACTION_HOLDS, np.random.default_rng(seed))
+    model: WorldModel | None = None
+    updates, seconds = 0, 0.0
+    with (
+        _Table(folder / "episodes.csv") as episodes,
+        _Table(folder / "updates.csv") as losses,
+        _Table(folder / "evaluations.csv") as evaluations,
+    ):
+        for n in range(1, schedule.episodes + 1):
+            began = time.perf_counter()
+            policy: Policy = random
+            if model is not None and variant.acting is not None:
+                agent = Agent(model, variant.acting, seed=n)
+                policy = PlannerPolicy(agent, updates, schedule.exploration_noise, evaluation=False)
+            # Runs with the same seed have the same starts.
+            episode = play(environment, policy, TRAINING_STARTS * (seed + 1) + n, f"{seed}-{n}")
+            mirror.add(episode, n)
+            learnt: list[Update] = []
+            if n >= schedule.seed_episodes:
+                first = n == schedule.seed_episodes
+                count = schedule.pretrain_updates if first else schedule.collect_interval
+                learnt = [trainer.update(mirror) for _ in range(count)]
+                updates += count
+                model = load(trainer.weights(with_decoder=True).data, trainer.model_config)
+            seconds += time.perf_counter() - began
+            at = {
+                "episodes": n,
+                "decisions": n * schedule.steps,
+                "updates": updates,
+                "seconds": round(seconds, 1),
+            }
+            episodes.row(**at, policy=episode.policy, result=round(episode.episode_return, 4))
+            if learnt:
+                losses.row(**at, **_mean(learnt[-100:]))
+            last = n == schedule.episodes
+            if model is not None and (last or n % schedule.evaluation_interval == 0):
+                count = schedule.final_episodes if last else schedule.evaluation_episodes
+                assert variant.evaluated is not None
+                tested = PlannerPolicy(
+                    Agent(model, variant.evaluated, seed), updates, 0.0, evaluation=True
+                )
+                for start, value in enumerate(_returns(environment, tested, count)):
+                    evaluations.row(**at, held_out=start, result=value)
+    assert model is not None
+    weights = trainer.weights(with_decoder=True)
+    (folder / "weights.safetensors").write_bytes(weights.data)
+    (folder / "config.json").write_text(weights.config_json + "\n")
+    ours, stays = prediction_errors(model, films(schedule.open_loop_episodes))
+    with _Table(folder / "open_loop.csv") as table:
+        for step, (a, b) in enumerate(zip(ours, stays, strict=True), 1):
+            table.row(step=step, model=f"{a:.6g}", last_frame=f"{b:.6g}")
+
+
+def _returns(environment: PointPush, policy: Policy, count: int) -> Iterator[float]:
+    """The returns of `policy` from the first `count` held-out starts."""
+    for start in range(count):
+        yield round(play(environment, policy, start, f"held-out-{start}").episode_return, 4)
+
+
+def _mean(updates: Sequence[Update]) -> dict[str, str]:
+    names = [f.name for f in fields(Update)]
+    return {name: f"{np.mean([getattr(u, name) for u in updates]):.6g}" for name in names}
+
+
+class _Table:
+    """A CSV file whose columns are those of its first row; every row is on disk at once."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __enter__(self) -> _Table:
+        self._file = self._path.open("w", newline="")
+        self._writer: csv.DictWriter[str] | None = None
+        return self
+
+    def row(self, **values: object) -> None:
+        if self._writer is None:
+            self._writer = csv.DictWriter(self._file, list(values))
+            self._writer.writeheader()
+        self._writer.writerow(values)
+        self._file.flush()
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()

@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from planet_learner.config import LearnerConfig
+from planet_learner.trainer import Trainer
+from planet_model.config import ModelConfig, ObjectiveConfig
+from planet_model.episode import Episode
+from planet_replay.mirror import Mirror
+
+from planet_learner import trainer
+
+
+@pytest.mark.parametrize(
+    ("flags", "precision", "expected"),
+    [
+        ({"avx512_bf16"}, "auto", torch.bfloat16),
+        ({"avx2"}, "auto", torch.float32),
+        ({"avx2"}, "bfloat16", torch.bfloat16),
+        ({"avx512_bf16"}, "float32", torch.float32),
+    ],
+)
+def test_bfloat16_is_used_where_the_cpu_is_fast_at_it_or_where_it_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch, flags: set[str], precision: str, expected: torch.dtype
+) -> None:
+    monkeypatch.setattr(trainer, "cpu_flags", lambda: flags)
+    assert trainer.image_dtype(precision, torch.device("cpu")) == expected
+
+
+def test_in_bfloat16_the_loss_falls_as_it_does_in_float32(
+    make_episode: Callable[..., Episode],
+) -> None:
+    mirror = Mirror(100, (64, 64, 3), 2, 0)
+    for number in range(1, 4):
+        episode = make_episode(f"e{number}", steps=9, seed=number)
+        grey = np.full_like(episode.images, 250)  # which can be learnt, as noise cannot
+        mirror.add(dataclasses.replace(episode, images=grey), number)
+    model = ModelConfig(
+        cameras=("camera_0",),
+        action_size=2,
+        deterministic_size=8,
+        stochastic_size=4,
+        hidden_size=8,
+        embedding_size=16,
+        conv_depth=2,
+    )
+
+    def losses(precision: str) -> list[float]:
+        config = LearnerConfig(
+            batch_size=4, chunk_length=5, precision=precision, learning_rate=1e-2
+        )
+        learning = Trainer(model, ObjectiveConfig(), config)
+        return [learning.update(mirror).loss for _ in range(60)]
+
+    plain, fast = np.array(losses("float32")), np.array(losses("bfloat16"))
+    assert plain[-5:].mean() < 0.5 * plain[:5].mean()
+    np.testing.assert_allclose(fast, plain, rtol=0.2)
