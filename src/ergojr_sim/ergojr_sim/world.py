@@ -1,6 +1,6 @@
 """The Ergo Jr, a table and a cube in PyBullet, without task or reward.
 
-Two ways to drive the arm (`control`):
+Three ways to drive the arm (`control`):
 
 `torque`    efforts in N m for m1 m2 m3 m5 at 20 Hz. Physics at 480 Hz, the limiter at 120 Hz on
             fresh joint state. Each servo has a rotor inertia of 1e-3 kg m^2, Coulomb friction of
@@ -9,12 +9,17 @@ Two ways to drive the arm (`control`):
 `position`  joint targets in rad for m1 m2 m3 m5, as in the paper's gym-ergojr: physics at 60 Hz,
             three steps per 20 Hz tick, 0.8 rad/s and 0.8 N m at most. The limiter bounds the
             speeds at 60 Hz.
+`servo`     efforts in N m for all six joints, 480 times a second (`servo_step`), from a model of
+            the servos; each joint has the inertia and the friction of `torque`. No limiter: on the
+            rig it is the robot's driver that has it.
 
-m4 and m6 are held at zero. World frame = the arm's base frame: z up, the arm points along +y.
+m4 and m6 are held at zero but with `servo`. World frame = the arm's base frame: z up, the arm points along +y.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from math import pi
@@ -30,12 +35,13 @@ from ergojr_description import kinematics
 Image = NDArray[np.uint8]
 
 CONTROL_PERIOD = 0.05  # s
-CONTROLS = ("torque", "position")
+CONTROLS = ("torque", "position")  # of the simulator; the rig of virtual hardware has "servo"
 
 ROTOR_INERTIA = 1e-3  # kg m^2
 COULOMB_FRICTION = 0.05  # N m
 VISCOUS_FRICTION = 0.08  # N m s/rad
 HOLDING_EFFORT = 0.39  # N m, stall torque of the XL-320
+SERVO_STEP = 1 / 480  # s, physics with torques
 POSITION_SPEED = 0.8  # rad/s, paper
 POSITION_EFFORT = 0.8  # N m, paper
 POSITION_GAIN = 0.1  # share of the error that PyBullet's position motor removes per step
@@ -98,15 +104,17 @@ class World:
     """
 
     def __init__(self, control: str = "torque", limiter: LimiterConfig | None = None) -> None:
-        if control not in CONTROLS:
-            raise ValueError(f"control is {control!r}, expected one of {', '.join(CONTROLS)}")
+        controls = (*CONTROLS, "servo")
+        if control not in controls:
+            raise ValueError(f"control is {control!r}, expected one of {', '.join(controls)}")
         self.control = control
         self.limiter = Limiter(limiter)
         self._bullet = _Bullet()
-        if control == "torque":
-            self._dt, self._steps_per_cycle, self._cycles = 1 / 480, 4, 6
-        else:
+        self._backdrops: dict[tuple[str, int, int], tuple[Image, Array]] = {}
+        if control == "position":
             self._dt, self._steps_per_cycle, self._cycles = 1 / 60, 1, 3
+        else:
+            self._dt, self._steps_per_cycle, self._cycles = SERVO_STEP, 4, 6
         self._build()
 
     def _build(self) -> None:
@@ -114,8 +122,9 @@ class World:
         bullet.setGravity(0.0, 0.0, -9.81)
         bullet.setTimeStep(self._dt)
         path = kinematics.urdf_path
-        bullet.loadURDF(str(path("floor")), useFixedBase=True)
+        self._table = bullet.loadURDF(str(path("floor")), useFixedBase=True)
         inertia_from_file = bullet.URDF_USE_INERTIA_FROM_FILE
+        self._backdrops.clear()
         self._arm = bullet.loadURDF(str(path("arm")), useFixedBase=True, flags=inertia_from_file)
         self._cube = bullet.loadURDF(str(path("cube")), [0.0, 0.135, 0.015])
         names = {
@@ -131,11 +140,11 @@ class World:
             bullet.changeDynamics(
                 self._arm, link, linearDamping=0.0, angularDamping=0.0, jointDamping=0.0
             )
-        for link in self._active:
+        for link in self._joints if self.control == "servo" else self._active:
             # As part of the link's tensor: PyBullet has no rotor inertia.
             diagonal = np.add(bullet.getDynamicsInfo(self._arm, link)[2], ROTOR_INERTIA)
             bullet.changeDynamics(self._arm, link, localInertiaDiagonal=diagonal.tolist())
-            if self.control == "torque":
+            if self.control != "position":
                 bullet.changeDynamics(self._arm, link, jointDamping=VISCOUS_FRICTION)
         self._effort: Array = np.zeros(4)
         self._drive = "loose"
@@ -188,6 +197,31 @@ class World:
         )
         for _ in range(self._cycles):
             self._step()
+
+    def servo_step(self, effort: Sequence[float]) -> None:
+        """Advance one physics step (`SERVO_STEP`) under `effort` [6] in N m, against friction."""
+        self._bullet.setJointMotorControlArray(
+            self._arm, self._joints, self._bullet.TORQUE_CONTROL, forces=effort
+        )
+        self._bullet.stepSimulation()
+
+    def place_cube(self, x: float, y: float, yaw: float) -> bool:
+        """Put the cube at rest on the table, as a hand would; False where the arm is in the way."""
+        bullet = self._bullet
+        before = self.cube_pose()
+        orientation = bullet.getQuaternionFromEuler([0.0, 0.0, yaw])
+        bullet.resetBasePositionAndOrientation(self._cube, [x, y, 0.015], orientation)
+        free = not bullet.getClosestPoints(self._arm, self._cube, 0.0)
+        if not free:
+            bullet.resetBasePositionAndOrientation(self._cube, before[:3], before[3:])
+        bullet.resetBaseVelocity(self._cube, [0.0] * 3, [0.0] * 3)
+        return free
+
+    def show(self, position: Sequence[float], cube: Sequence[float]) -> None:
+        """Set arm [6] rad and cube [7] (`cube_pose`) as another world has them."""
+        for joint, angle in zip(self._joints, position, strict=True):
+            self._bullet.resetJointState(self._arm, joint, angle, 0.0)
+        self._bullet.resetBasePositionAndOrientation(self._cube, cube[:3], cube[3:])
 
     def _loosen(self) -> None:
         """All servos off; the gears' friction stays."""
@@ -288,6 +322,16 @@ class World:
         """[3] m: the cube's centre."""
         return np.array(self._bullet.getBasePositionAndOrientation(self._cube)[0])
 
+    def cube_pose(self) -> list[float]:
+        """[7]: the cube's centre in m and its orientation, a quaternion x y z w."""
+        centre, orientation = self._bullet.getBasePositionAndOrientation(self._cube)
+        return [*centre, *orientation]
+
+    def motion(self) -> tuple[list[float], list[float]]:
+        """[6] rad and [6] rad/s of m1..m6 as plain numbers, for whoever asks 480 times a second."""
+        states = self._bullet.getJointStates(self._arm, self._joints)
+        return [state[0] for state in states], [state[1] for state in states]
+
     def distance(self) -> float:
         """m between tip and cube centre."""
         return float(np.linalg.norm(self.tip() - self.cube()))
@@ -299,21 +343,51 @@ class World:
 
     def render(self, camera: str, width: int, height: int) -> Image:
         """[height, width, 3] RGB of one of `CAMERAS`."""
+        return self._draw(camera, width, height)[0]
+
+    def render_over_backdrop(self, camera: str, width: int, height: int) -> Image:
+        """The same picture in a third of the time, for a world that only shows (`show`).
+
+        The table, which costs most, is drawn once; arm and cube are laid over it by their depth.
+        """
+        key = (camera, width, height)
+        if key not in self._backdrops:
+            with self._away(self._arm, self._cube):
+                self._backdrops[key] = self._draw(*key)
+        backdrop, far = self._backdrops[key]
+        with self._away(self._table):
+            image, depth = self._draw(*key)
+        return np.where((depth < far)[..., None], image, backdrop)
+
+    @contextmanager
+    def _away(self, *bodies: int) -> Iterator[None]:
+        """Out of every camera's sight."""
+        bullet = self._bullet
+        poses = [bullet.getBasePositionAndOrientation(body) for body in bodies]
+        for body, (_, orientation) in zip(bodies, poses, strict=True):
+            bullet.resetBasePositionAndOrientation(body, [0.0, 0.0, -9.0], orientation)
+        yield
+        for body, pose in zip(bodies, poses, strict=True):
+            bullet.resetBasePositionAndOrientation(body, *pose)
+
+    def _draw(self, camera: str, width: int, height: int) -> tuple[Image, Array]:
+        """RGB and depth buffer [height, width]."""
         bullet = self._bullet
         setting = CAMERAS[camera]
         view = bullet.computeViewMatrix(setting.eye, setting.target, (0.0, 0.0, 1.0))
         projection = bullet.computeProjectionMatrixFOV(
             setting.field_of_view, width / height, setting.near, setting.far
         )
-        pixels = bullet.getCameraImage(
+        picture = bullet.getCameraImage(
             width,
             height,
             view,
             projection,
             renderer=bullet.ER_TINY_RENDERER,
             flags=bullet.ER_NO_SEGMENTATION_MASK,
-        )[2]
-        return np.array(np.reshape(pixels, (height, width, 4))[:, :, :3], dtype=np.uint8)
+        )
+        pixels = np.reshape(picture[2], (height, width, 4))[:, :, :3]
+        return np.array(pixels, dtype=np.uint8), np.reshape(picture[3], (height, width))
 
     def close(self) -> None:
         """Disconnect; a second call does nothing."""
