@@ -13,7 +13,8 @@ Three ways to drive the arm (`control`):
             the servos; each joint has the inertia and the friction of `torque`. No limiter: on the
             rig it is the robot's driver that has it.
 
-m4 and m6 are held at zero but with `servo`. World frame = the arm's base frame: z up, the arm points along +y.
+m4 and m6 are held at zero but with `servo`. World frame = the arm's base frame: z up, the arm
+points along +y.
 """
 
 from __future__ import annotations
