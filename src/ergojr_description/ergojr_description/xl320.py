@@ -1,0 +1,277 @@
+"""The Robotis XL-320 on the wire: registers, units, and the packets of Dynamixel protocol 2.
+
+Sources: the XL-320's e-manual (control table, units) and the protocol's (CRC-16 with polynomial
+0x8005, byte stuffing). Plain Python, used by the driver and by the virtual bus alike.
+
+A packet is FF FF FD 00, id, length (2), instruction, parameters, CRC (2), little-endian; length
+counts from the instruction on. A status packet is one with instruction 0x55 whose first parameter
+is the error byte. Whatever FF FF FD stands after the length is followed by a stuffed FD.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from math import pi
+from typing import NamedTuple
+
+MODEL = 350
+BAUD_RATE = 1_000_000
+BROADCAST = 254
+
+
+class Register(NamedTuple):
+    """A place in the control table: `address`, and `length` in bytes."""
+
+    address: int
+    length: int
+
+
+# EEPROM: written only while the torque is off; it wears out.
+MODEL_NUMBER = Register(0, 2)
+FIRMWARE = Register(2, 1)
+ID = Register(3, 1)
+BAUD_RATE_CODE = Register(4, 1)  # 0: 9600, 1: 57600, 2: 115200, 3: 1 M
+RETURN_DELAY = Register(5, 1)  # 2 us each
+ANGLE_LOW = Register(6, 2)
+ANGLE_HIGH = Register(8, 2)
+CONTROL_MODE = Register(11, 1)
+TEMPERATURE_LIMIT = Register(12, 1)
+VOLTAGE_LOW = Register(13, 1)
+VOLTAGE_HIGH = Register(14, 1)
+MAX_TORQUE = Register(15, 2)
+STATUS_LEVEL = Register(17, 1)  # 0: ping only, 1: reads, 2: everything is answered
+SHUTDOWN = Register(18, 1)
+# RAM
+TORQUE_ENABLE = Register(24, 1)
+LED = Register(25, 1)
+GOAL_POSITION = Register(30, 2)
+MOVING_SPEED = Register(32, 2)  # in joint mode the greatest speed; 0 = no bound
+TORQUE_LIMIT = Register(35, 2)  # set to 0 by the firmware on an overload
+PRESENT_POSITION = Register(37, 2)
+PRESENT_SPEED = Register(39, 2)
+PRESENT_LOAD = Register(41, 2)
+PRESENT_VOLTAGE = Register(45, 1)
+PRESENT_TEMPERATURE = Register(46, 1)
+MOVING = Register(49, 1)
+HARDWARE_ERROR = Register(50, 1)
+PUNCH = Register(51, 2)
+TABLE_SIZE = 53
+
+GOAL = Register(30, 4)  # position and speed; 34 is not a register, so the torque limit goes apart
+STATE = Register(35, 8)  # torque limit, position, speed, load
+HEALTH = Register(45, 6)  # voltage, temperature, ..., hardware error
+
+WHEEL_MODE, JOINT_MODE = 1, 2
+BAUD_RATE_1M = 3
+
+OVERLOAD, OVERHEATING, INPUT_VOLTAGE = 1, 2, 4  # bits of HARDWARE_ERROR
+_HARDWARE_ERRORS = {OVERLOAD: "overload", OVERHEATING: "overheating", INPUT_VOLTAGE: "voltage"}
+
+# Instructions
+PING, READ, WRITE, REBOOT, STATUS = 0x01, 0x02, 0x03, 0x08, 0x55
+FACTORY_RESET, SYNC_READ, SYNC_WRITE = 0x06, 0x82, 0x83
+
+# The error byte of a status packet: a number, and the alert bit while HARDWARE_ERROR is not zero.
+ERROR_INSTRUCTION, ERROR_CRC, ERROR_RANGE, ERROR_LENGTH = 2, 3, 4, 5
+ERROR_LIMIT, ERROR_ACCESS = 6, 7
+ALERT = 0x80
+
+STALL_TORQUE = 0.39  # N m at 7.4 V
+RESOLUTION = 300 * pi / 180 / 1023  # rad per unit; 0 to 1023 over 300 degrees, 0 rad in the middle
+SPEED_UNIT = 0.111 * 2 * pi / 60  # rad/s
+TORQUE_UNIT = STALL_TORQUE / 1023  # N m per unit of torque limit and of load
+MAX_POSITION = 511.5 * RESOLUTION  # rad
+
+
+# Units of the motor's own axis: positive is counter-clockwise, seen at the horn.
+
+
+def position_to_raw(radians: float) -> int:
+    """0 to 1023; beyond the range, the nearest end."""
+    return min(max(round(radians / RESOLUTION + 511.5), 0), 1023)
+
+
+def raw_to_position(raw: int) -> float:
+    """rad"""
+    return (raw - 511.5) * RESOLUTION
+
+
+def speed_to_raw(speed: float) -> int:
+    """A bound on the speed, in rad/s: 1 to 1023 (0 would mean that there is none)."""
+    return min(max(round(abs(speed) / SPEED_UNIT), 1), 1023)
+
+
+def raw_to_speed(raw: int) -> float:
+    """rad/s of PRESENT_SPEED; bit 10 says clockwise."""
+    return -(raw - 1024) * SPEED_UNIT if raw & 1024 else raw * SPEED_UNIT
+
+
+def torque_to_raw(torque: float) -> int:
+    """The magnitude, 0 to 1023."""
+    return min(round(abs(torque) / TORQUE_UNIT), 1023)
+
+
+def raw_to_load(raw: int) -> float:
+    """N m of PRESENT_LOAD, which the firmware infers from its own output; bit 10: clockwise."""
+    return -(raw - 1024) * TORQUE_UNIT if raw & 1024 else raw * TORQUE_UNIT
+
+
+def signed_to_raw(value: float, unit: float) -> int:
+    """The inverse of `raw_to_speed` (unit SPEED_UNIT) and of `raw_to_load` (unit TORQUE_UNIT)."""
+    magnitude = min(round(abs(value) / unit), 1023)
+    return magnitude + 1024 if value < 0 and magnitude else magnitude
+
+
+def hardware_error_text(bits: int) -> str:
+    """What HARDWARE_ERROR says, e.g. 'overload and overheating'; empty for 0."""
+    names = [name for bit, name in _HARDWARE_ERRORS.items() if bits & bit]
+    unknown = bits & ~sum(_HARDWARE_ERRORS)
+    return " and ".join([*names, *([f"unknown (0x{unknown:02x})"] if unknown else [])])
+
+
+# Packets
+
+_HEADER = b"\xff\xff\xfd\x00"
+_STUFFED = b"\xff\xff\xfd\xfd"
+_UNSTUFFED = b"\xff\xff\xfd"
+_LONGEST = 512  # bytes; a length beyond is noise
+
+
+def _crc_table() -> list[int]:
+    table = []
+    for byte in range(256):
+        crc = byte << 8
+        for _ in range(8):
+            crc = (crc << 1) ^ (0x8005 if crc & 0x8000 else 0)
+        table.append(crc & 0xFFFF)
+    return table
+
+
+_CRC = _crc_table()
+
+
+def crc16(data: bytes | bytearray | memoryview) -> int:
+    """The protocol's CRC of everything before the CRC."""
+    crc = 0
+    for byte in data:
+        crc = (crc << 8 & 0xFFFF) ^ _CRC[crc >> 8 ^ byte]
+    return crc
+
+
+@dataclass(frozen=True)
+class Packet:
+    """An instruction or status packet, without stuffing.
+
+    Attributes:
+        parameters: of a status packet: error byte, then the data.
+    """
+
+    id: int
+    instruction: int
+    parameters: bytes = b""
+
+    @property
+    def error(self) -> int:
+        """The error byte of a status packet."""
+        return self.parameters[0]
+
+    @property
+    def data(self) -> bytes:
+        """The data of a status packet."""
+        return self.parameters[1:]
+
+    def encode(self) -> bytes:
+        """The bytes on the wire."""
+        body = (bytes([self.instruction]) + self.parameters).replace(_UNSTUFFED, _STUFFED)
+        head = _HEADER + bytes([self.id]) + (len(body) + 2).to_bytes(2, "little") + body
+        return head + crc16(head).to_bytes(2, "little")
+
+
+def ping(motor: int) -> Packet:
+    return Packet(motor, PING)
+
+
+def read(motor: int, register: Register) -> Packet:
+    return Packet(motor, READ, _words(*register))
+
+
+def write(motor: int, register: Register, value: int) -> Packet:
+    data = value.to_bytes(register.length, "little")
+    return Packet(motor, WRITE, _words(register.address) + data)
+
+
+def sync_read(motors: Sequence[int], register: Register) -> Packet:
+    return Packet(BROADCAST, SYNC_READ, _words(*register) + bytes(motors))
+
+
+def sync_write(register: Register, values: Iterable[tuple[int, bytes]]) -> Packet:
+    """values: (motor, `register.length` bytes)."""
+    data = b"".join(bytes([motor]) + value for motor, value in values)
+    return Packet(BROADCAST, SYNC_WRITE, _words(*register) + data)
+
+
+def status(motor: int, error: int, data: bytes = b"") -> Packet:
+    return Packet(motor, STATUS, bytes([error]) + data)
+
+
+def torque_off(motors: Sequence[int]) -> bytes:
+    """To everybody, then to each motor: the bytes that make an arm let go, without an answer."""
+    packets = [write(motor, TORQUE_ENABLE, 0) for motor in (BROADCAST, *motors)]
+    return b"".join(packet.encode() for packet in packets)
+
+
+def _words(*values: int) -> bytes:
+    return b"".join(value.to_bytes(2, "little") for value in values)
+
+
+class Parser:
+    """Packets out of a stream of bytes that may be cut, corrupt or noise.
+
+    Attributes:
+        corrupt: packets seen so far with a wrong CRC.
+    """
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+        self.corrupt = 0
+
+    def clear(self) -> None:
+        """Forget an unfinished packet."""
+        self._buffer.clear()
+
+    def feed(self, data: bytes) -> list[Packet]:
+        """The packets that `data` completes, in their order."""
+        buffer = self._buffer
+        buffer += data
+        packets = []
+        while True:
+            start = buffer.find(_HEADER)
+            if start < 0:
+                del buffer[: max(0, len(buffer) - len(_HEADER) + 1)]  # a header may be cut
+                return packets
+            del buffer[:start]
+            if len(buffer) < 7:
+                return packets
+            length = int.from_bytes(buffer[5:7], "little")
+            if not 3 <= length <= _LONGEST:
+                del buffer[:1]
+                continue
+            end = 7 + length
+            if len(buffer) < end:
+                # Bytes lost in the midst: a header cannot stand inside of a packet (it would be
+                # stuffed), so it begins the next one.
+                following = buffer.find(_HEADER, 1)
+                if following < 0:
+                    return packets
+                self.corrupt += 1
+                del buffer[:following]
+                continue
+            if crc16(buffer[: end - 2]) != int.from_bytes(buffer[end - 2 : end], "little"):
+                self.corrupt += 1
+                del buffer[:1]
+                continue
+            body = bytes(buffer[7 : end - 2]).replace(_STUFFED, _UNSTUFFED)
+            if body[0] != STATUS or len(body) > 1:
+                packets.append(Packet(buffer[4], body[0], body[1:]))
+            del buffer[:end]
