@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from planet_learner.batches import Batches
 from planet_learner.config import LearnerConfig
 from planet_learner.trainer import Trainer
 from planet_model.config import ModelConfig, ObjectiveConfig
@@ -98,9 +99,8 @@ def contestant(arguments: dict[str, Any]) -> None:
         return
     mirror = random_mirror(arguments["cameras"])
     if arguments["who"] == "draw":
-        rng = np.random.default_rng(0)
-        chunks = mirror.sample(BATCH, LENGTH, rng, False)
-        serve(lambda: mirror.sample(BATCH, LENGTH, rng, False, chunks))
+        batches, rng = Batches(mirror, torch.device("cpu"), copied=False), np.random.default_rng(0)
+        serve(lambda: batches.draw(BATCH, LENGTH, rng, False))
         return
     trainer = make_trainer(
         arguments["cameras"], arguments["threads"], arguments["precision"], arguments["device"]

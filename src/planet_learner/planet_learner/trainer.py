@@ -20,11 +20,11 @@ from planet_model.objective import Batch, objective
 from planet_model.rollout import cpu_flags
 from planet_model.weights import architecture_hash, to_bytes
 from planet_model.world_model import WorldModel
-from planet_replay.mirror import Chunks, Mirror
+from planet_replay.mirror import Mirror
 from torch import Tensor
 
+from planet_learner.batches import Batches
 from planet_learner.config import LearnerConfig
-from planet_learner.device_mirror import DeviceMirror
 
 
 class TrainerError(ValueError):
@@ -88,8 +88,7 @@ class Trainer:
         )
         self._noise = torch.Generator(self._device).manual_seed(config.seed)
         self._draws = np.random.default_rng(config.seed)
-        self._chunks: Chunks | None = None  # drawn into again and again
-        self._on_device: DeviceMirror | None = None
+        self._batches: Batches | None = None
         if self._device.type == "cuda":
             # Hundreds of small operations in time: launching them costs more than what they do.
             infer = torch.compile(self._model.infer, fullgraph=True, mode="reduce-overhead")
@@ -111,19 +110,15 @@ class Trainer:
 
     def _draw(self, mirror: Mirror) -> Batch:
         c = self._config
-        how = (c.batch_size, c.chunk_length, self._draws, c.clipped_starts)
-        if self._device.type == "cuda":
-            if self._on_device is None or self._on_device.mirror is not mirror:
-                try:
-                    self._on_device = DeviceMirror(mirror, self._device)
-                except torch.OutOfMemoryError as error:
-                    raise TrainerError(
-                        f"capacity_steps = {mirror.capacity} observations do not fit into the"
-                        f" memory of {self._device}: set it lower"
-                    ) from error
-            return self._on_device.sample(*how)
-        self._chunks = mirror.sample(*how, self._chunks)
-        return Batch(*(torch.from_numpy(getattr(self._chunks, name)) for name in Batch._fields))
+        if self._batches is None or self._batches.mirror is not mirror:
+            try:
+                self._batches = Batches(mirror, self._device, copied=self._device.type != "cpu")
+            except torch.OutOfMemoryError as error:
+                raise TrainerError(
+                    f"capacity_steps = {mirror.capacity} observations do not fit into the"
+                    f" memory of {self._device}: set it lower"
+                ) from error
+        return self._batches.draw(c.batch_size, c.chunk_length, self._draws, c.clipped_starts)
 
     def weights(self, with_decoder: bool) -> Weights:
         """Return the weights as they are now."""

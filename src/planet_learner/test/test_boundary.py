@@ -7,8 +7,10 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
+from planet_learner.batches import Batches
 from planet_model.config import ModelConfig, ObjectiveConfig
 from planet_model.episode import Episode
+from planet_model.networks import Frames
 from planet_model.objective import Batch, objective
 from planet_model.world_model import WorldModel
 from planet_replay.mirror import Mirror
@@ -23,16 +25,23 @@ def draw(make_episode: Callable[..., Episode], seeds: tuple[int, ...]) -> dict[i
     mirror = Mirror(100, (64, 64, 3), 2, 4)
     for number, (steps, seed) in enumerate(zip(LENGTHS, seeds, strict=True), 1):
         mirror.add(make_episode(f"e{number}", steps=steps, seed=seed), number)
-    chunks = mirror.sample(40, CHUNK, np.random.default_rng(0), True)
-    return {
-        number: Batch(
-            *(
-                torch.from_numpy(getattr(chunks, f)[chunks.sequence == number])
-                for f in Batch._fields
-            )
-        )
-        for number in (1, 2, 3)
-    }
+    batch = drawn(mirror, 40)
+    first = torch.tensor([span.start for span in mirror.spans])
+    assert isinstance(batch.images, Frames)
+    episode = torch.searchsorted(first, batch.images.rows[:, 0].contiguous(), right=True)
+    return {number: of(batch, episode == number) for number in (1, 2, 3)}
+
+
+def drawn(mirror: Mirror, size: int) -> Batch:
+    batches = Batches(mirror, torch.device("cpu"), copied=False)
+    return batches.draw(size, CHUNK, np.random.default_rng(0), True)
+
+
+def of(batch: Batch, chosen: Tensor) -> Batch:
+    """The chosen chunks, [B] bool, alone."""
+    assert isinstance(batch.images, Frames)
+    images = Frames(batch.images.store, batch.images.rows[chosen])
+    return Batch(images, *(x[chosen] for x in batch[1:]))
 
 
 def train(model: WorldModel, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
@@ -83,7 +92,11 @@ def test_an_episode_alone_gives_the_chunks_that_it_gives_among_others(
     among = draw(make_episode, (1, 2, 3))[3]
     alone = Mirror(100, (64, 64, 3), 2, 4)
     alone.add(make_episode("e3", steps=LENGTHS[2], seed=3), 1)
-    chunk = alone.sample(1, CHUNK, np.random.default_rng(0), True)
-    for name in Batch._fields:
-        for row in getattr(among, name):  # too short for more than one start
-            assert torch.equal(row, torch.from_numpy(getattr(chunk, name))[0])
+    chunk = drawn(alone, 1)
+    for one, other in zip(among[1:], chunk[1:], strict=True):
+        for row in one:  # too short for more than one start
+            assert torch.equal(row, other[0])
+    assert isinstance(among.images, Frames)
+    assert isinstance(chunk.images, Frames)
+    for rows in among.images.rows:
+        assert torch.equal(among.images.store[rows], chunk.images.store[chunk.images.rows[0]])

@@ -105,8 +105,8 @@ class Graph:
 
     def close(self) -> None:
         for process in self.processes.values():
-            process.kill()
-            process.communicate()
+            process.terminate()  # not killed: Fast DDS minds peers that vanish
+            process.communicate(timeout=20)
         self.executor.shutdown()
         self.node.destroy_node()
         rclpy.shutdown(context=self.context)

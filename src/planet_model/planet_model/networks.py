@@ -6,6 +6,7 @@ them as 2 x 2 blocks of pixels.
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -40,8 +41,26 @@ BLOCK = 16
 """Channels of a 2 x 2 block of RGB pixels: 12, and zeros, because 16 are faster than 12."""
 
 
+class Frames(NamedTuple):
+    """Frames [B, L] where they lie, so that drawing a batch copies none."""
+
+    store: Tensor
+    """uint8 [rows, 64, 64 N, 3]."""
+    rows: Tensor
+    """int64 [B, L] into `store`: consecutive in each chunk, then its last row again as padding."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(B, L, 64, 64 N, 3)."""
+        return (*self.rows.shape, *self.store.shape[1:])
+
+    @property
+    def device(self) -> torch.device:
+        return self.store.device
+
+
 def preprocess(
-    images: Tensor,
+    images: Tensor | Frames,
     bit_depth: int,
     generator: torch.Generator | None,
     dtype: torch.dtype = torch.float32,
@@ -56,11 +75,19 @@ def preprocess(
     has 8 levels, and the sum is exact in bfloat16. Without generator: the global one.
     """
     low = (1 << (8 - bit_depth)) - 1
-    count = images.numel()
+    count = math.prod(images.shape)
     # Random words are several times cheaper to draw than random floats or bytes.
     words = torch.empty((count + 7) // 8, dtype=torch.int64, device=images.device)
     noise = words.random_(-(2**63), None, generator=generator).view(torch.uint8)[:count]
-    dithered = noise.view(images.shape).bitwise_and_(low).bitwise_or_(images & (255 - low))
+    dithered = noise.view(images.shape).bitwise_and_(low)
+    if isinstance(images, Tensor):
+        dithered.bitwise_or_(images & (255 - low))
+    elif images.device.type == "cpu":  # chunk by chunk, each of which stays in the cache
+        for chunk, rows in zip(dithered, images.rows, strict=True):
+            first, last = int(rows[0]), int(rows[-1])
+            chunk[: last + 1 - first].bitwise_or_(images.store[first : last + 1] & (255 - low))
+    else:
+        dithered.bitwise_or_(images.store[images.rows] & (255 - low))
 
     def camera(image: Tensor) -> Tensor:
         lead = image.shape[:-3]

@@ -40,6 +40,7 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
 from planet_model.config import ObjectiveConfig
+from planet_model.networks import Frames
 from planet_model.transition import Belief, Gaussian
 from planet_model.world_model import Trajectory, WorldModel
 
@@ -47,7 +48,7 @@ from planet_model.world_model import Trajectory, WorldModel
 class Batch(NamedTuple):
     """B chunks of L steps; step t holds (o_t, a_{t-1}, r_t)."""
 
-    images: Tensor
+    images: Tensor | Frames
     """uint8 [B, L, 64, 64 N, 3]."""
     action: Tensor
     """float [B, L, A] in [-1, 1]."""
@@ -229,7 +230,7 @@ def _outcome_overshooting(
     first = min(1, length - 2)  # a step later than the first knows velocities
     last = max(first + 1, length // 3)
     start = int(torch.randint(first, last, (1,), generator=generator, device=batch.mask.device))
-    rest = Batch(*(x[:, start + 1 :] for x in batch))
+    rest = Batch(batch.images, *(x[:, start + 1 :] for x in batch[1:]))  # no frame is looked at
     size = (*rest.mask.shape, model.config.stochastic_size)
     noise = torch.randn(size, generator=generator, device=rest.mask.device)
     seen = Belief(*(x[:, start] for x in belief))

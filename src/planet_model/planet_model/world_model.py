@@ -27,6 +27,7 @@ from planet_model.config import ModelConfig
 from planet_model.networks import (
     Decoder,
     Encoder,
+    Frames,
     Observation,
     initialise,
     mlp,
@@ -86,7 +87,7 @@ class WorldModel(nn.Module):
 
     def preprocess(
         self,
-        images: Tensor,
+        images: Tensor | Frames,
         generator: torch.Generator | None = None,
         state: Tensor | None = None,
     ) -> Observation:

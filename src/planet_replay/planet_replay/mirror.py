@@ -1,8 +1,8 @@
 """The learner's copy of the replay in memory, and the chunk sampler.
 
 Rows follow the package-wide time convention: row t holds (o_t, a_{t-1}, r_t). A chunk is L
-consecutive rows of one episode. Frames are kept as uint8 in one preallocated ring, so drawing a
-chunk is a copy of a contiguous slice.
+consecutive rows of one episode. Frames are kept as uint8 in one preallocated ring, so a chunk is a
+slice of it, and drawing one copies nothing.
 """
 
 from __future__ import annotations
@@ -25,37 +25,13 @@ class MirrorError(ValueError):
 
 
 @dataclass(frozen=True)
-class Chunks:
-    """B chunks of L rows. Rows that are padding are zero, and false in `mask`."""
-
-    images: npt.NDArray[np.uint8]
-    """o_t, [B, L, 64, 64 N, 3]."""
-    action: npt.NDArray[np.float32]
-    """a_{t-1}, [B, L, A]."""
-    reward: npt.NDArray[np.float32]
-    """r_t, [B, L]."""
-    reward_valid: npt.NDArray[np.bool_]
-    """[B, L]."""
-    terminated: npt.NDArray[np.bool_]
-    """[B, L]."""
-    mask: npt.NDArray[np.bool_]
-    """Whether the row is of the episode, [B, L]; padding comes last."""
-    state: npt.NDArray[np.float32]
-    """Joint positions (rad) | velocities (rad/s), [B, L, P]; P = 0 when they are not held."""
-    sequence: npt.NDArray[np.int64]
-    """Sequence of the chunk's episode, [B]."""
-    start: npt.NDArray[np.int64]
-    """Row of the episode at which the chunk starts, [B]."""
-
-
-@dataclass(frozen=True)
 class Draw:
-    """Where chunks lie in the mirror."""
+    """B chunks of L rows: where they lie in the mirror, until the next `add`."""
 
     rows: npt.NDArray[np.int64]
-    """[B, L], into :meth:`Mirror.rows`; padding repeats the chunk's last row."""
+    """[B, L], consecutive rows of one episode; padding repeats the chunk's last row."""
     mask: npt.NDArray[np.bool_]
-    """As in :class:`Chunks`."""
+    """Whether the row is of the chunk, [B, L]; padding comes last."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +78,8 @@ class Mirror:
         self._spans: deque[Span] = deque()  # oldest first, in the ring's order
         self._head = 0
         self._newest_sequence = 0
-        self._index: tuple[npt.NDArray[np.int64], list[Span]] | None = None
+        self._index: tuple[npt.NDArray[np.int64], ...] | None = None
+        """Of the episodes: ends when laid one after the other, lengths, first rows."""
 
     @property
     def episodes(self) -> int:
@@ -175,95 +152,48 @@ class Mirror:
         """Number of rows allocated."""
         return self._capacity
 
-    def rows(self, span: slice) -> dict[str, npt.NDArray[np.generic]]:
-        """Views of these rows, by the names of :class:`Chunks`."""
-        return {name: getattr(self, f"_{name}")[span] for name in _ROWS}
+    def rows(self, span: slice | None = None) -> dict[str, npt.NDArray[np.generic]]:
+        """Views of these rows of the mirror's memory, by name:
+
+        images uint8 [n, 64, 64 N, 3] of o_t, action float32 [n, A] (a_{t-1}), reward float32 [n],
+        reward_valid and terminated bool [n], state float32 [n, P] (joint positions in rad |
+        velocities in rad/s; P = 0 when they are not held).
+        """
+        return {name: getattr(self, f"_{name}")[span or slice(None)] for name in _ROWS}
 
     def draw(
         self, batch_size: int, length: int, rng: np.random.Generator, clipped_starts: bool
     ) -> Draw:
-        """Draw as :meth:`sample` does, without copying anything."""
-        chosen = self._choose(batch_size, length, rng, clipped_starts)
-        step = np.arange(length)
-        first = np.array([span.start + start for span, start, _ in chosen])[:, None]
-        count = np.array([count for *_, count in chosen])[:, None]
-        return Draw(rows=first + np.minimum(step, count - 1), mask=step < count)
-
-    def sample(
-        self,
-        batch_size: int,
-        length: int,
-        rng: np.random.Generator,
-        clipped_starts: bool,
-        out: Chunks | None = None,
-    ) -> Chunks:
         """Draw `batch_size` chunks of `length` rows, none of which crosses an episode.
 
         An episode is drawn with probability proportional to its number of rows n, then a start
         uniformly: from [0, n - L], or with `clipped_starts` from [-L/2, n - L + L/2] and clipped
         to [0, n - L], so that an episode's last rows, where touches are, are as frequent as its
-        middle ones. An episode shorter than L is padded at its end.
-
-        Args:
-            out: chunks of this very size from an earlier call, to be written over (which spares
-                the allocation).
+        middle ones. An episode shorter than L is padded at its end. Nothing is copied.
 
         Raises:
             MirrorError: there is no episode to draw from.
         """
-        chosen = self._choose(batch_size, length, rng, clipped_starts)
-        chunks = out or self._allocate(batch_size, length)
-        for b, (span, start, count) in enumerate(chosen):
-            rows = slice(span.start + start, span.start + start + count)
-            for name in _ROWS:
-                target = getattr(chunks, name)[b]
-                target[:count] = getattr(self, f"_{name}")[rows]
-                target[count:] = 0
-            chunks.mask[b, :count] = True
-            chunks.mask[b, count:] = False
-            chunks.sequence[b] = span.sequence
-            chunks.start[b] = start
-        return chunks
-
-    def _choose(
-        self, batch_size: int, length: int, rng: np.random.Generator, clipped_starts: bool
-    ) -> list[tuple[Span, int, int]]:
-        """Episode, first row in it and number of rows of each chunk; see :meth:`sample`."""
         if not self._spans:
             raise MirrorError("there is no training episode to draw from yet")
         if self._index is None:
-            self._index = (
-                np.cumsum([span.length for span in self._spans]),
-                list(self._spans),
-            )
-        ends, spans = self._index
+            lengths = np.array([span.length for span in self._spans])
+            starts = np.array([span.start for span in self._spans])
+            self._index = (np.cumsum(lengths), lengths, starts)
+        ends, lengths, firsts = self._index
         drawn = np.searchsorted(ends, rng.integers(ends[-1], size=batch_size), side="right")
-        lengths = np.diff(ends, prepend=0)[drawn]
-        last = np.maximum(lengths - length, 0)
+        n = lengths[drawn]
+        last = np.maximum(n - length, 0)
         if clipped_starts:
             half = length // 2
-            starts = rng.integers(-half, lengths - length + half, endpoint=True)
+            starts = rng.integers(-half, n - length + half, endpoint=True)
             starts = np.clip(starts, 0, last)
         else:
             starts = rng.integers(0, last, endpoint=True)
-        return [
-            (spans[which], start, min(length, spans[which].length - start))
-            for which, start in zip(drawn.tolist(), starts.tolist(), strict=True)
-        ]
-
-    def _allocate(self, batch_size: int, length: int) -> Chunks:
-        shape = (batch_size, length)
-        return Chunks(
-            images=np.empty((*shape, *self._images.shape[1:]), np.uint8),
-            action=np.empty((*shape, self._action.shape[1]), np.float32),
-            reward=np.empty(shape, np.float32),
-            reward_valid=np.empty(shape, np.bool_),
-            terminated=np.empty(shape, np.bool_),
-            mask=np.empty(shape, np.bool_),
-            state=np.empty((*shape, self._state.shape[1]), np.float32),
-            sequence=np.empty(batch_size, np.int64),
-            start=np.empty(batch_size, np.int64),
-        )
+        step = np.arange(length)
+        count = np.minimum(length, n - starts)[:, None]
+        first = (firsts[drawn] + starts)[:, None]
+        return Draw(rows=first + np.minimum(step, count - 1), mask=step < count)
 
     def _make_room(self, length: int) -> int:
         """Evict until `length` contiguous rows are free; return the first of them."""

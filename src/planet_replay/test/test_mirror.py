@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from planet_model.episode import Episode
-from planet_replay.mirror import Chunks, Mirror, MirrorError
+from planet_replay.mirror import Draw, Mirror, MirrorError
 
 from planet_replay import mirror as mirror_module
 
@@ -26,6 +26,17 @@ def filled(make: Make, lengths: list[int], capacity: int = 500) -> Mirror:
     return mirror
 
 
+def whence(mirror: Mirror, draw: Draw) -> tuple[np.ndarray, np.ndarray]:
+    """Sequence of each chunk's episode, and the row of it at which the chunk starts: [B] each."""
+    first = draw.rows[:, :1]
+    starts = np.array([span.start for span in mirror.spans])
+    lengths = np.array([span.length for span in mirror.spans])
+    b, which = ((starts <= first) & (first < starts + lengths)).nonzero()
+    assert b.tolist() == list(range(len(first)))
+    sequences = np.array([span.sequence for span in mirror.spans])
+    return sequences[which], first[:, 0] - starts[which]
+
+
 @settings(max_examples=40, deadline=None)
 @given(
     lengths=st.lists(st.integers(1, 12), min_size=1, max_size=6),
@@ -37,23 +48,23 @@ def test_a_chunk_is_consecutive_rows_of_one_episode_and_its_padding_is_masked(
     make_episode: Make, lengths: list[int], length: int, clipped: bool, seed: int
 ) -> None:
     mirror = filled(make_episode, lengths)
-    chunks = mirror.sample(8, length, np.random.default_rng(seed), clipped)
-    for b in range(8):
-        rows = lengths[chunks.sequence[b] - 1] + 1
-        start = chunks.start[b]
+    draw = mirror.draw(8, length, np.random.default_rng(seed), clipped)
+    held = mirror.rows()
+    for b, (sequence, start) in enumerate(zip(*whence(mirror, draw), strict=True)):
+        rows = lengths[sequence - 1] + 1
         assert 0 <= start <= max(0, rows - length)
         real = np.arange(start, min(start + length, rows))
         count = len(real)
-        assert chunks.mask[b].tolist() == [True] * count + [False] * (length - count)
-        assert (chunks.images[b, :count] == real[:, None, None, None]).all()
-        assert (chunks.reward[b, :count] == real).all()
-        assert (chunks.reward_valid[b, :count] == (real > 0)).all()
-        assert (chunks.terminated[b, :count] == (real == rows - 1)).all()
-        assert chunks.action[b, :count, 0] == pytest.approx(real / (rows - 1))
+        assert draw.mask[b].tolist() == [True] * count + [False] * (length - count)
+        assert (draw.rows[b, count:] == draw.rows[b, count - 1]).all()
+        chunk = {name: values[draw.rows[b, :count]] for name, values in held.items()}
+        assert (chunk["images"] == real[:, None, None, None]).all()
+        assert (chunk["reward"] == real).all()
+        assert (chunk["reward_valid"] == (real > 0)).all()
+        assert (chunk["terminated"] == (real == rows - 1)).all()
+        assert chunk["action"][:, 0] == pytest.approx(real / (rows - 1))
         joints = real[:, None] + np.arange(6) / 10
-        assert chunks.state[b, :count] == pytest.approx(np.hstack([joints, -joints]))
-        for name in ("images", "action", "reward", "reward_valid", "terminated", "state"):
-            assert not getattr(chunks, name)[b, count:].any()
+        assert chunk["state"] == pytest.approx(np.hstack([joints, -joints]))
 
 
 @pytest.mark.parametrize("clipped", [False, True])
@@ -63,9 +74,8 @@ def test_episodes_are_drawn_by_their_rows_and_starts_as_written(
     draws, length = 20_000, 6
     mirror = filled(make_episode, [19, 9, 2])  # 20, 10 and 3 rows
     rng = np.random.default_rng(0)
-    chunks = [mirror.sample(100, length, rng, clipped) for _ in range(draws // 100)]
-    sequence = np.concatenate([c.sequence for c in chunks])
-    start = np.concatenate([c.start for c in chunks])
+    found = [whence(mirror, mirror.draw(100, length, rng, clipped)) for _ in range(draws // 100)]
+    sequence, start = (np.concatenate(values) for values in zip(*found, strict=True))
     for number, rows in ((1, 20), (2, 10), (3, 3)):
         drawn = start[sequence == number]
         assert len(drawn) / draws == pytest.approx(rows / 33, abs=0.015)
@@ -80,8 +90,9 @@ def test_episodes_are_drawn_by_their_rows_and_starts_as_written(
 def test_clipped_starts_draw_last_rows_more_often(make_episode: Make) -> None:
     mirror = filled(make_episode, [99])
     rng = np.random.default_rng(0)
+    terminated = mirror.rows()["terminated"]
     ends = {
-        clipped: mirror.sample(1000, 50, rng, clipped).terminated.any(1).mean()
+        clipped: terminated[mirror.draw(1000, 50, rng, clipped).rows].any(1).mean()
         for clipped in (False, True)
     }
     assert ends[False] < 0.05
@@ -92,7 +103,7 @@ def test_evaluation_episodes_are_never_drawn_but_known(make_episode: Make) -> No
     mirror = filled(make_episode, [3])
     mirror.add(make_episode("v", policy="evaluation"), 2)
     assert (mirror.episodes, mirror.newest_sequence) == (1, 2)
-    assert set(mirror.sample(50, 2, np.random.default_rng(0), True).sequence) == {1}
+    assert set(whence(mirror, mirror.draw(50, 2, np.random.default_rng(0), True))[0]) == {1}
 
 
 @settings(max_examples=50, deadline=None)
@@ -117,16 +128,6 @@ def test_the_ring_keeps_the_newest_episodes_whole(
         assert len(set(taken)) == len(taken)
 
 
-def test_drawing_into_earlier_chunks_gives_the_same_as_into_new_ones(make_episode: Make) -> None:
-    mirror = filled(make_episode, [3, 9, 1])
-    old: Chunks = mirror.sample(10, 5, np.random.default_rng(1), True)
-    again = mirror.sample(10, 5, np.random.default_rng(2), True, out=old)
-    fresh = mirror.sample(10, 5, np.random.default_rng(2), True)
-    assert again is old
-    for name in vars(fresh):
-        assert (getattr(again, name) == getattr(fresh, name)).all()
-
-
 def test_an_episode_of_another_shape_is_refused_in_one_sentence(make_episode: Make) -> None:
     mirror = filled(make_episode, [3])
     with pytest.raises(MirrorError, match=r"images \(64, 128, 3\)"):
@@ -140,7 +141,7 @@ def test_an_episode_of_another_shape_is_refused_in_one_sentence(make_episode: Ma
 def test_the_joint_state_is_held_only_when_it_is_asked_for(make_episode: Make) -> None:
     mirror = Mirror(50, SHAPE, 2)
     mirror.add(make_episode(), 1)
-    assert mirror.sample(3, 2, np.random.default_rng(0), True).state.shape == (3, 2, 0)
+    assert mirror.rows()["state"].shape == (50, 0)
     with pytest.raises(MirrorError, match="of 5 are learnt from"):
         Mirror(50, SHAPE, 2, 10).add(make_episode(), 1)
 
@@ -149,7 +150,7 @@ def test_a_cleared_mirror_starts_afresh(make_episode: Make) -> None:
     mirror = filled(make_episode, [3])
     mirror.clear()
     with pytest.raises(MirrorError, match="no training episode"):
-        mirror.sample(1, 1, np.random.default_rng(0), True)
+        mirror.draw(1, 1, np.random.default_rng(0), True)
     mirror.add(make_episode("again"), 1)
     assert mirror.newest_sequence == 1
 

@@ -82,8 +82,10 @@ class Replay:
         return self.ask(self.getting, request)
 
     def close(self) -> None:
-        self.process.kill()
-        self.process.communicate()
+        # Stopped, not killed: Fast DDS has crashed here, taking a participant down just after a
+        # peer had vanished.
+        self.process.terminate()
+        self.process.communicate(timeout=20)
         self.executor.shutdown()
         self.node.destroy_node()
         rclpy.shutdown(context=self.context)

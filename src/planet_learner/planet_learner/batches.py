@@ -1,0 +1,56 @@
+"""Batches drawn from the mirror, in the memory of the device that trains on them."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from planet_model.networks import Frames
+from planet_model.objective import Batch
+from planet_replay.mirror import Mirror, Span
+from torch import Tensor
+
+
+class Batches:
+    """Draws from `mirror` for `device`; no frame is copied for it.
+
+    On a CPU a batch points into the mirror itself, and is good until an episode is added. Another
+    device keeps a copy of the mirror, to which each episode moves once, when it is first seen.
+
+    Args:
+        copied: keep such a copy.
+    """
+
+    def __init__(self, mirror: Mirror, device: torch.device, copied: bool) -> None:
+        self.mirror = mirror
+        self._device = device
+        self._copied = copied
+        self._spans: frozenset[Span] = frozenset()
+        rows = {name: torch.from_numpy(held) for name, held in mirror.rows().items()}
+        self._rows: dict[str, Tensor] = (
+            {name: torch.empty_like(held, device=device) for name, held in rows.items()}
+            if copied
+            else rows
+        )
+
+    def draw(
+        self, batch_size: int, length: int, rng: np.random.Generator, clipped_starts: bool
+    ) -> Batch:
+        """See :meth:`Mirror.draw`; rows that are padding are zero, but for their frames."""
+        if self._copied:
+            self._refresh()
+        draw = self.mirror.draw(batch_size, length, rng, clipped_starts)
+        rows = torch.from_numpy(draw.rows).to(self._device)
+        mask = torch.from_numpy(draw.mask).to(self._device)
+        small = {name: held[rows] for name, held in self._rows.items() if name != "images"}
+        for values in small.values():
+            values[~mask] = 0
+        return Batch(images=Frames(self._rows["images"], rows), mask=mask, **small)
+
+    def _refresh(self) -> None:
+        spans = self.mirror.spans
+        for span in spans:
+            if span not in self._spans:
+                where = slice(span.start, span.start + span.length)
+                for name, rows in self.mirror.rows(where).items():
+                    self._rows[name][where] = torch.from_numpy(rows).to(self._device)
+        self._spans = frozenset(spans)
