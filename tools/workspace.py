@@ -230,7 +230,8 @@ def _only(requirements: Path, name: str) -> Path:
 
 def install_python(ros: str) -> None:
     files = [ROOT / "requirements" / name for name in ("python.txt", "dev.txt")]
-    mark = fingerprint(files)
+    servos = ROOT / "requirements" / "robot.txt"
+    mark = fingerprint([*files, servos])
     if is_done("packages", mark):
         return
     requirements = files
@@ -242,6 +243,7 @@ def install_python(ros: str) -> None:
     pip_install(
         "PyTorch and the rest", *options, *(x for path in requirements for x in ("-r", path))
     )
+    pip_install("the servos' library", *options, "--no-deps", "-r", servos)
     done("packages", mark)
 
 
