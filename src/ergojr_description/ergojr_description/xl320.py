@@ -216,9 +216,9 @@ def status(motor: int, error: int, data: bytes = b"") -> Packet:
 
 
 def torque_off(motors: Sequence[int]) -> bytes:
-    """To everybody, then to each motor: the bytes that make an arm let go, without an answer."""
-    packets = [write(motor, TORQUE_ENABLE, 0) for motor in (BROADCAST, *motors)]
-    return b"".join(packet.encode() for packet in packets)
+    """The bytes that make an arm let go: to everybody, then to each motor, and nobody answers."""
+    everybody = write(BROADCAST, TORQUE_ENABLE, 0)
+    return everybody.encode() + sync_write(TORQUE_ENABLE, [(m, b"\0") for m in motors]).encode()
 
 
 def _words(*values: int) -> bytes:

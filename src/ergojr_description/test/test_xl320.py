@@ -76,8 +76,10 @@ def test_units() -> None:
 
 
 def test_torque_off_speaks_to_everybody_and_to_each() -> None:
-    packets = Parser().feed(xl320.torque_off((1, 2)))
-    assert packets == [Packet(m, xl320.WRITE, bytes([24, 0, 0])) for m in (254, 1, 2)]
+    assert Parser().feed(xl320.torque_off((1, 2))) == [
+        Packet(254, xl320.WRITE, bytes([24, 0, 0])),
+        Packet(254, xl320.SYNC_WRITE, bytes([24, 0, 1, 0, 1, 0, 2, 0])),
+    ]
 
 
 def test_hardware_errors_have_names() -> None:
