@@ -1,0 +1,330 @@
+"""The rig: an Ergo Jr and its two cameras that exist only as a world in PyBullet, and say so to
+nobody. What a driver meets is a serial port with six XL-320 (`virtual_bus`), what a camera node
+meets are two MJPEG streams (`rig_cameras`).
+
+Physics runs in real time in a thread, the bus in another; both are short of work, so that they
+disturb each other by less than a physics step. If the machine cannot keep up, time is lost rather
+than caught up with, and told.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ergojr_description.kinematics import JOINT_NAMES
+
+from ergojr_description import xl320
+from ergojr_sim.rig_cameras import CameraConfig, CameraFault
+from ergojr_sim.virtual_bus import BusFault, Line, VirtualBus
+from ergojr_sim.virtual_servo import ServoFault, VirtualServo
+from ergojr_sim.world import CAMERAS, SERVO_STEP, World
+
+STEPS = 2  # physics steps between two looks at the clock
+FEED = 8  # such turns between two states for the cameras: 30 Hz
+GREATEST_LAG = 0.1  # s behind the clock, beyond which time is lost
+TABLE = 0.4  # m; how far from the arm's base a hand puts the cube
+CUBE = (0.0, 0.15)  # m, where it lies in the beginning
+ALL_ERRORS = xl320.OVERLOAD | xl320.OVERHEATING | xl320.INPUT_VOLTAGE
+
+# kind of fault: what it can be done to, and the values that make sense
+_MOTORS, _BUS, _CAMERAS = JOINT_NAMES, ("bus",), tuple(CAMERAS)
+FAULTS: dict[str, tuple[tuple[str, ...], float, float]] = {
+    "drop_bytes": ((*_MOTORS, *_BUS), 0.0, 1.0),
+    "corrupt_crc": ((*_MOTORS, *_BUS), 0.0, 1.0),
+    "silence": (_MOTORS, 0.0, 1.0),
+    "overheat": (_MOTORS, 0.0, 200.0),
+    "hardware_error": (_MOTORS, 1.0, ALL_ERRORS),
+    "overload": (_MOTORS, 0.0, 1.0),
+    "delay": (_BUS, 0.0, 10.0),
+    "unplug": (_BUS, 0.0, 1.0),
+    "freeze_camera": (_CAMERAS, 0.0, 1.0),
+    "disconnect_camera": (_CAMERAS, 0.0, 1.0),
+    "delay_camera": (_CAMERAS, 0.0, 10.0),
+}
+
+
+class RigError(Exception):
+    """What was asked for cannot be done; the message is one sentence."""
+
+
+@dataclass(frozen=True)
+class RigConfig:
+    """See each field."""
+
+    port_link: str = field(
+        default="/tmp/ergojr_port",
+        metadata={"doc": "Path of the serial port: a link to the pseudo-terminal."},
+    )
+    front_http_port: int = field(
+        default=0,
+        metadata={"doc": "HTTP port of the front camera; 0: any.", "low": 0, "high": 65535},
+    )
+    side_http_port: int = field(
+        default=0,
+        metadata={"doc": "HTTP port of the side camera; 0: any.", "low": 0, "high": 65535},
+    )
+    width: int = field(default=320, metadata={"doc": "Pixels across.", "low": 16, "high": 1920})
+    height: int = field(default=240, metadata={"doc": "Pixels down.", "low": 16, "high": 1080})
+    fps: float = field(
+        default=30.0, metadata={"doc": "Pictures a second of each camera.", "low": 1, "high": 60}
+    )
+    directions: tuple[float, ...] = field(
+        default=(1.0, 1.0, 1.0, 1.0, 1.0, 1.0),
+        metadata={
+            "doc": "How the servos of m1..m6 are mounted: 1 or -1, their turn to the joint's."
+        },
+    )
+    seed: int = field(default=0, metadata={"doc": "Of the noise on the bus.", "low": 0})
+
+    def __post_init__(self) -> None:
+        if len(self.directions) != 6 or any(abs(sign) != 1.0 for sign in self.directions):
+            raise ValueError(f"directions is {self.directions}, expected six times 1 or -1")
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What no robot knows: m between tip and cube, and whether they touched since the last look."""
+
+    distance: float
+    touched: bool
+
+
+class Rig:
+    """Starts with the constructor; `fail` is told, from a thread, what ended it.
+
+    Raises:
+        OSError: the port's link cannot be made, or an HTTP port is taken.
+    """
+
+    def __init__(self, config: RigConfig, fail: Callable[[BaseException], None]) -> None:
+        self._config = config
+        self._fail = fail
+        self._lock = threading.Lock()  # world, servos, bus
+        self._stopped = threading.Event()
+        self._faults: dict[tuple[str, str], tuple[float, float]] = {}  # value, until
+        self._touched = False
+        self.lost = 0.0  # s that physics could not keep up with
+        self._world = World("servo")
+        self._world.reset(np.zeros(6), CUBE, 0.0)
+        self._servos = [VirtualServo(number) for number in range(1, 7)]
+        self._bus = VirtualBus(self._servos, config.seed)
+        self._cameras = _Cameras(config)
+        try:
+            self._line = Line(Path(config.port_link), self._answer, lambda: self._bus.fault.delay)
+        except OSError:
+            self._cameras.close()
+            raise
+        self._threads = [
+            threading.Thread(target=self._guarded, args=(target,), name=name, daemon=True)
+            for name, target in (("physics", self._physics), ("bus", self._line.run))
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    @property
+    def streams(self) -> dict[str, str]:
+        """URL of each camera."""
+        return {
+            name: f"http://127.0.0.1:{port}/stream.mjpg"
+            for name, port in self._cameras.ports.items()
+        }
+
+    def place_cube(self, x: float, y: float, yaw: float) -> None:
+        """Put the cube somewhere, as a hand would: (x, y) in m, yaw in rad.
+
+        Raises:
+            RigError: that is not on the table, or the arm is there.
+        """
+        if not (np.isfinite(yaw) and np.hypot(x, y) <= TABLE):
+            raise RigError(f"({x}, {y}) m, yaw {yaw} is no place within {TABLE} m of the base")
+        with self._lock:
+            free = self._world.place_cube(x, y, yaw)
+        if not free:
+            raise RigError(f"the arm is where the cube would be, at ({x:.3f}, {y:.3f}) m")
+
+    def break_(self, kind: str, target: str, value: float, duration: float) -> None:
+        """Break something for `duration` s (0: until mended); "" mends everything. See `FAULTS`.
+
+        Raises:
+            RigError: there is no such fault, target or value.
+        """
+        with self._lock:
+            if not kind:
+                self._faults.clear()
+            else:
+                until = time.monotonic() + duration if duration > 0.0 else float("inf")
+                for one in _targets(kind, target, value):
+                    self._faults[kind, one] = (value, until)
+            self._apply()
+        self._line.settle()
+
+    def truth(self) -> Truth:
+        """How far the tip is from the cube."""
+        with self._lock:
+            truth = Truth(self._world.distance(), self._touched)
+            self._touched = False
+        return truth
+
+    def close(self) -> None:
+        """Stop everything; a second call does nothing."""
+        self._stopped.set()
+        self._line.close()
+        for thread in self._threads:
+            thread.join()
+        self._cameras.close()
+        self._world.close()
+
+    def _guarded(self, target: Callable[[], None]) -> None:
+        try:
+            target()
+        except Exception as error:  # noqa: BLE001 -- any fault of a thread must end the rig
+            self._fail(error)
+
+    def _answer(self, data: bytes) -> tuple[bytes, float]:
+        with self._lock:
+            return self._bus.answer(data)
+
+    def _physics(self) -> None:
+        due = time.monotonic()
+        turn = 0
+        while not self._stopped.is_set():
+            turn += 1
+            with self._lock:
+                for _ in range(STEPS):
+                    self._step()
+                self._touched = self._touched or self._world.touching()
+            if turn % FEED == 0:
+                self._look_around()
+            due += STEPS * SERVO_STEP
+            pause = due - time.monotonic()
+            if pause > 0.0:
+                time.sleep(pause)
+            elif -pause > GREATEST_LAG:
+                self.lost -= pause
+                due = time.monotonic()
+
+    def _step(self) -> None:
+        angles, speeds = self._world.motion()
+        self._world.servo_step(
+            [
+                sign * servo.step(sign * angle, sign * speed, SERVO_STEP)
+                for servo, sign, angle, speed in zip(
+                    self._servos, self._config.directions, angles, speeds, strict=True
+                )
+            ]
+        )
+
+    def _look_around(self) -> None:
+        """Tell the cameras what to show; mend what is due."""
+        with self._lock:
+            arm, cube = self._world.motion()[0], self._world.cube_pose()
+            now = time.monotonic()
+            due = [key for key, (_, until) in self._faults.items() if until <= now]
+            for key in due:
+                del self._faults[key]
+            if due:
+                self._apply()
+        self._cameras.show(arm, cube)
+
+    def _active(self, kind: str) -> dict[str, float]:
+        """Value by target."""
+        return {one: value for (k, one), (value, _) in self._faults.items() if k == kind}
+
+    def _apply(self) -> None:
+        """Make servos, bus and cameras as broken as `_faults` says."""
+        dropped, corrupt = self._active("drop_bytes"), self._active("corrupt_crc")
+        noisy = {**dropped, **corrupt}
+        self._bus.fault = BusFault(
+            dropped=max(dropped.values(), default=0.0),
+            corrupt=max(corrupt.values(), default=0.0),
+            noisy=_motors(JOINT_NAMES if "bus" in noisy else noisy),
+            silent=_motors(self._active("silence")),
+            delay=max(self._active("delay").values(), default=0.0),
+        )
+        errors, heat = self._active("hardware_error"), self._active("overheat")
+        overload = self._active("overload")
+        for name, servo in zip(JOINT_NAMES, self._servos, strict=True):
+            bits = int(errors.get(name, 0.0)) | (xl320.OVERLOAD if name in overload else 0)
+            servo.fault = ServoFault(bits, heat.get(name))
+        frozen, gone = self._active("freeze_camera"), self._active("disconnect_camera")
+        late = self._active("delay_camera")
+        self._cameras.break_(
+            {
+                name: CameraFault(name in frozen, name not in gone, late.get(name, 0.0))
+                for name in CAMERAS
+            }
+        )
+        self._line.want(not self._active("unplug"))
+
+
+class _Cameras:
+    """The process that draws."""
+
+    def __init__(self, config: RigConfig) -> None:
+        ports = dict(zip(CAMERAS, (config.front_http_port, config.side_http_port), strict=True))
+        argument = CameraConfig(config.width, config.height, config.fps, ports).to_json()
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "ergojr_sim.rig_cameras", argument],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._pipe = self._process.stdin.fileno()
+        line = self._process.stdout.readline()
+        if not line:
+            self.close()
+            raise OSError(f"the cameras cannot serve on the HTTP ports {list(ports.values())}")
+        self.ports: dict[str, int] = json.loads(line)
+        # Physics must not wait for a process that does not read.
+        os.set_blocking(self._pipe, False)
+
+    def show(self, arm: list[float], cube: list[float]) -> None:
+        self._send({"arm": arm, "cube": cube})
+
+    def break_(self, faults: dict[str, CameraFault]) -> None:
+        self._send({"fault": {name: asdict(fault) for name, fault in faults.items()}})
+
+    def close(self) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        try:
+            self._process.wait(5.0)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def _send(self, message: dict[str, Any]) -> None:
+        try:
+            os.write(self._pipe, json.dumps(message).encode() + b"\n")
+        except BlockingIOError:
+            pass  # it is behind by hundreds of states, and will get a newer one
+        except BrokenPipeError as error:
+            raise RuntimeError("the process of the cameras has ended") from error
+
+
+def _motors(names: Any) -> frozenset[int]:
+    return frozenset(number for number, name in enumerate(JOINT_NAMES, 1) if name in names)
+
+
+def _targets(kind: str, target: str, value: float) -> tuple[str, ...]:
+    if kind not in FAULTS:
+        raise RigError(f"there is no fault {kind!r}, only {', '.join(FAULTS)}")
+    targets, low, high = FAULTS[kind]
+    if target and target not in targets:
+        raise RigError(f"{kind} does not concern {target!r}, only {', '.join(targets)}")
+    if not low <= value <= high:
+        raise RigError(f"{kind} takes a value from {low} to {high}, not {value}")
+    if "bus" in targets:
+        return (target or "bus",)
+    return (target,) if target else targets

@@ -1,0 +1,256 @@
+"""Servos on a wire: Dynamixel protocol 2 at 1 Mbaud, behind a pseudo-terminal.
+
+`VirtualBus` knows the protocol: what the servos answer to the bytes of a host, and how long that
+takes on the wire. `Line` is the wire: a pseudo-terminal whose path is a symbolic link, so that it
+has the same name all the time, through unplugging and plugging in.
+
+A servo answers an instruction with a wrong CRC with a status error, as long as it is not to all.
+Sync reads are answered in the order of the ids asked for; a silent servo leaves a gap.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import threading
+import time
+import tty
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from ergojr_description.xl320 import Packet
+
+from ergojr_description import xl320
+from ergojr_sim.virtual_servo import ServoError, VirtualServo
+
+BYTE_TIME = 10 / xl320.BAUD_RATE  # s: start, 8 bits, stop
+RETURN_DELAY_UNIT = 2e-6  # s
+POLL = 0.05  # s; how long an idle line takes to notice that it is to be unplugged or closed
+
+_HEARD = {xl320.READ, xl320.WRITE, xl320.PING, xl320.REBOOT, xl320.SYNC_READ, xl320.SYNC_WRITE}
+
+
+@dataclass(frozen=True)
+class BusFault:
+    """What is broken between host and servos.
+
+    Attributes:
+        dropped: share of the packets, in both directions, that lose a byte.
+        corrupt: share of the packets, in both directions, whose CRC is wrong.
+        noisy: the servos concerned by these two (with all of them the host's packets suffer too).
+        silent: servos that hear, obey, and do not answer.
+        delay: s by which every answer is late.
+    """
+
+    dropped: float = 0.0
+    corrupt: float = 0.0
+    noisy: frozenset[int] = frozenset()
+    silent: frozenset[int] = frozenset()
+    delay: float = 0.0
+
+
+class VirtualBus:
+    """`servos` on one wire. Not thread-safe."""
+
+    def __init__(self, servos: Sequence[VirtualServo], seed: int = 0) -> None:
+        self._servos = servos
+        self._random = np.random.default_rng(seed)
+        self._parser = xl320.Parser()
+        self.fault = BusFault()
+
+    def answer(self, data: bytes) -> tuple[bytes, float]:
+        """What the servos say to `data`, and the s that this exchange occupies the wire."""
+        corrupt = self._parser.corrupt
+        packets = self._parser.feed(data)
+        replies = [reply for packet in packets for reply in self._hear(packet)]
+        if self._parser.corrupt > corrupt and len(data) > 4:
+            # A host writes a packet in one piece, so its id stands where it belongs.
+            replies += [self._say(servo, xl320.ERROR_CRC) for servo in self._addressed(data[4])]
+        wire = BYTE_TIME * (len(data) + sum(map(len, replies)))
+        wire += RETURN_DELAY_UNIT * sum(
+            servo.get(xl320.RETURN_DELAY) for servo in self._servos[: len(replies)]
+        )
+        return b"".join(replies), wire
+
+    def _hear(self, packet: Packet) -> Iterator[bytes]:
+        """One instruction, on a wire that may be bad."""
+        everybody = len(self.fault.noisy) == len(self._servos)
+        concerned = everybody or packet.id in self.fault.noisy
+        if concerned and self._happens(self.fault.dropped):
+            return
+        if concerned and self._happens(self.fault.corrupt):
+            for servo in self._addressed(packet.id):
+                yield self._say(servo, xl320.ERROR_CRC)
+            return
+        yield from self._obey(packet)
+
+    def _obey(self, packet: Packet) -> Iterator[bytes]:
+        parameters = packet.parameters
+        if packet.instruction == xl320.SYNC_READ:
+            address, length = _words(parameters[:4])
+            for motor in parameters[4:]:
+                for servo in self._addressed(motor):
+                    yield self._execute(servo, xl320.READ, address, length, b"")
+        elif packet.instruction == xl320.SYNC_WRITE:
+            address, length = _words(parameters[:4])
+            for start in range(4, len(parameters) - length, length + 1):
+                for servo in self._addressed(parameters[start]):
+                    with suppress(ServoError):
+                        servo.write(address, parameters[start + 1 : start + 1 + length])
+        elif packet.id == xl320.BROADCAST:
+            for servo in sorted(self._servos, key=lambda servo: servo.motor):
+                reply = self._unicast(servo, packet)
+                if packet.instruction == xl320.PING:
+                    yield reply
+        else:
+            for servo in self._addressed(packet.id):
+                reply = self._unicast(servo, packet)
+                level = servo.get(xl320.STATUS_LEVEL)
+                if packet.instruction == xl320.PING or level >= (
+                    1 if packet.instruction == xl320.READ else 2
+                ):
+                    yield reply
+
+    def _unicast(self, servo: VirtualServo, packet: Packet) -> bytes:
+        parameters = packet.parameters
+        needed = {xl320.READ: 4, xl320.WRITE: 3}.get(packet.instruction, 0)
+        if packet.instruction not in _HEARD:
+            return self._say(servo, xl320.ERROR_INSTRUCTION)
+        if len(parameters) < needed:
+            return self._say(servo, xl320.ERROR_LENGTH)
+        if packet.instruction == xl320.READ:
+            address, length = _words(parameters[:4])
+            return self._execute(servo, xl320.READ, address, length, b"")
+        if packet.instruction == xl320.WRITE:
+            (address,) = _words(parameters[:2])
+            return self._execute(servo, xl320.WRITE, address, 0, parameters[2:])
+        if packet.instruction == xl320.REBOOT:
+            servo.reboot()
+            return self._say(servo)
+        return self._say(servo, 0, servo.read(0, 3))  # ping: model and firmware
+
+    def _execute(
+        self, servo: VirtualServo, instruction: int, address: int, length: int, data: bytes
+    ) -> bytes:
+        try:
+            if instruction == xl320.READ:
+                return self._say(servo, 0, servo.read(address, length))
+            servo.write(address, data)
+        except ServoError as error:
+            return self._say(servo, error.code)
+        return self._say(servo)
+
+    def _say(self, servo: VirtualServo, error: int = 0, data: bytes = b"") -> bytes:
+        """A status packet as it arrives; empty where nothing does."""
+        motor, fault = servo.motor, self.fault
+        if motor in fault.silent:
+            return b""
+        packet = xl320.status(motor, error | servo.alert, data).encode()
+        if motor in fault.noisy and self._happens(fault.corrupt):
+            packet = packet[:-1] + bytes([packet[-1] ^ 0x55])
+        if motor in fault.noisy and self._happens(fault.dropped):
+            lost = int(self._random.integers(len(packet)))
+            packet = packet[:lost] + packet[lost + 1 :]
+        return packet
+
+    def _addressed(self, motor: int) -> list[VirtualServo]:
+        return [servo for servo in self._servos if servo.motor == motor]
+
+    def _happens(self, share: float) -> bool:
+        return share > 0.0 and self._random.random() < share
+
+
+class Line:
+    """The host's end of the bus: `link` leads to a pseudo-terminal while the line is plugged in.
+
+    The other end of the terminal is kept open here, too, so that hosts can come and go.
+    """
+
+    def __init__(
+        self, link: Path, answer: Callable[[bytes], tuple[bytes, float]], delay: Callable[[], float]
+    ) -> None:
+        self._link = link
+        self._answer = answer
+        self._delay = delay
+        self._ends: tuple[int, int] | None = None
+        self._late: deque[tuple[float, bytes]] = deque()
+        self._free = 0.0  # when the wire will be
+        self._wanted = True
+        self._stopped = threading.Event()
+        self._settled = threading.Condition()
+        self._plug()
+
+    def run(self) -> None:
+        """Serve until `close`, in a thread of its own."""
+        try:
+            while not self._stopped.is_set():
+                self._turn()
+        finally:
+            self._unplug()
+
+    def want(self, plugged: bool) -> None:
+        """Plug the line in or pull it out, soon."""
+        self._wanted = plugged
+
+    def settle(self, timeout: float = 2.0) -> bool:
+        """Wait for that; False where it takes longer than `timeout` s."""
+        with self._settled:
+            return self._settled.wait_for(
+                lambda: (self._ends is not None) == self._wanted or self._stopped.is_set(), timeout
+            )
+
+    def close(self) -> None:
+        """End `run`."""
+        self._stopped.set()
+
+    def _turn(self) -> None:
+        if self._wanted != (self._ends is not None):
+            with self._settled:
+                if self._wanted:
+                    self._plug()
+                else:
+                    self._unplug()
+                self._settled.notify_all()
+        if self._ends is None:
+            self._stopped.wait(POLL)
+            return
+        master = self._ends[0]
+        pause = max(0.0, self._late[0][0] - time.monotonic()) if self._late else POLL
+        if select.select([master], [], [], min(pause, POLL))[0]:
+            data = os.read(master, 4096)
+            reply, wire = self._answer(data)
+            self._free = max(self._free, time.monotonic()) + wire
+            if reply:
+                self._late.append((self._free + self._delay(), reply))
+        while self._late and self._late[0][0] <= time.monotonic():
+            # A host that does not read loses what does not fit, as with any UART.
+            with suppress(BlockingIOError):
+                os.write(master, self._late.popleft()[1])
+
+    def _plug(self) -> None:
+        master, slave = os.openpty()
+        tty.setraw(slave)
+        os.set_blocking(master, False)
+        fresh = self._link.with_name(f".{self._link.name}.{os.getpid()}")
+        fresh.unlink(missing_ok=True)
+        fresh.symlink_to(os.ttyname(slave))
+        fresh.replace(self._link)
+        self._ends = (master, slave)
+
+    def _unplug(self) -> None:
+        if self._ends is None:
+            return
+        self._link.unlink(missing_ok=True)
+        for end in self._ends:
+            os.close(end)
+        self._ends = None
+        self._late.clear()
+
+
+def _words(data: Iterable[int]) -> list[int]:
+    values = list(data)
+    return [low + 256 * high for low, high in zip(values[::2], values[1::2], strict=True)]

@@ -1,0 +1,237 @@
+"""One XL-320: its control table, its motor, what it refuses and when it switches itself off.
+
+Torque against goal error (joint mode, the only one here; wheel mode is refused):
+
+    share_P  = (P / 8) (goal - angle) / FULL_ERROR         P: the register's value, 32 as delivered
+    share_v  = (cap -+ speed) / GOVERNOR                   the governor of `moving speed`, see below
+    share    = share_P, brought within +-min(torque limit, max torque) and by the governor
+    torque   = STALL_TORQUE share                          the world adds the gear's friction
+
+The firmware's inner loop is not published. FULL_ERROR is taken from its larger sisters, where the
+same gain of 32/8 = 4 gives all of the torque 22.5 degrees from the goal. So a goal that is d
+degrees ahead gives the torque limit, as a signed effort needs it, as long as the limit's share is
+below d / 22.5: 41 % (0.16 N m) from 9.2 degrees on. Nearer to the goal it is a spring of 1 N m/rad,
+which the joint's viscous friction damps. `moving speed` bounds the speed: below the cap, within
+GOVERNOR, the torque in the direction of motion falls off to what holds the cap against friction,
+and beyond it turns into a brake (a load that drags the joint along is braked, not stopped). 0 means
+that there is no cap.
+
+The winding heats with the square of the share and cools towards AMBIENT. At the temperature limit,
+and after OVERLOAD_TIME at more than OVERLOAD_SHARE of stall, a bit is set in `hardware error
+status`, the alert bit in each answer, and, if the register `shutdown` has the bit too, the torque
+limit becomes 0. Writing a torque limit gives the torque back (a trap of the real one: latch the
+fault). The bit stays while the torque is enabled; without torque it says what is wrong now.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ergojr_description.xl320 import Register
+
+from ergojr_description import xl320
+from ergojr_sim.world import COULOMB_FRICTION, VISCOUS_FRICTION
+
+FULL_ERROR = 1.5708  # rad; divided by the gain (4), the error that asks for all of the torque
+GOVERNOR = 1.2  # rad/s from no torque to stall; steeper is unstable at 480 Hz
+
+OVERLOAD_SHARE = 0.8
+OVERLOAD_TIME = 1.5  # s
+AMBIENT = 30.0  # degrees Celsius
+HEATING = 400.0  # degrees above ambient in the long run, at stall; 16 at 20 % of it
+THERMAL_TIME = 300.0  # s
+SUPPLY = 7.4  # V
+SAG = 0.8  # V at stall
+
+GAIN = Register(29, 1)  # P
+_RAM = 24  # the first address that is not in the EEPROM
+_READ_ONLY = (range(3), range(xl320.PRESENT_POSITION.address, xl320.PUNCH.address))
+_DELIVERED = {
+    xl320.MODEL_NUMBER: xl320.MODEL,
+    xl320.FIRMWARE: 29,
+    xl320.BAUD_RATE_CODE: xl320.BAUD_RATE_1M,
+    xl320.RETURN_DELAY: 0,  # as poppy-configure leaves it; 250 (0.5 ms) when new
+    xl320.ANGLE_HIGH: 1023,
+    xl320.CONTROL_MODE: xl320.JOINT_MODE,
+    xl320.TEMPERATURE_LIMIT: 65,
+    xl320.VOLTAGE_LOW: 60,
+    xl320.VOLTAGE_HIGH: 90,
+    xl320.MAX_TORQUE: 1023,
+    xl320.STATUS_LEVEL: 2,
+    xl320.SHUTDOWN: xl320.OVERLOAD | xl320.OVERHEATING,
+}
+_GREATEST = {
+    xl320.ID: 252,
+    xl320.ANGLE_LOW: 1023,
+    xl320.ANGLE_HIGH: 1023,
+    xl320.MAX_TORQUE: 1023,
+    xl320.STATUS_LEVEL: 2,
+    xl320.TORQUE_ENABLE: 1,
+    xl320.GOAL_POSITION: 1023,
+    xl320.MOVING_SPEED: 2047,
+    xl320.TORQUE_LIMIT: 1023,
+}
+
+
+@dataclass(frozen=True)
+class ServoFault:
+    """What is broken: bits of the hardware error; a temperature that is not the winding's own."""
+
+    errors: int = 0
+    temperature: float | None = None  # degrees Celsius
+
+
+class ServoError(Exception):
+    """An instruction is refused; `code` is the error number of the status packet."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(f"status error {code}")
+        self.code = code
+
+
+class VirtualServo:
+    """A servo with `motor` as its id, at `angle` rad and `speed` rad/s of its own axis."""
+
+    def __init__(self, motor: int) -> None:
+        self.angle = 0.0
+        self.speed = 0.0
+        self.share = 0.0
+        self.temperature = AMBIENT
+        self.fault = ServoFault()
+        self._overload = 0.0  # s
+        self._errors = 0
+        self._table = bytearray(xl320.TABLE_SIZE)
+        for register, value in _DELIVERED.items():
+            self._set(register, value)
+        self._set(xl320.ID, motor)
+        self.reboot()
+
+    @property
+    def motor(self) -> int:
+        """The id on the bus."""
+        return self._table[xl320.ID.address]
+
+    @property
+    def alert(self) -> int:
+        """The alert bit of a status packet."""
+        return xl320.ALERT if self._errors else 0
+
+    def get(self, register: Register) -> int:
+        """A register's value."""
+        return int.from_bytes(self.read(*register), "little")
+
+    def reboot(self) -> None:
+        """RAM as after switching on: no torque, the goal where the servo is."""
+        self._table[_RAM:] = bytes(len(self._table) - _RAM)
+        self._set(GAIN, 32)
+        self._set(xl320.GOAL_POSITION, xl320.position_to_raw(self.angle))
+        self._set(xl320.TORQUE_LIMIT, self._get(xl320.MAX_TORQUE))
+        self._set(xl320.PUNCH, 32)
+        self._errors = 0
+        self._overload = 0.0
+        self._adopt()
+
+    def read(self, address: int, length: int) -> bytes:
+        """Part of the control table.
+
+        Raises:
+            ServoError: it has no such part.
+        """
+        if not length or address + length > len(self._table):
+            raise ServoError(xl320.ERROR_RANGE)
+        if address + length > xl320.PRESENT_POSITION.address:
+            self._measure()
+        return bytes(self._table[address : address + length])
+
+    def write(self, address: int, data: bytes) -> None:
+        """Change part of the control table, all of it or nothing.
+
+        Raises:
+            ServoError: a part that cannot be written (now), or a value that does not fit.
+        """
+        end = address + len(data)
+        if not data or end > len(self._table):
+            raise ServoError(xl320.ERROR_RANGE)
+        if any(address < part.stop and end > part.start for part in _READ_ONLY):
+            raise ServoError(xl320.ERROR_ACCESS)
+        if address < _RAM and self._enabled:
+            raise ServoError(xl320.ERROR_ACCESS)
+        before = bytes(self._table)
+        self._table[address:end] = data
+        try:
+            self._check()
+        except ServoError:
+            self._table[:] = before
+            raise
+        self._adopt()
+
+    def step(self, angle: float, speed: float, dt: float) -> float:
+        """N m about the servo's own axis for the next `dt` s, at `angle` rad and `speed` rad/s."""
+        self.angle, self.speed = angle, speed
+        self.share = self._drive() if self._enabled else 0.0
+        self._warm(dt)
+        return xl320.STALL_TORQUE * self.share
+
+    def _drive(self) -> float:
+        low, high = -self._limit, self._limit
+        if self._cap:
+            hold = (COULOMB_FRICTION + VISCOUS_FRICTION * self._cap) / xl320.STALL_TORQUE
+            high = max(low, min(high, hold + (self._cap - self.speed) / GOVERNOR))
+            low = min(high, max(low, -hold - (self._cap + self.speed) / GOVERNOR))
+        return min(max(self._stiffness * (self._goal - self.angle), low), high)
+
+    def _warm(self, dt: float) -> None:
+        target = AMBIENT + HEATING * self.share * self.share
+        self.temperature += (target - self.temperature) * dt / THERMAL_TIME
+        self._overload = self._overload + dt if abs(self.share) >= OVERLOAD_SHARE else 0.0
+        errors = self.fault.errors
+        if self._degrees() >= self._get(xl320.TEMPERATURE_LIMIT):
+            errors |= xl320.OVERHEATING
+        if self._overload > OVERLOAD_TIME:
+            errors |= xl320.OVERLOAD
+        if errors & ~self._errors & self._get(xl320.SHUTDOWN):
+            self._set(xl320.TORQUE_LIMIT, 0)
+            self._adopt()
+        self._errors = errors | (self._errors if self._enabled else 0)
+
+    def _degrees(self) -> float:
+        broken = self.fault.temperature
+        return self.temperature if broken is None else broken
+
+    def _measure(self) -> None:
+        """The present values, in the registers' resolution."""
+        self._set(xl320.PRESENT_POSITION, xl320.position_to_raw(self.angle))
+        speed, unit = self.speed, xl320.SPEED_UNIT
+        self._set(xl320.PRESENT_SPEED, xl320.signed_to_raw(speed, unit))
+        torque, unit = self.share * xl320.STALL_TORQUE, xl320.TORQUE_UNIT
+        self._set(xl320.PRESENT_LOAD, xl320.signed_to_raw(torque, unit))
+        self._set(xl320.PRESENT_VOLTAGE, round(10 * (SUPPLY - SAG * abs(self.share))))
+        self._set(xl320.PRESENT_TEMPERATURE, min(max(round(self._degrees()), 0), 255))
+        self._set(xl320.MOVING, int(self._enabled and abs(speed) > 2 * xl320.SPEED_UNIT))
+        self._set(xl320.HARDWARE_ERROR, self._errors)
+
+    def _check(self) -> None:
+        for register, greatest in _GREATEST.items():
+            if self._get(register) > greatest:
+                raise ServoError(xl320.ERROR_RANGE)
+        if self._get(xl320.CONTROL_MODE) != xl320.JOINT_MODE:
+            raise ServoError(xl320.ERROR_RANGE)
+        goal = self._get(xl320.GOAL_POSITION)
+        if not self._get(xl320.ANGLE_LOW) <= goal <= self._get(xl320.ANGLE_HIGH):
+            raise ServoError(xl320.ERROR_LIMIT)
+
+    def _adopt(self) -> None:
+        """The motor's controller as the registers say."""
+        self._enabled = bool(self._get(xl320.TORQUE_ENABLE))
+        self._goal = xl320.raw_to_position(self._get(xl320.GOAL_POSITION))
+        self._cap = (self._get(xl320.MOVING_SPEED) & 1023) * xl320.SPEED_UNIT
+        self._limit = min(self._get(xl320.TORQUE_LIMIT), self._get(xl320.MAX_TORQUE)) / 1023
+        self._stiffness = self._get(GAIN) / 8 / FULL_ERROR
+
+    def _get(self, register: Register) -> int:
+        address, length = register
+        return int.from_bytes(self._table[address : address + length], "little")
+
+    def _set(self, register: Register, value: int) -> None:
+        address, length = register
+        self._table[address : address + length] = value.to_bytes(length, "little")
