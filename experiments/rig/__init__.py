@@ -1,0 +1,1 @@
+"""What was measured on the rig: the driver's answer to faults, and learning by pixels."""

@@ -1,0 +1,37 @@
+"""python -m experiments.rig faults|record|report --help"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from experiments.rig import learning
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser("experiments.rig")
+    commands = parser.add_subparsers(dest="command", required=True)
+    faults = commands.add_parser("faults", help="try the fault table")
+    faults.add_argument("--out", type=Path, required=True, help="folder for logs and faults.csv")
+    faults.add_argument("--domain", type=int, default=42, help="first ROS domain to use")
+    faults.add_argument("--only", default="", help="faults whose name holds this")
+    faults.add_argument("arguments", nargs="*", help="of rig.launch.py, such as profile:=test")
+    record = commands.add_parser("record", help="write rewards beside the truth, until stopped")
+    record.add_argument("--out", type=Path, required=True)
+    report = commands.add_parser("report", help="draw a run")
+    report.add_argument("--episodes", type=Path, required=True, help="metrics/episodes.csv")
+    report.add_argument("--rewards", type=Path, required=True, help="what record wrote")
+    report.add_argument("--out", type=Path, required=True, help="the picture")
+    given = parser.parse_args()
+    if given.command == "faults":
+        from experiments.rig.faults import trials  # ROS is needed for this one alone
+
+        trials(given.out, given.domain, tuple(given.arguments), given.only)
+    elif given.command == "record":
+        learning.record(given.out)
+    else:
+        print(learning.report(given.episodes, given.rewards, given.out))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,126 @@
+"""Learning by pixels on the rig: the return of each episode, and what the reward is worth.
+
+The recorder listens to a running rig and writes the rewards beside the truth; the report reads
+that and the `episodes.csv` of the run.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections import deque
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+WINDOW = 20  # episodes
+
+
+def ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Ranks from 0, ties sharing their mean."""
+    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    last = np.cumsum(counts)
+    return np.asarray(((last - counts + last - 1) / 2)[inverse])
+
+
+def rank_correlation(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+    """Spearman's rho."""
+    return float(np.corrcoef(ranks(a), ranks(b))[0, 1])
+
+
+def record(out: Path, domain: int | None = None) -> None:
+    """Write the valid rewards of driven episodes beside the true distances, until interrupted."""
+    import rclpy
+    from planet_node.qos import STREAM
+    from planet_node.stamps import to_ns
+    from rclpy.executors import ExternalShutdownException
+
+    from planet_msgs.msg import Reward, Transition
+
+    rclpy.init(domain_id=domain)
+    node = rclpy.create_node("recorder")
+    truths: deque[tuple[int, float, bool]] = deque(maxlen=200)
+    newest_transition = 0
+    with out.open("w", newline="", buffering=1) as file:
+        writer = csv.writer(file)
+        writer.writerow(["stamp", "pixel_distance", "distance", "pixel_touched", "touched"])
+
+        def on_truth(message: Reward) -> None:
+            truths.append((to_ns(message.header.stamp), message.distance, message.touched))
+
+        def on_transition(message: Transition) -> None:
+            nonlocal newest_transition
+            newest_transition = to_ns(message.header.stamp)
+
+        def on_reward(message: Reward) -> None:
+            stamp = to_ns(message.header.stamp)
+            if not message.valid or not truths or stamp - newest_transition > 0.3e9:
+                return
+            near = min(truths, key=lambda truth: abs(truth[0] - stamp))
+            if abs(near[0] - stamp) < 30e6:
+                distances = (f"{message.distance:.5f}", f"{near[1]:.5f}")
+                writer.writerow([stamp, *distances, int(message.touched), int(near[2])])
+
+        node.create_subscription(Reward, "/ergojr/rig/truth", on_truth, STREAM)
+        node.create_subscription(Reward, "/ergojr/reward", on_reward, STREAM)
+        node.create_subscription(Transition, "/ergojr/transition", on_transition, STREAM)
+        try:
+            rclpy.spin(node)
+        except (KeyboardInterrupt, ExternalShutdownException):
+            return
+
+
+def report(episodes: Path, rewards: Path, out: Path) -> str:
+    """Draw `out` and return what it shows, as lines of text."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+
+    with episodes.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    minutes = np.array([float(row["wall_time"]) for row in rows])
+    minutes = (minutes - minutes[0]) / 60
+    returns = np.array([float(row["return"]) for row in rows])
+    touched = np.array([row["touched"] in {"1", "True"} for row in rows])
+    random = np.array([row["policy"] == "random" for row in rows])
+    pixels, truth, *_ = np.loadtxt(rewards, delimiter=",", skiprows=1, usecols=(1, 2, 3, 4)).T
+    rho = rank_correlation(-pixels, -truth)
+
+    def stated(name: str, chosen: NDArray[np.bool_]) -> tuple[str, float, float]:
+        values = returns[chosen]
+        error = float(values.std(ddof=1) / np.sqrt(len(values)))
+        line = (
+            f"{name}: {len(values)} episodes, return {values.mean():.2f} ± {error:.2f} "
+            f"(standard error), touched {touched[chosen].sum()} ({touched[chosen].mean():.0%})"
+        )
+        return line, float(values.mean()), error
+
+    planned = ~random
+    last = planned & (np.cumsum(planned[::-1])[::-1] <= 2 * WINDOW)
+    random_line, low, low_error = stated("random", random)
+    last_line, high, high_error = stated(f"last {2 * WINDOW} planned", last)
+    gap = (high - low) / float(np.hypot(low_error, high_error))
+    lines = [
+        random_line,
+        last_line,
+        f"difference: {gap:.1f} standard errors",
+        f"rank correlation of reward and true distance: {rho:.3f} over {len(pixels)} steps",
+    ]
+
+    figure, axes = plt.subplots(1, 3, figsize=(13, 3.6), layout="constrained")
+    for chosen, colour, name in ((random, "0.6", "random"), (planned, "C0", "planned")):
+        axes[0].plot(minutes[chosen], returns[chosen], ".", color=colour, alpha=0.5, label=name)
+        mean = np.convolve(returns[chosen], np.ones(WINDOW) / WINDOW, "valid")
+        axes[0].plot(minutes[chosen][WINDOW - 1 :], mean, color=colour)
+        share = np.convolve(touched[chosen], np.ones(WINDOW) / WINDOW, "valid")
+        axes[1].plot(minutes[chosen][WINDOW - 1 :], 100 * share, color=colour)
+    axes[0].set(xlabel="minutes", ylabel="return by pixels")
+    axes[0].legend()
+    axes[1].set(xlabel="minutes", ylabel=f"touches in {WINDOW} episodes (%)", ylim=(0, 100))
+    axes[2].plot(truth, pixels, ".", markersize=1, alpha=0.3)
+    axes[2].set(
+        xlabel="true distance (m)", ylabel="pixel distance", title=f"rank correlation {rho:.3f}"
+    )
+    figure.savefig(out, dpi=110)
+    return "\n".join(lines)
