@@ -23,7 +23,7 @@ The limits have hard maxima: a configuration can tighten them, never widen them.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
-from math import isfinite, sqrt
+from math import ceil, degrees, isfinite, sqrt
 from typing import Any
 
 import numpy as np
@@ -42,6 +42,7 @@ MAX_PLAUSIBLE_SPEED = 60.0  # rad/s; the XL-320 turns at 12 rad/s without load
 GRAVITY = 9.81  # m/s^2
 _ACTIVE = list(ACTIVE_JOINTS)
 _PROJECTIONS = 12  # sweeps over violated rows; more change nothing measurable
+_PATH_STEP = 0.05  # rad between the poses of a path that are looked at; 0.1 mm of the tip's arc
 
 
 def _limit(doc: str, default: float, low: float, high: float) -> Any:
@@ -195,6 +196,52 @@ class Limiter:
         bound = np.full(4, self.config.max_speed)
         allowed = self._project(speed, position, points, jacobian, -bound, bound, acted)
         return Limited(allowed, frozenset(acted))
+
+    def clear(self, position: Array) -> str:
+        """Why the pose [6] rad is outside of the limits, in one sentence; empty if it is inside."""
+        return self._why(self._excess(position))
+
+    def clear_path(self, start: Array, end: Array) -> str:
+        """Why the arm may not go straight from `start` to `end`, both [6] rad; empty if it may.
+
+        `end` must be inside the limits; where `start` is outside (an arm that lay on the table), it
+        may get no worse on the way.
+        """
+        steps = ceil(float(np.abs(end - start).max()) / _PATH_STEP)
+        least = np.maximum(self._excess(start), 0.0)
+        for step in range(1, steps):
+            way = self._excess(start + (step / steps) * (end - start))
+            reason = self._why(np.where(way > least, way, 0.0))
+            if reason:
+                return f"on the way {reason}"
+        return self.clear(end)
+
+    def _excess(self, position: Array) -> Array:
+        """How far beyond each limit: six lower ends, six upper ends (rad), floor, sphere (m)."""
+        margin = self.config.range_margin
+        points = self._points.positions(kinematics.forward(position))[: self._count]
+        distance = np.linalg.norm(points[self._tip] - kinematics.SHOULDER)
+        return np.concatenate(
+            [
+                kinematics.JOINT_LOW + margin - position,
+                position + margin - kinematics.JOINT_HIGH,
+                self._floor - points[:, 2],
+                [distance - self.config.sphere_radius],
+            ]
+        )
+
+    def _why(self, excess: Array) -> str:
+        worst = int(excess.argmax())
+        beyond = float(excess[worst])
+        if beyond <= 0.0:
+            return ""
+        if worst < 12:
+            name = kinematics.JOINT_NAMES[worst % 6]
+            return f"{name} is {degrees(beyond):.1f} degrees beyond its range"
+        if worst < 12 + self._count:
+            name = kinematics.CRITICAL_POINTS[worst - 12].name
+            return f"{name} is {1e3 * beyond:.0f} mm too low"
+        return f"the tip is {1e3 * beyond:.0f} mm outside of the sphere"
 
     def _geometry(self, position: Array) -> tuple[Array, Array]:
         """[N, 3] m positions and [N, 3, 4] m/rad Jacobians of critical points, then of masses."""

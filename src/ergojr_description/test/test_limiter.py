@@ -180,3 +180,24 @@ def test_a_wrong_shape_is_a_programming_error(shape: tuple[int, ...]) -> None:
 def test_a_cycle_time_of_zero_is_a_programming_error() -> None:
     with pytest.raises(ValueError, match="cycle time"):
         Limiter().limit_effort(np.zeros(4), REST, STILL, 0.0)
+
+
+def test_a_pose_says_which_limit_it_is_beyond() -> None:
+    limiter = Limiter()
+    assert limiter.clear(REST) == ""
+    assert limiter.clear(np.radians([0, 0, 0, 0, 0, 95.0])) == "m6 is 6.1 degrees beyond its range"
+    assert "too low" in limiter.clear(np.radians([0, 60, 60, 0, 0, 0.0]))
+    straight = np.radians([0, 0, -47.0, 0, -43.0, 0.0])
+    assert "outside of the sphere" in limiter.clear(straight)
+
+
+def test_a_path_is_clear_only_if_all_of_it_is() -> None:
+    limiter = Limiter()
+    left, right = np.radians([[0, 85.0, -80.0, 0, 25.0, 0], [0, 20.0, 85.0, 0, 85.0, 0]])
+    assert limiter.clear(left) == limiter.clear(right) == ""
+    assert limiter.clear_path(REST, left) == ""
+    assert limiter.clear_path(left, right).startswith("on the way")
+    fallen = np.radians([0, 92.0, -80.0, 0, 50.0, 0])
+    assert "too low" in limiter.clear(fallen)
+    assert limiter.clear_path(fallen, REST) == ""
+    assert "too low" in limiter.clear_path(REST, fallen)
