@@ -11,11 +11,16 @@ setup(
         ("share/ament_index/resource_index/packages", [f"resource/{package_name}"]),
         (f"share/{package_name}", ["package.xml"]),
     ],
-    install_requires=["setuptools", "numpy", "gymnasium", "pybullet"],
+    install_requires=["setuptools", "numpy", "gymnasium", "pybullet", "opencv-python-headless"],
     zip_safe=False,
     maintainer="Robo-PlaNet developers",
     maintainer_email="maintainers@robo-planet.org",
-    description="The Ergo Jr in PyBullet, as a Gymnasium environment and as a ROS 2 node",
+    description="The Ergo Jr in PyBullet: Gymnasium environment, ROS 2 node, virtual hardware",
     license="Apache-2.0",
-    entry_points={"console_scripts": ["sim_node = ergojr_sim.sim_node:main"]},
+    entry_points={
+        "console_scripts": [
+            "sim_node = ergojr_sim.sim_node:main",
+            "rig_node = ergojr_sim.rig_node:main",
+        ]
+    },
 )

@@ -116,6 +116,7 @@ class Rig:
         self.lost = 0.0  # s that physics could not keep up with
         self._world = World("servo")
         self._world.reset(np.zeros(6), CUBE, 0.0)
+        self._distance = self._world.distance()
         self._servos = [VirtualServo(number) for number in range(1, 7)]
         self._bus = VirtualBus(self._servos, config.seed)
         self._cameras = _Cameras(config)
@@ -148,6 +149,8 @@ class Rig:
         if not (np.isfinite(yaw) and np.hypot(x, y) <= TABLE):
             raise RigError(f"({x}, {y}) m, yaw {yaw} is no place within {TABLE} m of the base")
         with self._lock:
+            if self._stopped.is_set():
+                raise RigError("the rig has ended")
             free = self._world.place_cube(x, y, yaw)
         if not free:
             raise RigError(f"the arm is where the cube would be, at ({x:.3f}, {y:.3f}) m")
@@ -171,7 +174,7 @@ class Rig:
     def truth(self) -> Truth:
         """How far the tip is from the cube."""
         with self._lock:
-            truth = Truth(self._world.distance(), self._touched)
+            truth = Truth(self._distance, self._touched)
             self._touched = False
         return truth
 
@@ -228,6 +231,7 @@ class Rig:
         """Tell the cameras what to show; mend what is due."""
         with self._lock:
             arm, cube = self._world.motion()[0], self._world.cube_pose()
+            self._distance = self._world.distance()
             now = time.monotonic()
             due = [key for key, (_, until) in self._faults.items() if until <= now]
             for key in due:

@@ -108,7 +108,10 @@ def main() -> int:
     cv2.setNumThreads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the rig, which then ends this one
     config = CameraConfig(**json.loads(sys.argv[1]))
-    cameras = {name: FaultyCamera(port) for name, port in config.ports.items()}
+    try:
+        cameras = {name: FaultyCamera(port) for name, port in config.ports.items()}
+    except OSError:
+        return 1  # the rig says it
     world = World("servo")
     world.reset(np.zeros(6), (0.0, 0.135), 0.0)
     news = _World()

@@ -57,7 +57,7 @@ class VirtualBus:
     """`servos` on one wire. Not thread-safe."""
 
     def __init__(self, servos: Sequence[VirtualServo], seed: int = 0) -> None:
-        self._servos = servos
+        self._servos = sorted(servos, key=lambda servo: servo.motor)  # the order of their answers
         self._random = np.random.default_rng(seed)
         self._parser = xl320.Parser()
         self.fault = BusFault()
@@ -89,31 +89,29 @@ class VirtualBus:
         yield from self._obey(packet)
 
     def _obey(self, packet: Packet) -> Iterator[bytes]:
-        parameters = packet.parameters
-        if packet.instruction == xl320.SYNC_READ:
-            address, length = _words(parameters[:4])
+        if packet.instruction in (xl320.SYNC_READ, xl320.SYNC_WRITE):
+            if len(packet.parameters) >= 4:
+                yield from self._sync(packet.instruction, packet.parameters)
+            return
+        everybody = packet.id == xl320.BROADCAST
+        for servo in self._servos if everybody else self._addressed(packet.id):
+            reply = self._unicast(servo, packet)
+            level = {xl320.PING: 0, xl320.READ: 1}.get(packet.instruction, 2)
+            # To all, only a ping is answered.
+            if servo.get(xl320.STATUS_LEVEL) >= level and not (everybody and level):
+                yield reply
+
+    def _sync(self, instruction: int, parameters: bytes) -> Iterator[bytes]:
+        address, length = _words(parameters[:4])
+        if instruction == xl320.SYNC_READ:
             for motor in parameters[4:]:
                 for servo in self._addressed(motor):
                     yield self._execute(servo, xl320.READ, address, length, b"")
-        elif packet.instruction == xl320.SYNC_WRITE:
-            address, length = _words(parameters[:4])
-            for start in range(4, len(parameters) - length, length + 1):
-                for servo in self._addressed(parameters[start]):
-                    with suppress(ServoError):
-                        servo.write(address, parameters[start + 1 : start + 1 + length])
-        elif packet.id == xl320.BROADCAST:
-            for servo in sorted(self._servos, key=lambda servo: servo.motor):
-                reply = self._unicast(servo, packet)
-                if packet.instruction == xl320.PING:
-                    yield reply
-        else:
-            for servo in self._addressed(packet.id):
-                reply = self._unicast(servo, packet)
-                level = servo.get(xl320.STATUS_LEVEL)
-                if packet.instruction == xl320.PING or level >= (
-                    1 if packet.instruction == xl320.READ else 2
-                ):
-                    yield reply
+            return
+        for start in range(4, len(parameters) - length, length + 1):
+            for servo in self._addressed(parameters[start]):
+                with suppress(ServoError):
+                    servo.write(address, parameters[start + 1 : start + 1 + length])
 
     def _unicast(self, servo: VirtualServo, packet: Packet) -> bytes:
         parameters = packet.parameters

@@ -221,6 +221,49 @@ def test_an_episode_is_the_same_after_another_one(world: World) -> None:
     assert play() == first
 
 
+@pytest.fixture
+def servos() -> Iterator[World]:
+    made = World("servo")
+    yield made
+    made.close()
+
+
+def test_servos_with_their_efforts_move_as_the_torques_of_a_tick_do(
+    world: World, servos: World
+) -> None:
+    effort = np.array([0.1, -0.05, 0.08, -0.1])
+    six = np.zeros(6)
+    six[ACTIVE] = effort
+    for one in (world, servos):
+        one.reset(np.zeros(6), AWAY, 0.0)
+    world.tick(effort)
+    for _ in range(24):
+        servos.servo_step(six.tolist())
+    # m4 and m6, which `torque` holds, hang loose on the friction here.
+    np.testing.assert_allclose(servos.motion()[0], world.joint_state().position, atol=0.01)
+    assert abs(servos.motion()[0][0]) > 0.005
+
+
+def test_the_cube_is_put_down_but_not_into_the_arm(servos: World) -> None:
+    servos.reset(np.zeros(6), (0.1, 0.1), 0.0)
+    assert servos.place_cube(-0.1, 0.12, 0.5)
+    assert servos.cube_pose()[:2] == [-0.1, 0.12]
+    assert not servos.place_cube(0.0, 0.03, 0.0)
+    assert servos.cube_pose()[:2] == [-0.1, 0.12]
+
+
+@pytest.mark.parametrize("camera", sorted(CAMERAS))
+def test_over_the_backdrop_a_camera_shows_exactly_the_same(
+    camera: str, world: World, servos: World
+) -> None:
+    servos.reset(np.zeros(6), AWAY, 0.0)
+    for bend in (0.0, 0.6):
+        world.reset(np.full(6, bend), (0.05, 0.13), bend)
+        servos.show(*world.motion()[:1], world.cube_pose())
+        image = servos.render_over_backdrop(camera, 80, 60)
+        assert (image == world.render(camera, 80, 60)).all()
+
+
 @pytest.mark.parametrize("camera", sorted(CAMERAS))
 def test_a_camera_shows_cube_and_gripper(world: World, camera: str) -> None:
     world.reset(np.radians([0.0, 0.0, 30.0, 0.0, 30.0, 0.0]), (-0.02, 0.14), 0.3)
