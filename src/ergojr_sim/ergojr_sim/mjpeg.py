@@ -13,7 +13,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 BOUNDARY = "frame"
 SEND_BUFFER = 16384  # bytes, about two pictures: what a slow reader can fall behind
-HEARTBEAT = 1.0  # s; how long a reader waits for a frame before its thread looks around
 
 
 class MjpegServer:
@@ -75,23 +74,14 @@ class MjpegServer:
                 handler.close_connection = True
                 return
             self._readers.add(reader)
-            sent = self._number if not self._frame else self._number - 1
+            sent = max(self._number - 1, 0)
         try:
             handler.send_response(200)
             handler.send_header("Content-Type", f"multipart/x-mixed-replace; boundary={BOUNDARY}")
             handler.send_header("Cache-Control", "no-store")
             handler.end_headers()
-            while True:
-                with self._news:
-                    self._news.wait_for(
-                        lambda: self._number > sent or not self._connected,  # noqa: B023
-                        HEARTBEAT,
-                    )
-                    if not self._connected:
-                        return
-                    if self._number == sent:
-                        continue
-                    frame, sent = self._frame, self._number
+            while (newest := self._newer(sent)) is not None:
+                frame, sent = newest
                 head = (
                     f"--{BOUNDARY}\r\nContent-Type: image/jpeg\r\n"
                     f"Content-Length: {len(frame)}\r\n\r\n"
@@ -103,6 +93,12 @@ class MjpegServer:
             handler.close_connection = True
             with self._news:
                 self._readers.discard(reader)
+
+    def _newer(self, than: int) -> tuple[bytes, int] | None:
+        """The newest frame and its number, as soon as there is one; None: the camera is gone."""
+        with self._news:
+            self._news.wait_for(lambda: self._number > than or not self._connected)
+            return (self._frame, self._number) if self._connected else None
 
 
 class _Server(ThreadingHTTPServer):

@@ -60,20 +60,18 @@ class VirtualBus:
         self._servos = sorted(servos, key=lambda servo: servo.motor)  # the order of their answers
         self._random = np.random.default_rng(seed)
         self._parser = xl320.Parser()
+        self._silence = 0.0  # s, of the answers' return delays
         self.fault = BusFault()
 
     def answer(self, data: bytes) -> tuple[bytes, float]:
         """What the servos say to `data`, and the s that this exchange occupies the wire."""
-        corrupt = self._parser.corrupt
+        corrupt, self._silence = self._parser.corrupt, 0.0
         packets = self._parser.feed(data)
         replies = [reply for packet in packets for reply in self._hear(packet)]
         if self._parser.corrupt > corrupt and len(data) > 4:
             # A host writes a packet in one piece, so its id stands where it belongs.
             replies += [self._say(servo, xl320.ERROR_CRC) for servo in self._addressed(data[4])]
-        wire = BYTE_TIME * (len(data) + sum(map(len, replies)))
-        wire += RETURN_DELAY_UNIT * sum(
-            servo.get(xl320.RETURN_DELAY) for servo in self._servos[: len(replies)]
-        )
+        wire = BYTE_TIME * (len(data) + sum(map(len, replies))) + self._silence
         return b"".join(replies), wire
 
     def _hear(self, packet: Packet) -> Iterator[bytes]:
@@ -145,6 +143,7 @@ class VirtualBus:
     def _say(self, servo: VirtualServo, error: int = 0, data: bytes = b"") -> bytes:
         """A status packet as it arrives; empty where nothing does."""
         motor, fault = servo.motor, self.fault
+        self._silence += RETURN_DELAY_UNIT * servo.get(xl320.RETURN_DELAY)
         if motor in fault.silent:
             return b""
         packet = xl320.status(motor, error | servo.alert, data).encode()
@@ -230,6 +229,9 @@ class Line:
                 os.write(master, self._late.popleft()[1])
 
     def _plug(self) -> None:
+        if self._link.exists() and not self._link.is_symlink():
+            raise FileExistsError(f"{self._link} is there already and is no link to a port")
+        self._link.parent.mkdir(parents=True, exist_ok=True)
         master, slave = os.openpty()
         tty.setraw(slave)
         os.set_blocking(master, False)
