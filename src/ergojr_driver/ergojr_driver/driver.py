@@ -1,12 +1,70 @@
-"""The driver without ROS (under way)."""
+"""The driver without ROS: from commands to the servos' bus, and the many ways to let go.
+
+`cycle()` runs at `bus_rate` in a thread of its own: one read of all motors -> watchdogs and faults
+-> limiter -> one write. Every other method may be called from any thread. All of them share one
+lock, which is held for a bus cycle at the longest, so an emergency stop waits for milliseconds.
+
+States (as in DriverStatus)
+
+    unconfigured -configure-> inactive -activate-> holding -reset-> resetting -> ready
+        -first command-> driving -end of the episode-> holding
+    any with torque -set_compliant-> compliant -> holding
+    any -let_go-> inactive (deactivated), fault, stopped (emergency stop), unconfigured (port lost)
+
+Torque goes off in one place, `_let_go`. Whoever may move the arm again is decided outside: a fault
+stays until `activate`, an emergency stop until it is released and then `activate`.
+"""
 
 from __future__ import annotations
 
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from math import pi
-from typing import Any
+from typing import Any, TypeVar
 
-from ergojr_driver.servo import Calibration
+import numpy as np
+from ergojr_description.kinematics import ACTIVE_NAMES, JOINT_HIGH, JOINT_LOW, JOINT_NAMES, Array
+from ergojr_description.limiter import Limiter, LimiterConfig
+
+from ergojr_description import xl320
+from ergojr_driver.bus import Bus, BusError, MotorCommand, MotorHealth, MotorState, PortError
+from ergojr_driver.servo import ACTIVE, HELD, MOTORS, Calibration, Joints
+
+OK, WARN, ERROR = "ok", "warn", "error"
+
+POWERED = ("resetting", "ready", "driving", "holding")
+_RETRIES = 2  # more reads in a cycle, of the motors that have not answered
+_HEALTH_EVERY = 4  # cycles between reads of one motor's temperature
+_RATE_CYCLES = 50  # over which max_error_rate is judged, and
+_RATE_LEAST = 20  # before that many it is not
+_WARN_CYCLES = 1000  # over which a diagnostic looks at lost answers
+_WARN_RATE = 0.002
+_ATTEMPTS = 5  # at an exchange outside of the cycle
+_OFF_SECONDS = 0.08  # for the motors to confirm that their torque is off
+_REBOOT_SECONDS = 0.5
+_SETTLE_SECONDS = 1.5  # after a reset's trajectory
+_SETTLE_ERROR = 0.15  # rad; gravity and friction bend the position controller
+_SETTLE_SPEED = 0.3  # rad/s
+_SHORTEST_RESET = 0.8  # s
+_DRAWS = 100  # of a start pose until one is inside of the limits
+
+Answer = TypeVar("Answer")
+
+
+class DriverError(Exception):
+    """Something asked for cannot be done; one sentence."""
+
+
+class CommandError(ValueError):
+    """A joint command that is none; one sentence."""
+
+
+class _FaultError(Exception):
+    """The torque must go off; one sentence."""
 
 
 def _value(doc: str, default: Any, low: float | None = None, high: float | None = None) -> Any:
@@ -76,3 +134,629 @@ class DriverConfig:
             raise ValueError(f"rest_pose is {list(self.rest_pose)}, expected six angles in rad")
         if self.derate_temperature >= self.max_temperature:
             raise ValueError("derate_temperature must be below max_temperature")
+
+
+@dataclass(frozen=True)
+class Status:
+    """What DriverStatus says."""
+
+    state: str
+    torque: bool
+    cause: str
+
+    @property
+    def active(self) -> bool:
+        """Whether the driver may move the arm, or would if the arm were not compliant."""
+        return self.torque or self.state == "compliant"
+
+
+@dataclass(frozen=True)
+class ResetResult:
+    """The answer to a reset: first_stamp is that of the first reading in the pose, in ns."""
+
+    ok: bool
+    message: str
+    first_stamp: int = 0
+
+
+def command_values(names: Sequence[str], values: Sequence[float]) -> Array:
+    """[4] N m for m1 m2 m3 m5, from names and values in any order.
+
+    Raises:
+        CommandError: unless exactly the four names come, with one finite value each.
+    """
+    if sorted(names) != sorted(ACTIVE_NAMES):
+        given = ", ".join(names) or "nothing"
+        raise CommandError(f"joint_command names {given}, expected {', '.join(ACTIVE_NAMES)}")
+    if len(values) != len(names):
+        raise CommandError(f"joint_command has {len(values)} efforts for {len(names)} joints")
+    by_name = dict(zip(names, values, strict=True))
+    command = np.array([by_name[name] for name in ACTIVE_NAMES], np.float64)
+    for name, value in zip(ACTIVE_NAMES, command.tolist(), strict=True):
+        if not np.isfinite(value):
+            raise CommandError(f"joint_command for {name} is {value}, expected a finite number")
+    return command
+
+
+class Driver:
+    """Drives one arm.
+
+    Args:
+        open_bus: opens the port; raises PortError.
+        on_joints: gets each complete reading and its stamp (ns), in the bus thread.
+        on_status: gets each change, in the thread that makes it; it must not call back.
+        on_report: gets (part, level, sentence, values) about once a second.
+        steady: s of a clock that never jumps.
+        now: ns of the clock that stamps are of.
+    """
+
+    def __init__(
+        self,
+        config: DriverConfig,
+        limits: LimiterConfig,
+        open_bus: Callable[[], Bus],
+        on_joints: Callable[[Joints, int], None],
+        on_status: Callable[[Status], None],
+        on_report: Callable[[str, str, str, dict[str, object]], None],
+        *,
+        steady: Callable[[], float] = time.monotonic,
+        now: Callable[[], int] = time.time_ns,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._config = config
+        self._open_bus = open_bus
+        self._on_joints = on_joints
+        self._on_status = on_status
+        self._on_report = on_report
+        self._steady = steady
+        self._now = now
+        self._sleep = sleep
+        self._period = 1.0 / config.bus_rate
+        self._limiter = Limiter(limits)
+        self._calibration = Calibration(config.direction, config.offset, config.effort_scale)
+        self._rest = np.array(config.rest_pose)
+        self._lock = threading.RLock()
+        self._ended = threading.Event()
+
+        self._bus: Bus | None = None
+        self.status = Status("unconfigured", False, "not configured yet")
+        self._stopped = False  # the emergency stop is latched
+        self._health: dict[int, MotorHealth] = {}
+        self._firmware: dict[int, int] = {}
+        self._joints: Joints | None = None
+        self._complete = 0.0  # when all motors answered last, s
+        self._written: Mapping[int, MotorCommand] = {}
+        self._cycles = 0
+        self._lost: deque[int] = deque(maxlen=_WARN_CYCLES)  # answers lost in each cycle
+        self._lost_writes = 0
+        self._durations: deque[float] = deque(maxlen=_WARN_CYCLES)
+        self._overruns = 0
+        self._ignored = 0
+
+        self._goal: Array = self._rest
+        self._trajectory: tuple[float, float, Array, Array] | None = None
+        self._pending: Future[ResetResult] | None = None
+        self._first_stamp = 0
+        self._command: Array = np.zeros(4)
+        self._command_time = 0.0
+        self._episode_start = 0.0
+
+    # What others ask for
+
+    def configure(self) -> None:
+        """Open the port, and check and set up the six motors, which let go.
+
+        Raises:
+            DriverError: a motor is missing, or is none that can be driven.
+        """
+        with self._lock:
+            if self._bus is not None:
+                return
+            try:
+                self._bus = self._open_bus()
+                self._bus.torque_off(MOTORS)
+                for motor in MOTORS:
+                    self._set_up(motor)
+            except BusError as error:
+                self._drop_bus()
+                self._set("unconfigured", False, str(error))
+                raise DriverError(str(error)) from error
+            self._complete = self._steady()
+            if self._stopped:
+                self._set("stopped", False, "emergency stop")
+            else:
+                self._set("inactive", False, "not activated yet")
+
+    def activate(self) -> None:
+        """Check everything anew, then hold the present pose.
+
+        Raises:
+            DriverError: what stands against it.
+        """
+        with self._lock:
+            if self._stopped:
+                raise DriverError("the emergency stop is latched: release it first")
+            if self._bus is None:
+                raise DriverError(f"not configured: {self.status.cause}")
+            if self.status.torque:
+                return
+            try:
+                self._take_hold(self._bus)
+            except (_FaultError, BusError) as error:
+                self._let_go(str(error), "fault")
+                raise DriverError(str(error)) from error
+
+    def deactivate(self, cause: str = "deactivated") -> None:
+        """Let go."""
+        with self._lock:
+            # A fault has let go already, and its cause is to stay.
+            if self.status.active:
+                self._let_go(cause, "inactive")
+
+    def unconfigure(self, cause: str = "not configured") -> None:
+        """Let go and close the port."""
+        with self._lock:
+            self._let_go(cause, "unconfigured")
+
+    def close(self) -> None:
+        """End `run`, let go and close the port."""
+        self._ended.set()
+        self.unconfigure("the node was stopped")
+
+    def command(self, names: Sequence[str], efforts: Sequence[float], stamp: int) -> None:
+        """A joint command that answers the observation of time `stamp` (ns)."""
+        arrival = self._steady()
+        with self._lock:
+            if self.status.state not in ("ready", "driving"):
+                return
+            try:
+                command = command_values(names, efforts)
+            except CommandError as error:
+                self._let_go(str(error), "fault")
+                return
+            age = (self._now() - stamp) * 1e-9
+            if stamp < self._first_stamp or age > self._config.max_observation_age:
+                self._ignored += 1  # the watchdog does the rest
+                return
+            self._command = command
+            self._command_time = arrival
+            if self.status.state == "ready":
+                self._episode_start = arrival
+                self._set("driving", True, "")
+
+    def end_episode(self, stamp: int) -> None:
+        """A reward of time `stamp` (ns) says that the episode is over."""
+        with self._lock:
+            if self.status.state == "driving" and stamp >= self._first_stamp:
+                self._hold()
+
+    def reset(self, seed: int) -> Future[ResetResult]:
+        """Move to the rest pose with noise; the result comes when the arm is there."""
+        future: Future[ResetResult] = Future()
+        with self._lock:
+            if self.status.state not in POWERED or self._joints is None:
+                why = self.status.cause or self.status.state
+                future.set_result(ResetResult(False, f"the arm has no torque: {why}"))
+                return future
+            self._give_up_reset("another reset came")
+            target, trouble = self._draw_start(seed)
+            if trouble:
+                future.set_result(ResetResult(False, f"no start pose is clear: {trouble}"))
+                return future
+            if self.status.state == "driving":
+                self._goal = self._reachable(self._joints.position)
+            # A minimum-jerk motion is at most 15/8 as fast as its mean.
+            way = float(np.abs(target - self._goal).max())
+            seconds = max(way * 1.875 / self._config.reset_speed, _SHORTEST_RESET)
+            self._trajectory = (self._steady(), seconds, self._goal, target)
+            self._pending = future
+            self._set("resetting", True, "")
+        return future
+
+    def emergency_stop(self, on: bool) -> str:
+        """Latch the torque off, or release the latch; returns a sentence."""
+        with self._lock:
+            self._stopped = on
+            if on:
+                self._let_go("emergency stop", "stopped")
+                return "torque is off until it is released and the driver activated"
+            if self.status.state == "stopped":
+                self._set("inactive", False, "emergency stop released: activate to go on")
+            return "released"
+
+    def set_compliant(self, on: bool) -> str:
+        """Let the arm be moved by hand, or hold it again; returns a sentence.
+
+        Raises:
+            DriverError: it cannot hold.
+        """
+        with self._lock:
+            if on:
+                if self.status.torque:
+                    self._let_go("compliant, as asked", "compliant")
+                return "the arm can be moved by hand"
+            if self.status.state != "compliant":
+                raise DriverError(f"the driver is {self.status.state}, not compliant")
+            self.activate()
+            return "the arm holds its pose"
+
+    # The bus thread
+
+    def run(self) -> None:
+        """Cycle on an absolute schedule until `close`; a missed cycle is not made up for."""
+        due = self._steady()
+        while not self._ended.is_set():
+            started = self._steady()
+            try:
+                self.cycle()
+            except BaseException as error:
+                with self._lock:
+                    self._let_go(f"the driver failed: {error}", "fault")
+                raise
+            took = self._steady() - started
+            self._durations.append(took)
+            self._overruns += took > self._period
+            due = max(due + self._period, self._steady())
+            self._sleep(max(0.0, due - self._steady()))
+
+    def cycle(self) -> None:
+        """Read, watch, limit, write."""
+        with self._lock:
+            if self._bus is None:
+                return
+            self._cycles += 1
+            try:
+                self._cycle(self._bus)
+            except _FaultError as fault:
+                self._let_go(str(fault), "fault")
+            except PortError as error:
+                self._let_go(str(error), "unconfigured")
+            if self._cycles % round(self._config.bus_rate) == 0:
+                self._report()
+
+    def _cycle(self, bus: Bus) -> None:
+        motors = self._read(bus)
+        stamp, now = self._now(), self._steady()
+        if self._cycles % _HEALTH_EVERY == 0:
+            self._look_at(bus, MOTORS[self._cycles // _HEALTH_EVERY % len(MOTORS)])
+        if self.status.torque:
+            self._watch(bus, motors, now)
+        if len(motors) < len(MOTORS):
+            return  # the motors keep their last command, until the watchdog bites
+        self._complete = now
+        self._joints = joints = self._calibration.joints(motors)
+        if self.status.torque:
+            self._written = self._decide(joints, now)
+            bus.write_command(self._written)
+        self._on_joints(joints, stamp)
+
+    def _read(self, bus: Bus) -> dict[int, MotorState]:
+        motors = dict(bus.read_state(MOTORS).motors)
+        self._lost.append(len(MOTORS) - len(motors))
+        for _ in range(_RETRIES):
+            missing = [motor for motor in MOTORS if motor not in motors]
+            if not missing:
+                break
+            motors.update(bus.read_state(missing).motors)
+        return motors
+
+    def _watch(self, bus: Bus, motors: Mapping[int, MotorState], now: float) -> None:
+        """Raise what the motors' answers, and those that did not come, say."""
+        for motor, state in motors.items():
+            wanted = self._written.get(motor)
+            zeroed = (
+                wanted is not None
+                and state.torque_limit == 0
+                and xl320.torque_to_raw(wanted.torque) > 0
+            )
+            # A torque limit of 0 is a shutdown or a write that was lost. To write it again before
+            # that is known would arm a motor that has tripped.
+            if state.alert or zeroed:
+                self._look_at(bus, motor)
+                self._lost_writes += zeroed
+        silent = [motor for motor in MOTORS if motor not in motors]
+        waited = now - self._complete
+        recent = list(self._lost)[-_RATE_CYCLES:]
+        rate = sum(recent) / (len(recent) * len(MOTORS))
+        if silent and waited > self._config.read_watchdog:
+            who = "no motor answers" if len(silent) == len(MOTORS) else f"{_names(silent)} silent"
+            raise _FaultError(f"{who}: no complete reading for {1e3 * waited:.0f} ms")
+        if len(recent) >= _RATE_LEAST and rate > self._config.max_error_rate:
+            raise _FaultError(f"bus errors: {100 * rate:.0f} % of the motors' answers are lost")
+
+    def _look_at(self, bus: Bus, motor: int) -> None:
+        """Read one motor's health; a lost answer is made up for in its next turn."""
+        try:
+            health = bus.read_health(motor)
+        except PortError:
+            raise
+        except BusError:
+            return
+        self._health[motor] = health
+        if self.status.torque and (trouble := self._trouble(motor, health)):
+            raise _FaultError(trouble)
+
+    def _trouble(self, motor: int, health: MotorHealth) -> str:
+        name, config = _names([motor]), self._config
+        if health.hardware_error:
+            return f"{name} reports {xl320.hardware_error_text(health.hardware_error)}"
+        if health.temperature >= config.max_temperature:
+            return f"{name} is at {health.temperature:.0f} °C, the most is {config.max_temperature}"
+        if health.voltage < config.min_voltage:
+            return f"{name} has {health.voltage:.1f} V, the least is {config.min_voltage}"
+        return ""
+
+    def _decide(self, joints: Joints, now: float) -> dict[int, MotorCommand]:
+        """What the motors are to do in the next cycle; the limiter has the last word."""
+        config = self._config
+        if self.status.state == "driving":
+            waited = now - self._command_time
+            if now - self._episode_start >= config.max_steps * config.control_period:
+                self._hold()
+            elif waited > config.command_watchdog * config.control_period:
+                raise _FaultError(f"no joint_command for {1e3 * waited:.0f} ms")
+        elif self.status.state == "resetting":
+            self._settle(joints, now)
+
+        most = self._limiter.config.max_effort * self._derating()
+        if self.status.state != "driving":
+            self._advance(now)
+            return self._position(most)
+        held = self._position(most)
+        wanted = np.clip(self._command, -most[ACTIVE], most[ACTIVE])
+        limited = self._limiter.limit_effort(wanted, joints.position, joints.velocity, self._period)
+        if limited.fault:
+            raise _FaultError(f"limiter: {limited.fault}")
+        effort = np.zeros(6)
+        effort[ACTIVE] = limited.command
+        driven = self._calibration.drive(effort, joints.position, self._limiter.config.max_speed)
+        return {MOTORS[i]: (held if i in HELD else driven)[MOTORS[i]] for i in range(len(MOTORS))}
+
+    def _position(self, most: Array) -> dict[int, MotorCommand]:
+        # The cap is there for an arm that was held back; it must not slow a reset down.
+        return self._calibration.go(self._goal, most, 2.0 * self._config.reset_speed)
+
+    def _advance(self, now: float) -> None:
+        """Move the position goal by one cycle: along the trajectory, and inside of the limits."""
+        wanted = self._goal
+        if self._trajectory is not None:
+            start, seconds, origin, target = self._trajectory
+            t = min((now + self._period - start) / seconds, 1.0)
+            wanted = origin + (target - origin) * t**3 * (10.0 - 15.0 * t + 6.0 * t * t)
+        speed = (wanted - self._goal) / self._period
+        limited = self._limiter.limit_velocity(speed[ACTIVE], self._goal, self._period)
+        if limited.fault:
+            raise _FaultError(f"limiter: {limited.fault}")
+        speed[ACTIVE] = limited.command
+        self._goal = self._goal + speed * self._period
+
+    def _draw_start(self, seed: int) -> tuple[Array, str]:
+        """A start pose inside of the limits, or the last one drawn and why it is not."""
+        random = np.random.default_rng(seed if seed >= 0 else None)
+        span = self._config.reset_noise
+        for _ in range(_DRAWS):
+            pose = self._rest.copy()
+            pose[ACTIVE] += random.uniform(-span, span, len(ACTIVE))
+            trouble = self._limiter.clear(pose)
+            if not trouble:
+                break
+        return pose, trouble
+
+    def _settle(self, joints: Joints, now: float) -> None:
+        assert self._trajectory is not None
+        start, seconds, _, target = self._trajectory
+        late = now - start - seconds
+        if late < 0.0:
+            return
+        error = np.abs(joints.position - target)
+        worst = int(error.argmax())
+        if error[worst] < _SETTLE_ERROR and np.abs(joints.velocity).max() < _SETTLE_SPEED:
+            self._trajectory = None
+            # This reading was taken before the state changed: the next one is the first.
+            self._first_stamp = self._now()
+            self._set("ready", True, "")
+            self._answer_reset(ResetResult(True, "", self._first_stamp))
+        elif late > _SETTLE_SECONDS:
+            name = JOINT_NAMES[worst]
+            self._give_up_reset(
+                f"the arm did not get to its start: {name} is {error[worst]:.2f} rad away"
+            )
+            self._hold()
+
+    # Torque
+
+    def _let_go(self, cause: str, state: str) -> None:
+        """The one way to no torque, from wherever: torque off, then whatever is left to say."""
+        bus = self._bus
+        if bus is not None:
+            try:
+                deaf = self._torque_off(bus)
+            except PortError as error:
+                state = "unconfigured"
+                cause = cause if str(error) in cause else f"{cause}; {error}"
+            else:
+                if deaf:
+                    cause = f"{cause}; {_names(deaf)} did not confirm that the torque is off"
+        if state == "unconfigured" or bus is None:
+            self._drop_bus()
+            state = "unconfigured"
+        self._written = {}
+        self._trajectory = None
+        self._set(state, False, cause)
+        self._give_up_reset(cause)
+
+    def _torque_off(self, bus: Bus) -> list[int]:
+        """Say it several times, then until each motor confirms it; returns those that do not."""
+        deadline = self._steady() + _OFF_SECONDS
+        left = list(MOTORS)
+        for _ in range(2):
+            bus.torque_off(MOTORS)
+        while left and self._steady() < deadline:
+            bus.torque_off(MOTORS)
+            for motor in list(left):
+                if self._steady() >= deadline:
+                    break
+                try:
+                    if not bus.read(motor, xl320.TORQUE_ENABLE):
+                        left.remove(motor)
+                except PortError:
+                    raise
+                except BusError:
+                    continue
+        bus.torque_off(MOTORS)
+        return left
+
+    def _take_hold(self, bus: Bus) -> None:
+        """Torque on in the present pose. Raises _FaultError or BusError."""
+        health = {motor: _persist(lambda m=motor: bus.read_health(m)) for motor in MOTORS}
+        tripped = [motor for motor in MOTORS if health[motor].hardware_error]
+        if tripped:  # the operator has agreed to go on; only a reboot clears it
+            for motor in tripped:
+                bus.reboot(motor)
+            self._sleep(_REBOOT_SECONDS)
+            for motor in tripped:
+                health[motor] = _persist(lambda m=motor: bus.read_health(m))
+        self._health = health
+        for motor in MOTORS:
+            if trouble := self._trouble(motor, health[motor]):
+                raise _FaultError(trouble)
+        motors: dict[int, MotorState] = {}
+        for _ in range(_ATTEMPTS):
+            motors.update(bus.read_state(MOTORS).motors)
+        if silent := [motor for motor in MOTORS if motor not in motors]:
+            raise _FaultError(f"{_names(silent)} did not answer")
+        self._joints = self._calibration.joints(motors)
+        self._goal = self._reachable(self._joints.position)
+        most = self._limiter.config.max_effort * self._derating()
+        self._written = self._position(most)
+        for _ in range(2):
+            bus.write_command(self._written)
+        for motor in MOTORS:
+            for _ in range(_ATTEMPTS):
+                bus.set_torque([motor], True)
+                if _persist(lambda m=motor: bus.read(m, xl320.TORQUE_ENABLE)):
+                    break
+            else:
+                raise _FaultError(f"{_names([motor])} does not switch its torque on")
+        self._complete = self._steady()
+        self._lost.clear()
+        self._hold()
+
+    def _hold(self) -> None:
+        assert self._joints is not None
+        goal = self._reachable(self._joints.position)
+        goal[HELD] = self._goal[HELD]
+        self._goal = goal
+        self._trajectory = None
+        self._set("holding", True, "")
+
+    # Small matters
+
+    def _set_up(self, motor: int) -> None:
+        bus, name = self._bus, f"{_names([motor])} (id {motor})"
+        assert bus is not None
+        for _ in range(_ATTEMPTS):
+            if (model := bus.ping(motor)) is not None:
+                break
+        if model is None:
+            raise BusError(f"{name} does not answer on {self._config.port}")
+        if model != xl320.MODEL:
+            raise BusError(f"{name} is of model {model}, expected {xl320.MODEL} (XL-320)")
+        self._firmware[motor] = _persist(lambda: bus.read(motor, xl320.FIRMWARE))
+        low, high = self._calibration.limits[motor - 1]
+        scale = float(self._calibration.scale[motor - 1])
+        wanted = {
+            xl320.CONTROL_MODE: xl320.JOINT_MODE,
+            xl320.STATUS_LEVEL: 2,
+            xl320.RETURN_DELAY: 50,  # 100 us: six answers take 2 ms less than as delivered
+            xl320.ANGLE_LOW: low,
+            xl320.ANGLE_HIGH: high,
+            # Also the torque limit after a power cycle.
+            xl320.MAX_TORQUE: xl320.torque_to_raw(self._limiter.config.max_effort / scale),
+            xl320.SHUTDOWN: xl320.OVERLOAD | xl320.OVERHEATING,
+        }
+        for register, value in wanted.items():
+            found = _persist(lambda r=register: bus.read(motor, r))
+            if found != value:  # the EEPROM wears out
+                _persist(lambda r=register, v=value: bus.write(motor, r, v))
+        self._health[motor] = _persist(lambda: bus.read_health(motor))
+
+    def _drop_bus(self) -> None:
+        if self._bus is not None:
+            self._bus.close()
+        self._bus = None
+        self._joints = None
+
+    def _reachable(self, position: Array) -> Array:
+        margin = self._limiter.config.range_margin
+        return np.clip(position, JOINT_LOW + margin, JOINT_HIGH - margin)
+
+    def _derating(self) -> Array:
+        """[6] 1 for a cool motor, 0 for one at max_temperature."""
+        config = self._config
+        heat = np.array([self._health[motor].temperature for motor in MOTORS])
+        span = config.max_temperature - config.derate_temperature
+        return np.clip((config.max_temperature - heat) / span, 0.0, 1.0)
+
+    def _answer_reset(self, result: ResetResult) -> None:
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            pending.set_result(result)
+
+    def _give_up_reset(self, message: str) -> None:
+        self._answer_reset(ResetResult(False, message))
+
+    def _set(self, state: str, torque: bool, cause: str) -> None:
+        status = Status(state, torque, cause)
+        if status != self.status:
+            self.status = status
+            self._on_status(status)
+
+    def _report(self) -> None:
+        lost = list(self._lost)
+        rate = sum(lost) / max(len(lost) * len(MOTORS), 1)
+        durations = sorted(self._durations) or [0.0]
+        waited = self._steady() - self._complete
+        values: dict[str, object] = {
+            "answers_lost_percent": f"{100 * rate:.2f}",
+            "writes_lost": self._lost_writes,
+            "cycle_median_ms": f"{1e3 * durations[len(durations) // 2]:.2f}",
+            "cycle_p99_ms": f"{1e3 * durations[int(0.99 * (len(durations) - 1))]:.2f}",
+            "overruns": self._overruns,
+            "stale_commands": self._ignored,
+        }
+        if waited > 1.0:
+            self._on_report("bus", WARN, f"no complete reading for {waited:.0f} s", values)
+        elif rate > _WARN_RATE:
+            sentence = f"{100 * rate:.1f} % of the motors' answers were lost in the last 10 s"
+            self._on_report("bus", WARN, sentence, values)
+        else:
+            self._on_report("bus", OK, "all motors answer", values)
+        if len(self._health) == len(MOTORS):
+            hot = [MOTORS[index] for index in np.flatnonzero(self._derating() < 1.0)]
+            sentence = f"{_names(hot)} hot: less effort" if hot else "no motor is hot"
+            motors: dict[str, object] = {}
+            for name, motor in zip(JOINT_NAMES, MOTORS, strict=True):
+                health = self._health[motor]
+                motors[f"{name}_celsius"] = health.temperature
+                motors[f"{name}_volts"] = health.voltage
+                motors[f"{name}_error"] = xl320.hardware_error_text(health.hardware_error) or "none"
+                motors[f"{name}_firmware"] = self._firmware.get(motor, "unknown")
+            self._on_report("motors", WARN if hot else OK, sentence, motors)
+
+
+def _names(motors: Sequence[int]) -> str:
+    *others, last = [JOINT_NAMES[motor - 1] for motor in motors]
+    return f"{', '.join(others)} and {last}" if others else last
+
+
+def _persist(exchange: Callable[[], Answer]) -> Answer:
+    """Try an exchange again while its answer is lost. Raises the last BusError."""
+    for _ in range(_ATTEMPTS - 1):
+        try:
+            return exchange()
+        except PortError:
+            raise
+        except BusError:
+            continue
+    return exchange()
