@@ -523,7 +523,8 @@ class Driver:
             start, seconds, origin, target = self._trajectory
             t = min((now + self._period - start) / seconds, 1.0)
             wanted = origin + (target - origin) * t**3 * (10.0 - 15.0 * t + 6.0 * t * t)
-        speed = (wanted - self._goal) / self._period
+        most = self._config.reset_speed
+        speed = np.clip((wanted - self._goal) / self._period, -most, most)
         limited = self._limiter.limit_velocity(speed[ACTIVE], self._goal, self._period)
         if limited.fault:
             raise _FaultError(f"limiter: {limited.fault}")

@@ -1,0 +1,636 @@
+"""The driver's state machine on motors and a clock of the test's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from ergojr_description.kinematics import JOINT_NAMES
+from ergojr_description.limiter import LimiterConfig
+from ergojr_description.xl320 import Register
+from ergojr_driver.bus import BusError, MotorCommand, MotorHealth, MotorState, PortError, Reading
+from ergojr_driver.driver import Driver, DriverConfig, DriverError, ResetResult, Status
+from ergojr_driver.servo import GOAL_AHEAD, MOTORS, Calibration, Joints
+
+from ergojr_description import xl320
+
+NAMES = ("m1", "m2", "m3", "m5")
+PERIOD = 0.01
+
+
+class FakeBus:
+    """Six motors that go to their goals at once in position mode, and stay otherwise."""
+
+    def __init__(self) -> None:
+        self.time = 1000.0
+        self.angles = dict.fromkeys(MOTORS, 0.0)
+        self.limits = dict.fromkeys(MOTORS, 0)
+        self.torque = dict.fromkeys(MOTORS, False)
+        self.tables: dict[int, dict[Register, int]] = {motor: {} for motor in MOTORS}
+        self.health = {motor: MotorHealth(7.4, 30.0, 0) for motor in MOTORS}
+        self.silent: set[int] = set()
+        self.lose: Callable[[], bool] = lambda: False  # an answer
+        self.unplugged = False
+        self.log: list[str] = []  # what changed the motors
+        self.commands: list[Mapping[int, MotorCommand]] = []
+        self.reboots: list[int] = []
+        self.follow = True
+
+    def _pass(self) -> None:
+        if self.unplugged:
+            raise PortError("port gone is lost: Input/output error")
+        self.time += 1e-4
+
+    def read_state(self, motors: Sequence[int]) -> Reading:
+        self._pass()
+        answers = [m for m in motors if m not in self.silent and not self.lose()]
+        if len(answers) < len(motors):
+            self.time += 0.012
+        states = {
+            m: MotorState(
+                self.angles[m], 0.0, 0.0, self.limits[m], self.health[m].hardware_error > 0
+            )
+            for m in answers
+        }
+        return Reading(states, len(motors) - len(answers))
+
+    def write_command(self, commands: Mapping[int, MotorCommand]) -> None:
+        self._pass()
+        self.log.append("command")
+        self.commands.append(commands)
+        for motor, command in commands.items():
+            self.limits[motor] = xl320.torque_to_raw(command.torque)
+            if self.follow and self.torque[motor]:
+                step = command.position - self.angles[motor]
+                self.angles[motor] += min(max(step, -0.02), 0.02)
+
+    def read_health(self, motor: int) -> MotorHealth:
+        self._answer(motor)
+        return self.health[motor]
+
+    def set_torque(self, motors: Sequence[int], on: bool) -> None:
+        self._pass()
+        self.log.append("on" if on else "off")
+        self.torque.update(dict.fromkeys(motors, on))
+
+    def torque_off(self, motors: Sequence[int]) -> None:
+        self.set_torque(motors, False)
+
+    def ping(self, motor: int) -> int | None:
+        self._pass()
+        return None if motor in self.silent else self.tables[motor].get(xl320.MODEL_NUMBER, 350)
+
+    def read(self, motor: int, register: Register) -> int:
+        self._answer(motor)
+        if register == xl320.TORQUE_ENABLE:
+            return int(self.torque[motor])
+        return self.tables[motor].get(register, 0)
+
+    def write(self, motor: int, register: Register, value: int) -> None:
+        self._answer(motor)
+        assert not self.torque[motor]
+        self.tables[motor][register] = value
+
+    def reboot(self, motor: int) -> None:
+        self.reboots.append(motor)
+        self.health[motor] = replace(self.health[motor], hardware_error=0)
+
+    def close(self) -> None:
+        self.log.append("close")
+
+    def _answer(self, motor: int) -> None:
+        self._pass()
+        if motor in self.silent or self.lose():
+            self.time += 0.012
+            raise BusError(f"motor {motor} did not answer")
+
+
+class Arm:
+    """A driver on a fake bus, and what it said."""
+
+    def __init__(self, limits: LimiterConfig | None = None, **config: Any) -> None:
+        self.bus = FakeBus()
+        self.statuses: list[Status] = []
+        self.joints: list[tuple[Joints, int]] = []
+        self.reports: dict[str, tuple[str, str]] = {}
+        self.driver = Driver(
+            DriverConfig(**config),
+            LimiterConfig() if limits is None else limits,
+            self.open,
+            lambda joints, stamp: self.joints.append((joints, stamp)),
+            self.statuses.append,
+            self.report,
+            steady=lambda: self.bus.time,
+            now=self.now,
+            sleep=self.sleep,
+        )
+
+    def open(self) -> FakeBus:
+        if self.bus.unplugged:
+            raise PortError("port gone cannot be opened: No such file or directory")
+        return self.bus
+
+    def report(self, part: str, level: str, sentence: str, values: dict[str, object]) -> None:
+        self.reports[part] = (level, sentence)
+
+    def now(self) -> int:
+        return round(self.bus.time * 1e9)
+
+    def sleep(self, seconds: float) -> None:
+        self.bus.time += seconds
+
+    def cycle(self, count: int = 1) -> None:
+        for _ in range(count):
+            due = self.bus.time + PERIOD
+            self.driver.cycle()
+            self.bus.time = max(self.bus.time, due)
+
+    def cycle_until(self, condition: Callable[[], bool], most: int = 1000) -> float:
+        """Returns s that it took."""
+        start = self.bus.time
+        for _ in range(most):
+            if condition():
+                return self.bus.time - start
+            self.cycle()
+        raise AssertionError(f"still {self.driver.status}")
+
+    def command(self, *efforts: float, age: float = 0.0) -> None:
+        self.driver.command(NAMES, efforts or (0.0,) * 4, self.now() - round(age * 1e9))
+
+    def activate(self) -> None:
+        self.driver.configure()
+        self.cycle()
+        self.driver.activate()
+
+    def ready(self) -> ResetResult:
+        if not self.driver.status.torque:
+            self.activate()
+        future = self.driver.reset(1)
+        self.cycle_until(future.done)
+        result = future.result()
+        assert result.ok, result.message
+        self.cycle()
+        return result
+
+    def drive(self) -> None:
+        self.ready()
+        self.command()
+        self.cycle()
+        assert self.driver.status.state == "driving"
+
+    def commanding(self, count: int, *efforts: float) -> None:
+        for index in range(count):
+            if index % 5 == 0:
+                self.command(*efforts)
+            self.cycle()
+
+    def off(self) -> bool:
+        """Whether torque-off was the last thing that the motors were told."""
+        told = [entry for entry in self.bus.log if entry != "close"]
+        return told[-1] == "off" and not any(self.bus.torque.values())
+
+
+@pytest.fixture
+def arm() -> Arm:
+    return Arm()
+
+
+# Life without faults
+
+
+def test_the_way_through_an_episode(arm: Arm) -> None:
+    result = arm.ready()
+    assert result.first_stamp <= arm.joints[-1][1]
+    arm.commanding(500)
+    assert [s.state for s in arm.statuses] == [
+        *("inactive", "holding", "resetting", "ready", "driving")
+    ]
+    arm.cycle()
+    assert arm.driver.status.state == "holding"  # 100 ticks are over
+    arm.command()  # late: ignored
+    arm.cycle(100)
+    assert arm.driver.status == Status("holding", True, "")
+
+
+def test_idle_is_no_fault(arm: Arm) -> None:
+    arm.ready()
+    arm.cycle(3000)
+    assert arm.driver.status.state == "ready"
+
+
+def test_a_touch_ends_the_episode_and_an_older_reward_does_not(arm: Arm) -> None:
+    arm.drive()
+    arm.driver.end_episode(1)
+    assert arm.driver.status.state == "driving"
+    arm.driver.end_episode(arm.now())
+    assert arm.driver.status.state == "holding"
+
+
+def test_reset_goes_to_the_rest_pose_with_its_noise_slowly(arm: Arm) -> None:
+    arm.activate()
+    arm.bus.angles = {1: 0.8, 2: -0.6, 3: 0.9, 4: 0.4, 5: -0.5, 6: 0.6}
+    arm.driver.deactivate()
+    arm.driver.activate()
+    arm.ready()
+    path = np.array([joints.position for joints, _ in arm.joints])
+    assert np.abs(np.diff(path[2:], axis=0)).max() < 1.1 * arm.driver._config.reset_speed * PERIOD
+    assert np.abs(path[-1]).max() < np.radians(18.5)
+    assert np.abs(path[-1][[3, 5]]).max() < 1e-2
+    again, other = Arm(), Arm()
+    again.ready()
+    other.activate()
+    other.cycle_until((future := other.driver.reset(2)).done)
+    assert future.result().ok
+    last = [a.joints[-1][0].position for a in (arm, again, other)]
+    assert np.allclose(last[0], last[1], atol=0.01)  # the same seed, the same start
+    assert not np.allclose(last[0], last[2], atol=0.01)
+
+
+def test_a_blocked_arm_fails_the_reset_and_holds(arm: Arm) -> None:
+    arm.activate()
+    arm.bus.follow = False
+    arm.bus.angles[2] = 0.9
+    arm.driver.deactivate()
+    arm.driver.activate()
+    future = arm.driver.reset(1)
+    arm.cycle_until(future.done)
+    assert not future.result().ok
+    assert "m2 is" in future.result().message
+    assert arm.driver.status.state == "holding"
+
+
+def test_effort_becomes_torque_with_a_goal_ahead(arm: Arm) -> None:
+    arm.drive()
+    at = dict(arm.bus.angles)
+    arm.bus.follow = False
+    arm.command(0.05, -0.04, 0.03, 0.0)
+    arm.cycle()
+    sent = arm.bus.commands[-1]
+    assert [sent[m].torque for m in (1, 2, 3, 5)] == pytest.approx([0.05, 0.04, 0.03, 0.0])
+    assert sent[1].position == pytest.approx(at[1] + GOAL_AHEAD)
+    assert sent[2].position == pytest.approx(at[2] - GOAL_AHEAD)
+    assert sent[3].position == pytest.approx(at[3] + GOAL_AHEAD)
+    assert sent[4].position == pytest.approx(0.0, abs=0.01)  # held
+    assert sent[1].speed == LimiterConfig().max_speed
+
+
+def test_names_may_come_in_any_order(arm: Arm) -> None:
+    arm.drive()
+    arm.driver.command(("m5", "m3", "m2", "m1"), (0.01, 0.02, 0.03, 0.04), arm.now())
+    arm.cycle()
+    torques = [arm.bus.commands[-1][m].torque for m in (1, 2, 3, 5)]
+    assert torques == pytest.approx([0.04, 0.03, 0.02, 0.01])
+
+
+def test_joint_states_are_in_the_order_of_their_names(arm: Arm) -> None:
+    arm.activate()
+    arm.bus.angles = {motor: motor / 10.0 for motor in MOTORS}
+    arm.driver.deactivate()
+    arm.cycle()
+    assert arm.joints[-1][0].position == pytest.approx(np.arange(1, 7) / 10.0)
+    assert len(JOINT_NAMES) == len(MOTORS)
+
+
+def test_nothing_leaves_without_the_limiter() -> None:
+    limits = LimiterConfig(max_effort=0.02, sustained_effort=0.02)
+    arm = Arm(limits)
+    arm.drive()
+    arm.commanding(20, 1e6, -1e6, 1e6, -1e6)
+    sent = [command.torque for commands in arm.bus.commands for command in commands.values()]
+    assert max(sent) <= 0.02 + 1e-9
+    assert arm.driver.status.state == "driving"
+
+
+def test_the_limiter_sees_the_pose_of_the_same_cycle(arm: Arm) -> None:
+    arm.drive()
+    arm.bus.follow = False
+    arm.bus.angles[1] = np.radians(151.0)  # beyond the range: it must push back at once
+    arm.command(0.16, 0.0, 0.0, 0.0)
+    arm.cycle()
+    assert arm.bus.commands[-1][1].position < arm.bus.angles[1]
+
+
+# Letting go
+
+
+def drive_and(arm: Arm, happen: Callable[[Arm], object], most: int = 100) -> float:
+    arm.drive()
+    happen(arm)
+
+    def one() -> bool:
+        if arm.driver.status.torque:
+            arm.command()
+        return not arm.driver.status.torque
+
+    return arm.cycle_until(one, most)
+
+
+@pytest.mark.parametrize(
+    ("names", "values", "cause"),
+    [
+        (NAMES, (0.0, float("nan"), 0.0, 0.0), "m2 is nan"),
+        (NAMES, (0.0, 0.0, float("inf"), 0.0), "m3 is inf"),
+        (NAMES, (0.0, 0.0, 0.0), "3 efforts for 4 joints"),
+        (("m1", "m2", "m3", "m4"), (0.0,) * 4, "names m1, m2, m3, m4"),
+        (NAMES[:3], (0.0,) * 3, "names m1, m2, m3"),
+        (("m1", "m1", "m2", "m3", "m5"), (0.0,) * 5, "names m1, m1"),
+        ((), (), "names nothing"),
+    ],
+)
+def test_a_command_that_is_none_lets_go(
+    arm: Arm, names: Sequence[str], values: Sequence[float], cause: str
+) -> None:
+    arm.drive()
+    before = arm.bus.time
+    arm.driver.command(names, values, arm.now())
+    assert arm.off()
+    assert arm.bus.time - before < 0.1
+    assert arm.driver.status.state == "fault"
+    assert cause in arm.driver.status.cause
+
+
+def test_silence_of_the_controller_lets_go(arm: Arm) -> None:
+    arm.drive()
+    took = arm.cycle_until(lambda: not arm.driver.status.torque)
+    assert 0.125 - PERIOD <= took <= 0.125 + 2 * PERIOD
+    assert arm.off()
+    assert arm.driver.status.cause.startswith("no joint_command for 1")
+
+
+def test_commands_for_old_observations_do_not_feed_the_watchdog(arm: Arm) -> None:
+    arm.drive()
+
+    def one() -> bool:
+        arm.command(age=0.6)
+        return not arm.driver.status.torque
+
+    assert arm.cycle_until(one) < 0.15
+    assert arm.off()
+
+
+def test_a_command_of_the_episode_before_does_not_start_the_next(arm: Arm) -> None:
+    result = arm.ready()
+    arm.driver.command(NAMES, (0.0,) * 4, result.first_stamp - 1)
+    assert arm.driver.status.state == "ready"
+    arm.driver.command(NAMES, (0.0,) * 4, result.first_stamp)
+    assert arm.driver.status.state == "driving"
+
+
+def test_a_silent_motor_lets_go(arm: Arm) -> None:
+    took = drive_and(arm, lambda arm: arm.bus.silent.add(3))
+    assert took < 0.1 + 0.08 + 5 * PERIOD  # watchdog; the silent one's missing consent
+    assert arm.off()
+    assert "m3 silent" in arm.driver.status.cause
+    assert "m3 did not confirm" in arm.driver.status.cause
+
+
+def test_no_power_on_the_bus_lets_go(arm: Arm) -> None:
+    drive_and(arm, lambda arm: arm.bus.silent.update(MOTORS))
+    assert arm.off()
+    assert "no motor answers" in arm.driver.status.cause
+
+
+def test_half_of_the_answers_corrupt_lets_go(arm: Arm) -> None:
+    random = np.random.default_rng(0)
+    took = drive_and(arm, lambda arm: setattr(arm.bus, "lose", lambda: random.random() < 0.5))
+    assert took < 1.2
+    assert arm.off()
+
+
+def test_one_answer_in_a_hundred_corrupt_goes_on_with_a_warning(arm: Arm) -> None:
+    random = np.random.default_rng(0)
+    arm.drive()
+    arm.bus.lose = lambda: random.random() < 0.01
+    arm.commanding(400)
+    assert arm.driver.status.state == "driving"
+    level, sentence = arm.reports["bus"]
+    assert level == "warn"
+    assert "% of the motors' answers were lost" in sentence
+
+
+def test_heat_lets_go_and_less_heat_takes_effort_away(arm: Arm) -> None:
+    arm.drive()
+    arm.bus.follow = False
+    arm.bus.health[1] = MotorHealth(7.4, 55.0, 0)
+    arm.commanding(30, 0.16, 0.0, 0.0, 0.0)
+    assert arm.bus.commands[-1][1].torque == pytest.approx(0.08, abs=0.005)
+    arm.bus.health[1] = MotorHealth(7.4, 60.0, 0)
+
+    def one() -> bool:
+        arm.command()
+        return not arm.driver.status.torque
+
+    took = arm.cycle_until(one)
+    assert took < 0.4
+    assert arm.off()
+    assert "m1 is at 60 °C" in arm.driver.status.cause
+
+
+def test_low_voltage_lets_go(arm: Arm) -> None:
+    drive_and(arm, lambda arm: arm.bus.health.update({1: MotorHealth(5.0, 30.0, 0)}))
+    assert arm.off()
+    assert "m1 has 5.0 V" in arm.driver.status.cause
+
+
+def test_a_hardware_error_lets_go_before_the_motor_is_armed_again(arm: Arm) -> None:
+    def overload(arm: Arm) -> None:
+        arm.bus.health[5] = MotorHealth(7.4, 30.0, xl320.OVERLOAD)
+        arm.bus.limits[5] = 0
+        arm.bus.log.clear()
+
+    assert drive_and(arm, overload) < 0.1
+    assert "command" not in arm.bus.log
+    assert arm.off()
+    assert "m5 reports overload" in arm.driver.status.cause
+
+
+def test_an_implausible_reading_lets_go(arm: Arm) -> None:
+    drive_and(arm, lambda arm: arm.bus.angles.update({2: float("nan")}))
+    assert arm.off()
+    assert "limiter: position of m2" in arm.driver.status.cause
+
+
+def test_deactivate_lets_go(arm: Arm) -> None:
+    arm.drive()
+    arm.driver.deactivate()
+    assert arm.off()
+    assert arm.driver.status == Status("inactive", False, "deactivated")
+
+
+def test_close_lets_go_and_closes_the_port(arm: Arm) -> None:
+    arm.drive()
+    arm.driver.close()
+    assert arm.off()
+    assert arm.bus.log[-1] == "close"
+    assert arm.driver.status.state == "unconfigured"
+
+
+def test_a_lost_port_is_told_and_comes_back(arm: Arm) -> None:
+    drive_and(arm, lambda arm: setattr(arm.bus, "unplugged", True))
+    assert arm.driver.status.state == "unconfigured"
+    assert "is lost" in arm.driver.status.cause
+    with pytest.raises(DriverError, match="cannot be opened"):
+        arm.driver.configure()
+    arm.bus.unplugged = False
+    arm.activate()
+    assert arm.driver.status.state == "holding"
+
+
+def test_an_error_of_the_program_lets_go(arm: Arm) -> None:
+    arm.drive()
+    arm.driver._on_joints = lambda joints, stamp: 1 / 0  # type: ignore[func-returns-value]
+    with pytest.raises(ZeroDivisionError):
+        arm.driver.run()
+    assert arm.off()
+    assert "the driver failed" in arm.driver.status.cause
+
+
+# Coming back
+
+
+def test_an_emergency_stop_is_latched_until_it_is_released(arm: Arm) -> None:
+    arm.drive()
+    arm.driver.emergency_stop(True)
+    assert arm.off()
+    assert arm.driver.status == Status("stopped", False, "emergency stop")
+    with pytest.raises(DriverError, match="latched"):
+        arm.driver.activate()
+    arm.driver.unconfigure()
+    arm.driver.configure()
+    assert arm.driver.status.state == "stopped"
+    arm.driver.emergency_stop(False)
+    assert arm.driver.status.state == "inactive"
+    assert arm.off()
+    arm.driver.activate()
+    assert arm.driver.status.state == "holding"
+
+
+def test_an_emergency_stop_answers_a_reset_that_waits(arm: Arm) -> None:
+    arm.activate()
+    future: Future[ResetResult] = arm.driver.reset(1)
+    arm.cycle(3)
+    arm.driver.emergency_stop(True)
+    assert future.result(0).message == "emergency stop"
+
+
+def test_after_a_fault_nothing_moves_until_it_is_activated(arm: Arm) -> None:
+    arm.drive()
+    arm.driver.command(NAMES, (float("nan"),) * 4, arm.now())
+    cause = arm.driver.status.cause
+    arm.command()
+    assert not arm.driver.reset(1).result(0).ok
+    arm.cycle(50)
+    arm.driver.deactivate()  # what the lifecycle does after a fault
+    assert arm.driver.status == Status("fault", False, cause)
+    assert arm.off()
+    arm.driver.activate()
+    arm.ready()
+
+
+@pytest.mark.parametrize(
+    ("health", "cause"),
+    [(MotorHealth(7.4, 61.0, 0), "61 °C"), (MotorHealth(5.0, 30.0, 0), "5.0 V")],
+)
+def test_what_is_not_mended_stands_against_activation(
+    arm: Arm, health: MotorHealth, cause: str
+) -> None:
+    arm.driver.configure()
+    arm.bus.health[4] = health
+    with pytest.raises(DriverError, match=f"m4 .*{cause}"):
+        arm.driver.activate()
+    assert arm.off()
+
+
+def test_a_silent_motor_stands_against_activation(arm: Arm) -> None:
+    arm.driver.configure()
+    arm.bus.silent.add(6)
+    with pytest.raises(DriverError, match="motor 6 did not answer"):
+        arm.driver.activate()
+    assert arm.off()
+
+
+def test_a_latched_hardware_error_is_cleared_on_activation(arm: Arm) -> None:
+    arm.driver.configure()
+    arm.bus.health[4] = MotorHealth(7.4, 30.0, xl320.OVERLOAD)
+    arm.driver.activate()
+    assert arm.bus.reboots == [4]
+    assert arm.driver.status.state == "holding"
+
+
+def test_compliant_and_back(arm: Arm) -> None:
+    with pytest.raises(DriverError, match="unconfigured, not compliant"):
+        arm.driver.set_compliant(False)
+    arm.ready()
+    arm.driver.set_compliant(True)
+    assert arm.off()
+    arm.bus.angles[1] = 0.5
+    arm.cycle(200)
+    assert arm.driver.status.state == "compliant"
+    arm.driver.set_compliant(False)
+    arm.cycle(10)
+    assert arm.bus.angles[1] == pytest.approx(0.5, abs=0.01)
+    assert arm.driver.status.state == "holding"
+
+
+# Setting up
+
+
+def test_configure_names_the_motor_that_is_missing_or_another(arm: Arm) -> None:
+    arm.bus.silent.add(4)
+    with pytest.raises(DriverError, match=r"m4 \(id 4\) does not answer on /dev/ttyACM0"):
+        arm.driver.configure()
+    assert arm.bus.log[-1] == "close"
+    arm.bus.silent.clear()
+    arm.bus.tables[2][xl320.MODEL_NUMBER] = 12
+    with pytest.raises(DriverError, match="m2 .* model 12, expected 350"):
+        arm.driver.configure()
+
+
+def test_configure_writes_limits_into_the_motors_once(arm: Arm) -> None:
+    arm.driver.configure()
+    table = arm.bus.tables[2]
+    assert xl320.raw_to_position(table[xl320.ANGLE_LOW]) == pytest.approx(
+        np.radians(-90), abs=0.006
+    )
+    assert xl320.raw_to_position(table[xl320.ANGLE_HIGH]) == pytest.approx(
+        np.radians(125), abs=0.006
+    )
+    assert table[xl320.MAX_TORQUE] == xl320.torque_to_raw(0.16)
+    assert table[xl320.CONTROL_MODE] == xl320.JOINT_MODE
+
+
+def test_calibration_goes_there_and_back() -> None:
+    calibration = Calibration((1.0, -1.0, 1.0, -1.0, 1.0, 1.0), (0.1,) * 6, (2.0,) + (1.0,) * 5)
+    goal = np.array([0.2, 0.3, -0.4, 0.5, 0.0, 0.1])
+    commands = calibration.go(goal, np.full(6, 0.1), 1.0)
+    assert commands[2].position == pytest.approx(-0.3 + 0.1)
+    assert commands[1].torque == pytest.approx(0.05)
+    states = {m: MotorState(c.position, 0.0, c.torque, 0) for m, c in commands.items()}
+    assert calibration.joints(states).position == pytest.approx(goal)
+    assert calibration.joints(states).load[:2] == pytest.approx([0.1, -0.1])
+
+
+def test_a_negative_direction_pushes_the_other_way() -> None:
+    calibration = Calibration((-1.0,) * 6, (0.0,) * 6, (1.0,) * 6)
+    commands = calibration.drive(np.full(6, 0.1), np.zeros(6), 1.0)
+    assert all(command.position < 0.0 for command in commands.values())
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"direction": (1.0,) * 5},
+        {"direction": (0.5,) * 6},
+        {"offset": (7.0,) * 6},
+        {"effort_scale": (0.0,) * 6},
+        {"rest_pose": (0.0,)},
+        {"derate_temperature": 60.0},
+    ],
+)
+def test_a_robot_that_cannot_be_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="expected|must"):
+        DriverConfig(**wrong)
