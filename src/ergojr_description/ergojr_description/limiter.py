@@ -14,8 +14,9 @@ function: Ames et al., "Control Barrier Function Based Quadratic Programs for Sa
 Systems", 2017, eq. 21 with a linear class-K function; bounding sphere: Gu et al., "Deep
 Reinforcement Learning for Robotic Manipulation with Asynchronous Off-Policy Updates", 2017, IV.B).
 Beyond a limit the same inequalities ask for motion back inside. The prediction uses one lumped
-model per joint, v' = v + dt (u - gravity(q) - b v) / I; what it leaves out (friction, coupling)
-is corrected in the next cycle.
+model per joint, v' = v + dt (u - gravity(q) - b v) / I; what it leaves out (coupling, and on the
+robot the servos' own controllers) is corrected in the next cycle. What holds the arm beyond floor
+or sphere nevertheless, such as dry friction, is overcome by asking for more the longer it lasts.
 
 The limits have hard maxima: a configuration can tighten them, never widen them.
 """
@@ -42,6 +43,8 @@ MAX_PLAUSIBLE_SPEED = 60.0  # rad/s; the XL-320 turns at 12 rad/s without load
 GRAVITY = 9.81  # m/s^2
 _ACTIVE = list(ACTIVE_JOINTS)
 _PROJECTIONS = 12  # sweeps over violated rows; more change nothing measurable
+_IMPATIENCE = 60.0  # 1/s^2: how fast the speed grows that is asked for beyond floor or sphere
+_MOST_MORE = 0.2  # m/s, by which it may grow
 _PATH_STEP = 0.05  # rad between the poses of a path that are looked at; 0.1 mm of the tip's arc
 
 
@@ -117,7 +120,9 @@ class Limiter:
     softly, too large a value makes the discrete brake oscillate."""
     viscous = 0.08  # N m s/rad, the servos' viscous friction
 
-    def __init__(self, config: LimiterConfig | None = None) -> None:
+    def __init__(self, config: LimiterConfig | None = None, delay: float = 0.0) -> None:
+        """delay: s from reading a state until the effort that answers it acts."""
+        self.delay = delay
         self.config = LimiterConfig() if config is None else config
         margin = self.config.range_margin
         self._low = kinematics.JOINT_LOW[_ACTIVE] + margin
@@ -133,10 +138,16 @@ class Limiter:
         self._weights = GRAVITY * kinematics.LINK_MASSES
         self._most: Array = np.full(4, self.config.max_effort)
         self._mean_effort: Array = np.zeros(4)
+        self._more: Array = np.zeros(self._count + 1)  # m/s, asked of floor and sphere in addition
 
     def reset(self) -> None:
-        """Forget the mean effort (a new arm, or one that has cooled down)."""
+        """Forget the past (a new arm, or one that has cooled down)."""
         self._mean_effort = np.zeros(4)
+        self._more = np.zeros(self._count + 1)
+
+    def tire(self) -> None:
+        """As if the sustained effort were used up: the least there is to brake with."""
+        self._mean_effort = np.full(4, self.config.max_effort)
 
     def limit_effort(self, effort: Array, position: Array, velocity: Array, dt: float) -> Limited:
         """The effort to apply for the next cycle.
@@ -164,13 +175,21 @@ class Limiter:
             acted.update(["sustained"] if (cap < np.minimum(over, self._most)).any() else [])
 
         speed = velocity[_ACTIVE]
+        position = position + self.delay * velocity
         points, jacobian = self._geometry(position)
         gravity = self._weights @ jacobian[self._count :, 2]
         gain = dt / self.inertia
         free = speed - gain * (gravity + self.viscous * speed)
         change = gain * cap
         allowed = self._project(
-            free + gain * requested, position, points, jacobian, free - change, free + change, acted
+            free + gain * requested,
+            position,
+            points,
+            jacobian,
+            free - change,
+            free + change,
+            dt,
+            acted,
         )
         if acted:
             requested = np.minimum(np.maximum((allowed - free) / gain, -cap), cap)
@@ -194,7 +213,7 @@ class Limiter:
         acted: set[str] = set()
         points, jacobian = self._geometry(position)
         bound = np.full(4, self.config.max_speed)
-        allowed = self._project(speed, position, points, jacobian, -bound, bound, acted)
+        allowed = self._project(speed, position, points, jacobian, -bound, bound, dt, acted)
         return Limited(allowed, frozenset(acted))
 
     def clear(self, position: Array) -> str:
@@ -257,6 +276,7 @@ class Limiter:
         jacobian: Array,
         least: Array,
         greatest: Array,
+        dt: float,
         acted: set[str],
     ) -> Array:
         """The velocity nearest to `wanted` (cyclic projections) that satisfies the limits.
@@ -284,9 +304,12 @@ class Limiter:
         rows = np.empty((count + 1, 4))
         rows[:count] = jacobian[:count, 2]
         rows[count] = radial @ jacobian[self._tip] / -distance
-        bounds = np.empty(count + 1)
-        bounds[:count] = self.brake_rate * (self._floor - points[:count, 2])
-        bounds[count] = self.brake_rate * (distance - self.config.sphere_radius)
+        beyond = np.empty(count + 1)
+        beyond[:count] = self._floor - points[:count, 2]
+        beyond[count] = distance - self.config.sphere_radius
+        more = np.minimum(self._more + dt * _IMPATIENCE * beyond, _MOST_MORE)
+        self._more = np.where(beyond > 0.0, more, 0.0)
+        bounds = self.brake_rate * beyond + self._more
         shortfall = bounds - rows @ velocity
         if shortfall.max() <= 0.0:
             return velocity
