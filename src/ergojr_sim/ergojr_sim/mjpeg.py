@@ -1,7 +1,8 @@
 """A camera of the network kind: MJPEG over HTTP (multipart/x-mixed-replace), the newest frame only.
 
 Whatever is asked for under the server's address is the stream. A reader that is slow skips frames:
-but for the few that its socket holds, what it gets next is always what was published last.
+but for the few that its socket holds, what it gets next is always what was published last. A new
+reader waits for the next frame: the last one may be from long ago.
 """
 
 from __future__ import annotations
@@ -74,7 +75,7 @@ class MjpegServer:
                 handler.close_connection = True
                 return
             self._readers.add(reader)
-            sent = max(self._number - 1, 0)
+            sent = self._number
         try:
             handler.send_response(200)
             handler.send_header("Content-Type", f"multipart/x-mixed-replace; boundary={BOUNDARY}")

@@ -38,9 +38,10 @@ class Reader:
         return frame
 
 
-def test_readers_get_the_frames_that_are_published(server: MjpegServer) -> None:
-    server.publish(b"old")
+def test_readers_get_the_frames_that_are_published_from_then_on(server: MjpegServer) -> None:
+    server.publish(b"from long ago")
     readers = [Reader(server), Reader(server)]
+    server.publish(b"old")
     assert readers[0].response.getheader("Content-Type", "").startswith("multipart/x-mixed-replace")
     assert [reader.frame() for reader in readers] == [b"old", b"old"]
     server.publish(b"new")
@@ -49,8 +50,8 @@ def test_readers_get_the_frames_that_are_published(server: MjpegServer) -> None:
 
 
 def test_a_slow_reader_skips_frames_and_delays_nobody(server: MjpegServer) -> None:
-    server.publish(b"0")
     slow, quick = Reader(server), Reader(server)
+    server.publish(b"0")
     assert slow.frame() == quick.frame() == b"0"
     # More than the slow reader's sockets can hold; the quick one gets each frame all the same.
     last = (RECEIVE_BUFFER * 16) // SEND_BUFFER
@@ -66,21 +67,24 @@ def test_a_slow_reader_skips_frames_and_delays_nobody(server: MjpegServer) -> No
 
 
 def test_a_disconnected_camera_cuts_its_readers_off_and_comes_back(server: MjpegServer) -> None:
-    server.publish(b"frame")
     reader = Reader(server)
+    server.publish(b"frame")
     reader.frame()
     server.connect(False)
     assert reader.response.readline() == b""
     with pytest.raises((http.client.HTTPException, ConnectionError)):
         Reader(server)
     server.connect(True)
-    assert Reader(server).frame() == b"frame"
+    reader = Reader(server)
+    server.publish(b"another")
+    assert reader.frame() == b"another"
 
 
 def test_a_reader_that_does_not_read_does_not_keep_the_server_from_closing() -> None:
     server = MjpegServer()
+    reader = Reader(server)
     server.publish(bytes(4 * RECEIVE_BUFFER))
-    Reader(server)
+    assert reader.response.readline() == b"--frame\r\n"
     closing = threading.Thread(target=server.close)
     closing.start()
     closing.join(5.0)
