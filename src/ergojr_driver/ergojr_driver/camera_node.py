@@ -1,0 +1,124 @@
+"""The camera node: one camera of the robot. Its name (`camera_front`) is the camera's.
+
+Publishes
+    ~/image_raw (sensor_msgs/Image, rgb8): stamped at capture, the newest only, at most `fps` a
+        second; nothing while the camera is gone or frozen, so that whoever acts on it stops
+    ~/camera_info (sensor_msgs/CameraInfo): with each image
+    ~/image_raw/compressed (sensor_msgs/CompressedImage, jpeg): for looking at, when subscribed
+    /diagnostics
+
+Stamps are of the system's clock: those of the device's driver where it tells them (V4L2), else of
+the frame's arrival. A source that is gone is opened again, ever less often up to every two seconds.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+
+import cv2
+from builtin_interfaces.msg import Time
+from planet_node.diagnostics import ERROR, OK, WARN, Diagnostics
+from planet_node.images import to_message
+from planet_node.main import StartupError, fail, run
+from planet_node.parameters import declare
+from planet_node.qos import IMAGE, PREVIEW
+from planet_node.stamps import from_ns
+from rclpy.node import Node
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+
+from ergojr_driver import camera
+from ergojr_driver.camera import CameraConfig, CameraError, Frame, Grabber, calibration
+
+_POLL = 0.2  # s between looks at the camera's state
+_QUALITY = [cv2.IMWRITE_JPEG_QUALITY, 85]
+
+
+class CameraNode(Node):
+    """See the module's docstring."""
+
+    def __init__(self) -> None:
+        super().__init__("camera")
+        cv2.setNumThreads(1)
+        self._config = declare(self, CameraConfig)
+        self._frame_id = f"{self.get_name()}_optical_frame"
+        self._diagnostics = Diagnostics(self)
+        self._images = self.create_publisher(Image, "~/image_raw", IMAGE)
+        self._infos = self.create_publisher(CameraInfo, "~/camera_info", IMAGE)
+        self._compressed = self.create_publisher(CompressedImage, "~/image_raw/compressed", PREVIEW)
+        self._info: CameraInfo | None = None
+        if self._config.calibration_file:
+            try:
+                camera.load_calibration(self._config.calibration_file)
+            except CameraError as error:
+                raise StartupError(f"{self.get_name()}: {error}.") from error
+        self._grabber = Grabber(self._config)
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
+        self.create_timer(_POLL, self._report)
+        self._grabber.start()
+        self._thread.start()
+
+    def close(self) -> None:
+        """Let go of the camera."""
+        self._closing.set()
+        self._grabber.close()
+        self._thread.join(timeout=2.0)
+
+    def _run(self) -> None:
+        try:
+            while not self._closing.is_set():
+                frame = self._grabber.next(timeout=_POLL)
+                if frame is not None and not self._closing.is_set():
+                    self._publish(frame)
+        except CameraError as error:
+            fail(self, StartupError(f"{error}."))
+        except Exception as error:  # noqa: BLE001 -- any fault of the thread must end the node
+            fail(self, error)
+
+    def _publish(self, frame: Frame) -> None:
+        stamp = from_ns(frame.stamp)
+        self._images.publish(to_message(frame.image, stamp, self._frame_id))
+        self._infos.publish(self._calibration(frame, stamp))
+        if self._compressed.get_subscription_count():
+            message = CompressedImage(format="rgb8; jpeg compressed bgr8")
+            message.header.stamp, message.header.frame_id = stamp, self._frame_id
+            bgr = cv2.cvtColor(frame.image, cv2.COLOR_RGB2BGR)
+            message.data = cv2.imencode(".jpg", bgr, _QUALITY)[1].tobytes()
+            self._compressed.publish(message)
+
+    def _calibration(self, frame: Frame, stamp: Time) -> CameraInfo:
+        height, width = frame.image.shape[:2]
+        if self._info is None or (self._info.width, self._info.height) != (width, height):
+            known = calibration(self._config, width, height)
+            self._info = CameraInfo(width=width, height=height)
+            self._info.distortion_model = known.distortion_model
+            self._info.d, self._info.k, self._info.r, self._info.p = (
+                known.d,
+                known.k,
+                known.r,
+                known.p,
+            )
+            self._info.header.frame_id = self._frame_id
+        self._info.header.stamp = stamp
+        return self._info
+
+    def _report(self) -> None:
+        fault, warning = self._grabber.fault(), self._grabber.warning()
+        rate = f"{self._grabber.rate():.1f}"
+        if fault:
+            # The sentence counts seconds: said anew each time, logged once.
+            self._diagnostics.report("camera", ERROR, fault)
+        elif warning:
+            self._diagnostics.report("camera", WARN, warning, images_a_second=rate)
+        else:
+            self._diagnostics.report("camera", OK, "sends images", images_a_second=rate)
+
+
+def main() -> int:
+    """Run the node; the exit code is for the launch file."""
+    return run(CameraNode)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,234 @@
+"""Where gripper and cube are in a camera's image: blobs of a colour, or ArUco markers.
+
+Pixel coordinates as in camera_info: (x, y), the centre of the first pixel is (0, 0). Detection runs
+at the camera's full resolution: the learner's 64x64 images are too small for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from math import atan2, cos, hypot, sin, sqrt
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Image = NDArray[np.uint8]
+Point = tuple[float, float]
+
+METHODS = ("hsv", "aruco")
+_DARK_GREEN, _DARK_RED = (0, 110, 0), (140, 0, 0)
+PART = 0.2  # a blob of this share of the largest one belongs to the object (the second finger)
+
+
+@dataclass(frozen=True)
+class DetectionConfig:
+    """What to look for. Colours in OpenCV's HSV: hue 0..179 (2 degrees each), 0..255, 0..255."""
+
+    gripper: str = field(
+        default="hsv", metadata={"doc": "how the gripper is found", "choices": METHODS}
+    )
+    cube: str = field(default="hsv", metadata={"doc": "how the cube is found", "choices": METHODS})
+    gripper_low: tuple[int, ...] = field(
+        default=(45, 80, 60), metadata={"doc": "least hue, saturation and value of the gripper"}
+    )
+    gripper_high: tuple[int, ...] = field(
+        default=(80, 255, 255), metadata={"doc": "greatest hue, saturation, value of the gripper"}
+    )
+    cube_low: tuple[int, ...] = field(
+        default=(170, 120, 60),
+        metadata={"doc": "least hue, saturation, value of the cube; above the greatest hue: wraps"},
+    )
+    cube_high: tuple[int, ...] = field(
+        default=(10, 255, 255), metadata={"doc": "greatest hue, saturation and value of the cube"}
+    )
+    min_area: float = field(
+        default=2e-4,
+        metadata={"doc": "least size of a blob, share of the image", "low": 0.0, "high": 1.0},
+    )
+    gripper_markers: tuple[int, ...] = field(
+        default=(6,), metadata={"doc": "ArUco 4x4_50 ids on the gripper"}
+    )
+    cube_markers: tuple[int, ...] = field(
+        default=(0, 1, 2, 3, 4, 5), metadata={"doc": "ArUco 4x4_50 ids on the cube's faces"}
+    )
+
+    def __post_init__(self) -> None:
+        for name in ("gripper_low", "gripper_high", "cube_low", "cube_high"):
+            bound = getattr(self, name)
+            limits = (179, 255, 255)
+            if len(bound) != 3 or any(
+                not 0 <= value <= limit for value, limit in zip(bound, limits, strict=True)
+            ):
+                raise ValueError(
+                    f"{name} is {list(bound)}, but must be hue (0 to 179), saturation and value "
+                    "(0 to 255)."
+                )
+
+
+@dataclass(frozen=True)
+class Found:
+    """An object in an image.
+
+    Attributes:
+        centre: of its visible surface, sub-pixel.
+        half: half of its length, a vector along its longer axis, as if it were a rectangle.
+        mask: [height, width] uint8, 255 where it is.
+    """
+
+    centre: Point
+    half: Point
+    mask: Image
+
+    def end_away_from(self, point: Point) -> Point:
+        """The one of its two ends that is farther from `point`."""
+        (x, y), (dx, dy) = self.centre, self.half
+        sign = 1.0 if dx * (x - point[0]) + dy * (y - point[1]) >= 0 else -1.0
+        return x + sign * dx, y + sign * dy
+
+
+@dataclass(frozen=True)
+class View:
+    """What one camera's image tells.
+
+    Attributes:
+        gripper: its tip; None where not seen.
+        cube: its centre; None where not seen.
+        gap: px between the two nearest pixels of gripper and cube; None unless both are seen.
+        diagonal: px, of the image.
+    """
+
+    gripper: Point | None
+    cube: Point | None
+    gap: float | None
+    diagonal: float
+
+
+class Detector:
+    """Finds gripper and cube in RGB images, uint8 [height, width, 3]."""
+
+    def __init__(self, config: DetectionConfig) -> None:
+        self._config = config
+
+    def find(self, image: Image) -> tuple[Found | None, Found | None]:
+        """The gripper and the cube."""
+        config = self._config
+        hsv = None
+        if "hsv" in (config.gripper, config.cube):
+            hsv = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2HSV), dtype=np.uint8)
+        markers = find_markers(image) if "aruco" in (config.gripper, config.cube) else {}
+        gripper = (
+            find_blob(hsv, config.gripper_low, config.gripper_high, config.min_area, PART)
+            if config.gripper == "hsv" and hsv is not None
+            else _marked(image, markers, config.gripper_markers)
+        )
+        cube = (
+            find_blob(hsv, config.cube_low, config.cube_high, config.min_area)
+            if config.cube == "hsv" and hsv is not None
+            else _marked(image, markers, config.cube_markers)
+        )
+        return gripper, cube
+
+    def view(self, image: Image, arm: Point) -> View:
+        """What the image tells. Of the gripper's ends the one away from `arm`, the shoulder's place
+        in the image, is the tip."""
+        return self.judge(*self.find(image), image, arm)
+
+    def judge(self, gripper: Found | None, cube: Found | None, image: Image, arm: Point) -> View:
+        """The same for what was found already."""
+        return View(
+            gripper.end_away_from(arm) if gripper else None,
+            cube.centre if cube else None,
+            gap(gripper.mask, cube.mask) if gripper and cube else None,
+            hypot(*image.shape[:2]),
+        )
+
+
+def colour_mask(hsv: Image, low: Sequence[int], high: Sequence[int]) -> Image:
+    """[height, width] uint8, 255 where the colour is within the bounds; a low hue above the high
+    one means the hues around red: from low to 179 and from 0 to high."""
+    if low[0] <= high[0]:
+        return np.asarray(cv2.inRange(hsv, tuple(low), tuple(high)), dtype=np.uint8)
+    upper = cv2.inRange(hsv, tuple(low), (179, *high[1:]))
+    lower = cv2.inRange(hsv, (0, *low[1:]), tuple(high))
+    return np.asarray(cv2.bitwise_or(upper, lower), dtype=np.uint8)
+
+
+def find_blob(
+    hsv: Image, low: Sequence[int], high: Sequence[int], min_area: float, part: float = 1.0
+) -> Found | None:
+    """The largest blob of a colour, with all others that have at least its size times `part`."""
+    mask = colour_mask(hsv, low, high)
+    # Lone pixels of noise are no object; an opening would eat thin fingers.
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
+    areas = stats[1:, cv2.CC_STAT_AREA]
+    if count < 2 or areas.max() < min_area * mask.size:
+        return None
+    kept = np.zeros(count, dtype=np.uint8)
+    kept[1:][areas >= max(part * areas.max(), min_area * mask.size)] = 255
+    if kept[1:].all():
+        chosen = mask
+    else:
+        chosen = kept[labels]
+    moments = cv2.moments(chosen, binaryImage=True)
+    area = moments["m00"]
+    centre = (moments["m10"] / area, moments["m01"] / area)
+    xx, xy, yy = (moments[name] / area for name in ("mu20", "mu11", "mu02"))
+    angle = 0.5 * atan2(2 * xy, xx - yy)
+    variance = (xx + yy) / 2 + hypot((xx - yy) / 2, xy)
+    length = sqrt(3 * variance)  # of a rectangle with this variance, half
+    return Found(centre, (length * cos(angle), length * sin(angle)), chosen)
+
+
+@lru_cache(maxsize=1)
+def _aruco() -> Any:
+    dictionary = cv2.aruco.getPredefinedDictionary(cv2.aruco.DICT_4X4_50)
+    return cv2.aruco.ArucoDetector(dictionary)
+
+
+def find_markers(image: Image) -> dict[int, NDArray[np.float32]]:
+    """The corners [4, 2] of each ArUco 4x4_50 marker, by id."""
+    corners, ids, _ = _aruco().detectMarkers(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY))
+    if ids is None:
+        return {}
+    return {int(i): c.reshape(4, 2) for i, c in zip(ids.ravel(), corners, strict=True)}
+
+
+def _marked(
+    image: Image, markers: dict[int, NDArray[np.float32]], ids: Sequence[int]
+) -> Found | None:
+    seen = [markers[i] for i in ids if i in markers]
+    if not seen:
+        return None
+    mask: Image = np.zeros(image.shape[:2], dtype=np.uint8)
+    for corners in seen:
+        cv2.fillConvexPoly(mask, np.round(corners).astype(np.int32), 255)
+    x, y = np.mean([corners.mean(axis=0) for corners in seen], axis=0)
+    return Found((float(x), float(y)), (0.0, 0.0), mask)
+
+
+def gap(one: Image, other: Image) -> float:
+    """px between the nearest pixels of two masks that are not empty; neighbours are 1 apart."""
+    left, top, width, height = cv2.boundingRect(one)
+    left2, top2, width2, height2 = cv2.boundingRect(other)
+    x0, y0 = min(left, left2), min(top, top2)
+    x1, y1 = max(left + width, left2 + width2), max(top + height, top2 + height2)
+    away = cv2.distanceTransform(cv2.bitwise_not(one[y0:y1, x0:x1]), cv2.DIST_L2, 3)
+    return float(away[other[y0:y1, x0:x1] > 0].min())
+
+
+def annotate(image: Image, found: tuple[Found | None, Found | None], view: View) -> None:
+    """Draw the outlines of gripper and cube, their points and the line between, into `image`."""
+    for one, colour in zip(found, (_DARK_GREEN, _DARK_RED), strict=True):
+        if one is not None:
+            outlines, _ = cv2.findContours(one.mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+            cv2.drawContours(image, outlines, -1, colour, 1)
+    points = [None if p is None else (round(p[0]), round(p[1])) for p in (view.gripper, view.cube)]
+    for point, colour in zip(points, (_DARK_GREEN, _DARK_RED), strict=True):
+        if point is not None:
+            cv2.drawMarker(image, point, colour, cv2.MARKER_CROSS, 12, 2)
+    if points[0] is not None and points[1] is not None:
+        cv2.line(image, points[0], points[1], (0, 0, 0), 1)
