@@ -13,6 +13,7 @@ its last picture.
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sys
 import threading
@@ -106,6 +107,7 @@ def main() -> int:
     import cv2  # late: only this process needs it
 
     cv2.setNumThreads(1)
+    os.setpriority(os.PRIO_PROCESS, 0, max(0, os.getpriority(os.PRIO_PROCESS, 0)))  # not the bus's
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the rig, which then ends this one
     config = CameraConfig(**json.loads(sys.argv[1]))
     try:
