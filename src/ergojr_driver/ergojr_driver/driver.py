@@ -219,7 +219,7 @@ class Driver:
         self._ended = threading.Event()
 
         self._bus: Bus | None = None
-        self.status = Status("unconfigured", False, "not configured yet")
+        self.status = Status("unconfigured", False, "")
         self._stopped = False  # the emergency stop is latched
         self._health: dict[int, MotorHealth] = {}
         self._firmware: dict[int, int] = {}
@@ -296,7 +296,8 @@ class Driver:
     def unconfigure(self, cause: str = "not configured") -> None:
         """Let go and close the port."""
         with self._lock:
-            self._let_go(cause, "unconfigured")
+            if self._bus is not None:  # a port that was lost is to keep its cause
+                self._let_go(cause, "unconfigured")
 
     def close(self) -> None:
         """End `run`, let go and close the port."""

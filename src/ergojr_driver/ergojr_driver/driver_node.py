@@ -62,7 +62,7 @@ _LEVELS = {
     driver.WARN: diagnostics.WARN,
     driver.ERROR: diagnostics.ERROR,
 }
-_STATE_LEVELS = {"fault": driver.ERROR, "stopped": driver.ERROR, "unconfigured": driver.WARN}
+_TROUBLE = ("fault", "stopped", "unconfigured")  # when there is a cause
 _SWITCH_SECONDS = 0.0005  # between threads: Python's 5 ms would be half a bus cycle
 _RETRY_SECONDS = 1.0  # between looks whether the port is there
 _RESET_POLL = 0.005  # s
@@ -85,6 +85,7 @@ class DriverNode(LifecycleNode):
             ),
         ).value
         self._config = config
+        self._closing = False
         self._diagnostics = Diagnostics(self)
         self._joint_states = self.create_publisher(JointState, "joint_states", STREAM)
         self._status = self.create_publisher(DriverStatus, "driver_status", LATCHED)
@@ -109,6 +110,7 @@ class DriverNode(LifecycleNode):
 
     def close(self) -> None:
         """Let go."""
+        self._closing = True
         self._driver.close()
         self._thread.join(timeout=5.0)
 
@@ -190,9 +192,10 @@ class DriverNode(LifecycleNode):
         message = DriverStatus(state=status.state, torque=status.torque, cause=status.cause)
         message.header.stamp = self.get_clock().now().to_msg()
         self._status.publish(message)
+        trouble = status.state in _TROUBLE and status.cause and not self._closing
         self._report(
             "driver",
-            _STATE_LEVELS.get(status.state, driver.OK),
+            driver.ERROR if trouble else driver.OK,
             status.cause or status.state,
             {"state": status.state, "torque": status.torque},
         )

@@ -586,7 +586,7 @@ def test_configure_names_the_motor_that_is_missing_or_another(arm: Arm) -> None:
     assert arm.bus.log[-1] == "close"
     arm.bus.silent.clear()
     arm.bus.tables[2][xl320.MODEL_NUMBER] = 12
-    with pytest.raises(DriverError, match="m2 .* model 12, expected 350"):
+    with pytest.raises(DriverError, match=r"m2 .* model 12, expected 350"):
         arm.driver.configure()
 
 
@@ -632,5 +632,5 @@ def test_a_negative_direction_pushes_the_other_way() -> None:
     ],
 )
 def test_a_robot_that_cannot_be_is_refused(wrong: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="expected|must"):
+    with pytest.raises(ValueError, match=r"expected|must"):
         DriverConfig(**wrong)

@@ -1,0 +1,294 @@
+"""The guided tool `calibrate`: from an assembled arm to the driver's section of robot.yaml.
+
+    ros2 run ergojr_driver calibrate --output robot_driver.yaml
+
+It finds the port, looks at the six motors, and has you move the arm by hand to measure each motor's
+offset and direction. Then, if you agree, the arm moves slowly and with little effort: it goes to
+one pose from above and from below, and what its motors push there, against the weight that they
+carry, gives their effort scale (the mean of both ways is free of friction).
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Sequence
+from glob import glob
+from pathlib import Path
+
+import numpy as np
+from ergojr_description.kinematics import JOINT_NAMES, Array
+
+from ergojr_description import kinematics, xl320
+from ergojr_driver.bus import Bus, BusError, PortError
+from ergojr_driver.pypot_bus import PypotBus
+from ergojr_driver.servo import MOTORS, Calibration, Joints
+
+PORTS = ("/dev/serial/by-id/*", "/dev/ttyACM*", "/dev/ttyUSB*", "/dev/ttyAMA0", "/dev/serial0")
+TURNS = (
+    "m1: turn the arm to its left (counter-clockwise, seen from above)",
+    "m2: lean the whole arm forward and down",
+    "m3: lean the forearm forward and down",
+    "m4: turn the forearm counter-clockwise, seen from above",
+    "m5: tilt the hand down",
+    "m6: open the gripper",
+)
+"""What a positive angle of each joint looks like."""
+ENOUGH = 0.25  # rad that a joint is to be moved by hand
+MOST_OFFSET = 0.6  # rad; beyond, a horn is mounted a notch or more away
+READINGS = 20
+TIMEOUT = 0.05  # s
+
+LEANING: Array = np.array([0.0, 0.5, 0.2, 0.0, 0.0, 0.0])
+"""[6] rad: pose in which m2, m3 and m5 carry weight."""
+WEIGHED = (1, 2, 4)  # indices of those
+APART: Array = np.array([0.0, 0.25, 0.25, 0.0, 0.25, 0.0])  # rad, above and below
+SLOW, WEAK = 0.3, 0.12  # rad/s, N m
+STEP = 0.02  # s
+SETTLE = 1.0  # s
+LEAST_LOAD = 0.008  # N m; less says nothing
+SCALES = (0.5, 2.0)
+
+GRAVITY = 9.81  # m/s^2
+
+
+class CalibrationError(Exception):
+    """The arm is not as it should be; one sentence."""
+
+
+class Calibrator:
+    """Asks a person, and reads a bus.
+
+    Args:
+        ask: shows a text and returns when it is done; the answer counts where there is a question.
+        tell: shows a text.
+    """
+
+    def __init__(
+        self,
+        bus: Bus,
+        ask: Callable[[str], str],
+        tell: Callable[[str], None],
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._bus = bus
+        self._ask = ask
+        self._tell = tell
+        self._sleep = sleep
+
+    def run(self) -> dict[str, list[float]]:
+        """Direction, offset and effort scale as the driver's parameters want them.
+
+        The arm has no torque afterwards, whatever happens.
+
+        Raises:
+            CalibrationError, BusError
+        """
+        try:
+            self._bus.torque_off(MOTORS)
+            self._look()
+            offset = self._offset()
+            direction = self._direction()
+            scale = self._scale(Calibration(tuple(direction), tuple(offset), (1.0,) * 6))
+        finally:
+            for _ in range(3):
+                self._bus.torque_off(MOTORS)
+        return {"direction": direction, "offset": offset, "effort_scale": scale}
+
+    def _look(self) -> None:
+        for motor, name in zip(MOTORS, JOINT_NAMES, strict=True):
+            model = self._bus.ping(motor)
+            if model is None:
+                raise CalibrationError(
+                    f"{name} (id {motor}) does not answer: check its cable, and that its id is set"
+                )
+            if model != xl320.MODEL:
+                raise CalibrationError(f"{name} is of model {model}, expected an XL-320")
+            health = self._bus.read_health(motor)
+            firmware = self._bus.read(motor, xl320.FIRMWARE)
+            error = xl320.hardware_error_text(health.hardware_error) or "no error"
+            self._tell(
+                f"{name}: firmware {firmware}, {health.voltage:.1f} V, "
+                f"{health.temperature:.0f} °C, {error}"
+            )
+            for register, value in (
+                (xl320.CONTROL_MODE, xl320.JOINT_MODE),
+                (xl320.ANGLE_LOW, 0),
+                (xl320.ANGLE_HIGH, 1023),
+            ):
+                if self._bus.read(motor, register) != value:
+                    self._bus.write(motor, register, value)
+
+    def _angles(self) -> Array:
+        """[6] rad of the motors, each the mean of some readings."""
+        readings = []
+        for _ in range(READINGS * 5):
+            motors = self._bus.read_state(MOTORS).motors
+            if len(motors) == len(MOTORS):
+                readings.append([motors[motor].position for motor in MOTORS])
+            if len(readings) == READINGS:
+                return np.mean(readings, axis=0)
+        raise CalibrationError("the motors do not answer reliably: check cables and supply")
+
+    def _offset(self) -> list[float]:
+        self._ask(
+            "Move the arm to its zero pose and keep it there: upper arm upright, hand level and "
+            "pointing forward, fingers parallel. Then Enter."
+        )
+        offset = self._angles()
+        for name, value in zip(JOINT_NAMES, offset, strict=True):
+            if abs(value) > MOST_OFFSET:
+                raise CalibrationError(
+                    f"{name} reads {np.degrees(value):.0f} degrees at the zero pose: mount its horn "
+                    "with the marks in line"
+                )
+        return [round(float(value), 4) for value in offset]
+
+    def _direction(self) -> list[float]:
+        direction = []
+        for index, turn in enumerate(TURNS):
+            start = self._angles()
+            while True:
+                self._ask(f"{turn}, by 20 degrees or more, and keep it there. Then Enter.")
+                moved = self._angles() - start
+                if abs(moved[index]) >= ENOUGH:
+                    break
+                most = int(np.abs(moved).argmax())
+                other = f"; {JOINT_NAMES[most]} did" if abs(moved[most]) >= ENOUGH else ""
+                self._tell(f"{JOINT_NAMES[index]} did not move far enough{other}.")
+            direction.append(float(np.sign(moved[index])))
+        return direction
+
+    def _scale(self, calibration: Calibration) -> list[float]:
+        scale = [1.0] * len(MOTORS)
+        answer = self._ask(
+            "The arm now leans forward slowly to weigh itself. Clear the table, move the arm near "
+            "its zero pose, hands off. Enter to begin, s to skip."
+        )
+        if answer.strip().lower().startswith("s"):
+            return scale
+        goal = self._joints(calibration).position
+        self._send(calibration, goal)
+        self._bus.set_torque(MOTORS, True)
+        loads = []
+        for side in (-1.0, 1.0):
+            for pose in (LEANING + side * APART, LEANING):
+                goal = self._go(calibration, goal, pose)
+            loads.append(self._joints(calibration).load)
+        self._go(calibration, goal, np.zeros(6))
+        carried = weight(LEANING)
+        pushed = np.mean(loads, axis=0)
+        known = []
+        for index in WEIGHED:
+            self._tell(
+                f"{JOINT_NAMES[index]} carries {1e3 * carried[index]:.0f} mN m, its motor says "
+                f"{1e3 * pushed[index]:.0f}"
+            )
+            if abs(pushed[index]) >= LEAST_LOAD and abs(carried[index]) >= LEAST_LOAD:
+                ratio = float(carried[index] / pushed[index])
+                if not SCALES[0] <= ratio <= SCALES[1]:
+                    self._tell(f"{JOINT_NAMES[index]}: {ratio:.2f} is not plausible, left at 1")
+                    continue
+                scale[index] = round(ratio, 3)
+                known.append(ratio)
+        if known:  # the motors are of one kind, and m1, m4 and m6 carry nothing
+            for index in set(range(len(MOTORS))) - set(WEIGHED):
+                scale[index] = round(float(np.mean(known)), 3)
+        return scale
+
+    def _go(self, calibration: Calibration, start: Array, end: Array) -> Array:
+        steps = int(np.ceil(np.abs(end - start).max() / (SLOW * STEP))) or 1
+        for step in range(1, steps + 1):
+            self._send(calibration, start + (end - start) * (step / steps))
+            self._sleep(STEP)
+        self._sleep(SETTLE)
+        return end
+
+    def _send(self, calibration: Calibration, goal: Array) -> None:
+        self._bus.write_command(calibration.go(goal, np.full(6, WEAK), 2.0 * SLOW))
+
+    def _joints(self, calibration: Calibration) -> Joints:
+        for _ in range(10):
+            motors = self._bus.read_state(MOTORS).motors
+            if any(state.alert for state in motors.values()):
+                raise CalibrationError("a motor reports a hardware error: switch it off and on")
+            if len(motors) == len(MOTORS):
+                return calibration.joints(dict(motors))
+        raise CalibrationError("the motors do not answer reliably: check cables and supply")
+
+
+def weight(position: Array) -> Array:
+    """[6] N m that the joints need in order to carry the arm at `position` [6] rad."""
+
+    def energy(pose: Array) -> float:
+        points = kinematics.Points(tuple(range(6)), kinematics.LINK_CENTRES)
+        heights = points.positions(kinematics.forward(pose))[:, 2]
+        return float(GRAVITY * kinematics.LINK_MASSES @ heights)
+
+    small = 1e-4
+    steps = small * np.eye(len(MOTORS))
+    return np.array([energy(position + s) - energy(position - s) for s in steps]) / (2 * small)
+
+
+def section(port: str, values: dict[str, list[float]]) -> str:
+    """What robot.yaml takes, under the driver's name."""
+    lines = ["/**/driver:", "  ros__parameters:", f"    port: {port}"]
+    lines += [f"    {name}: {numbers}" for name, numbers in values.items()]
+    return "\n".join(lines) + "\n"
+
+
+def find_port(ports: Sequence[str], baud_rate: int) -> tuple[str, PypotBus]:
+    """The first of `ports` on which a motor answers.
+
+    Raises:
+        CalibrationError: there is none.
+    """
+    tried = []
+    for port in ports:
+        try:
+            bus = PypotBus(port, baud_rate, TIMEOUT)
+        except PortError as error:
+            tried.append(str(error))
+            continue
+        try:
+            if any(bus.ping(motor) is not None for motor in MOTORS):
+                return port, bus
+            tried.append(f"no motor answers on {port}")
+        except BusError as error:
+            tried.append(str(error))
+        bus.close()
+    raise CalibrationError("; ".join(tried) or "no serial port is there: plug the adapter in")
+
+
+def main() -> int:
+    """The console script `calibrate`."""
+    parser = argparse.ArgumentParser(prog="calibrate", description="Calibrate an Ergo Jr.")
+    parser.add_argument("--port", default="", help="serial port; found by itself otherwise")
+    parser.add_argument("--baud-rate", type=int, default=xl320.BAUD_RATE)
+    parser.add_argument("--output", type=Path, help="YAML file; printed otherwise")
+    arguments = parser.parse_args()
+    ports = [arguments.port] if arguments.port else [p for g in PORTS for p in sorted(glob(g))]
+    try:
+        port, bus = find_port(ports, arguments.baud_rate)
+        print(f"The arm is on {port}.")
+        try:
+            text = section(port, Calibrator(bus, lambda text: input(f"\n{text} "), print).run())
+        finally:
+            bus.close()
+    except (CalibrationError, BusError) as error:
+        print(f"calibrate: {error}", file=sys.stderr)
+        return 1
+    except (KeyboardInterrupt, EOFError):
+        print("\ncalibrate: given up; the arm has no torque", file=sys.stderr)
+        return 1
+    if arguments.output is None:
+        print(f"\nFor robot.yaml:\n\n{text}", end="")
+    else:
+        arguments.output.write_text(text, encoding="utf-8")
+        print(f"Written: {arguments.output}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,34 @@
+"""Six virtual servos on a pseudo-terminal."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from ergojr_sim.virtual_bus import Line, VirtualBus
+from ergojr_sim.virtual_servo import VirtualServo
+
+
+class Wire:
+    """Servos that nothing moves, and their port."""
+
+    def __init__(self, port: Path) -> None:
+        self.port = str(port)
+        self.servos = [VirtualServo(motor) for motor in range(1, 7)]
+        self.bus = VirtualBus(self.servos)
+        self.line = Line(port, self.bus.answer, lambda: self.bus.fault.delay)
+        self._thread = threading.Thread(target=self.line.run, name="line")
+        self._thread.start()
+
+    def close(self) -> None:
+        self.line.close()
+        self._thread.join()
+
+
+@pytest.fixture
+def wire(tmp_path: Path) -> Iterator[Wire]:
+    wire = Wire(tmp_path / "port")
+    yield wire
+    wire.close()

@@ -1,0 +1,88 @@
+"""pypot's bus, with its faults mended, on a pseudo-terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ergojr_driver.bus import BusError, MotorCommand, PortError
+from ergojr_driver.pypot_bus import PypotBus
+from ergojr_driver.servo import MOTORS
+from ergojr_sim.virtual_bus import BusFault
+
+from ergojr_description import xl320
+
+
+@pytest.fixture
+def bus(wire: Any) -> Iterator[PypotBus]:
+    bus = PypotBus(wire.port, 1_000_000, 0.2)
+    yield bus
+    bus.close()
+
+
+def test_a_write_is_not_dropped_by_the_next(wire: Any, bus: PypotBus) -> None:
+    for round_ in range(100):
+        goal = 0.001 * round_
+        bus.write_command({motor: MotorCommand(goal, 1.0, 0.05) for motor in MOTORS})
+        state = bus.read_state(MOTORS)
+        assert len(state.motors) == len(MOTORS)
+        assert state.motors[6].torque_limit == xl320.torque_to_raw(0.05)
+        assert wire.servos[5].get(xl320.GOAL_POSITION) == xl320.position_to_raw(goal)
+        bus.write_command({motor: MotorCommand(goal, 1.0, 0.1) for motor in MOTORS})
+
+
+def test_state_comes_in_units(wire: Any, bus: PypotBus) -> None:
+    wire.servos[2].angle, wire.servos[2].speed = 1.0, -2.0
+    state = bus.read_state(MOTORS).motors[3]
+    assert state.position == pytest.approx(1.0, abs=xl320.RESOLUTION)
+    assert state.speed == pytest.approx(-2.0, abs=xl320.SPEED_UNIT)
+    assert state.load == 0.0
+    assert not state.alert
+    health = bus.read_health(3)
+    assert (health.hardware_error, health.temperature > 20.0) == (0, True)
+
+
+def test_a_missing_motor_is_named(wire: Any) -> None:
+    wire.bus.fault = BusFault(silent=frozenset({2, 5}))
+    bus = PypotBus(wire.port, 1_000_000, 0.05)
+    assert sorted(bus.read_state(MOTORS).motors) == [1, 3, 4, 6]
+    assert bus.ping(2) is None
+    with pytest.raises(BusError, match="motor 5 did not answer"):
+        bus.read_health(5)
+    bus.close()
+
+
+def test_a_corrupt_answer_is_no_answer(wire: Any, bus: PypotBus) -> None:
+    wire.bus.fault = BusFault(corrupt=1.0, noisy=frozenset({4}))
+    reading = bus.read_state(MOTORS)
+    assert sorted(reading.motors) == [1, 2, 3, 5, 6]
+    assert reading.corrupt == 1
+
+
+def test_torque_off_reaches_all(wire: Any, bus: PypotBus) -> None:
+    bus.set_torque(MOTORS, True)
+    assert [bus.read(motor, xl320.TORQUE_ENABLE) for motor in MOTORS] == [1] * 6
+    bus.torque_off(MOTORS)
+    assert [bus.read(motor, xl320.TORQUE_ENABLE) for motor in MOTORS] == [0] * 6
+
+
+def test_registers(wire: Any, bus: PypotBus) -> None:
+    assert bus.ping(1) == xl320.MODEL
+    bus.write(1, xl320.ANGLE_HIGH, 700)
+    assert bus.read(1, xl320.ANGLE_HIGH) == 700
+    with pytest.raises(BusError, match="did not confirm"):
+        bus.write(1, xl320.PRESENT_POSITION, 1)  # read-only
+
+
+def test_a_pulled_cable_is_a_lost_port(wire: Any, bus: PypotBus) -> None:
+    wire.line.want(False)
+    assert wire.line.settle()
+    with pytest.raises(PortError, match="is lost"):
+        bus.read_state(MOTORS)
+
+
+def test_a_port_that_is_not_there_is_told(tmp_path: Path) -> None:
+    with pytest.raises(PortError, match=r"nowhere cannot be opened: .*No such file"):
+        PypotBus(str(tmp_path / "nowhere"), 1_000_000, 0.01)

@@ -1,0 +1,379 @@
+"""The real driver node under its guard, on virtual servos on a pseudo-terminal."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
+from ergojr_sim.virtual_bus import BusFault, Line, VirtualBus
+from ergojr_sim.virtual_servo import ServoFault, VirtualServo
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState, GetState
+from planet_node.qos import COMMAND, LATCHED, STREAM
+from rclpy.executors import SingleThreadedExecutor
+from sensor_msgs.msg import JointState
+from std_srvs.srv import SetBool
+
+from ergojr_description import xl320
+from planet_msgs.msg import DriverStatus, Reward, RobotSpec
+from planet_msgs.srv import Reset
+
+NAMES = ["m1", "m2", "m3", "m5"]
+STEP = 0.002  # s
+
+
+class Hardware:
+    """Virtual servos in the air: what they push turns them, against much friction."""
+
+    def __init__(self, port: Path) -> None:
+        self.servos = [VirtualServo(motor) for motor in range(1, 7)]
+        self.bus = VirtualBus(self.servos)
+        self.line = Line(port, self.answer, lambda: self.bus.fault.delay)
+        self._lock = threading.Lock()
+        self._ended = threading.Event()
+        self._threads = [
+            threading.Thread(target=target, name=name)
+            for target, name in ((self.line.run, "line"), (self._move, "servos"))
+        ]
+        self.off_at = 0.0  # s, steady: since when no servo has torque
+        for thread in self._threads:
+            thread.start()
+
+    def answer(self, data: bytes) -> tuple[bytes, float]:
+        with self._lock:
+            before = self.torque()
+            answer = self.bus.answer(data)
+            if before and not self.torque():
+                self.off_at = time.monotonic()
+            return answer
+
+    def torque(self) -> bool:
+        return any(servo.get(xl320.TORQUE_ENABLE) for servo in self.servos)
+
+    def _move(self) -> None:
+        while not self._ended.wait(STEP):
+            with self._lock:
+                for servo in self.servos:
+                    torque = servo.step(servo.angle, servo.speed, STEP)
+                    servo.speed = torque / 0.08
+                    servo.angle += STEP * servo.speed
+
+    def close(self) -> None:
+        self._ended.set()
+        self.line.close()
+        for thread in self._threads:
+            thread.join()
+
+
+class Robot:
+    """The driver's processes, its hardware, and a node that speaks to it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.port = folder / "port"
+        self.hardware = Hardware(self.port)
+        self.domain = 30 + os.getpid() % 70
+        self.context = rclpy.Context()
+        rclpy.init(context=self.context, domain_id=self.domain)
+        self.node = rclpy.create_node("test", context=self.context, namespace="/ergojr")
+        self.executor = SingleThreadedExecutor(context=self.context)
+        self.executor.add_node(self.node)
+        self.status = DriverStatus()
+        self.specs: list[RobotSpec] = []
+        self.joints: list[JointState] = []
+        self.diagnostics: dict[str, Any] = {}
+        make = self.node.create_subscription
+        make(DriverStatus, "driver_status", lambda m: setattr(self, "status", m), LATCHED)
+        make(RobotSpec, "robot_spec", self.specs.append, LATCHED)
+        make(JointState, "joint_states", self.joints.append, STREAM)
+        make(DiagnosticArray, "/diagnostics", self.on_diagnostics, STREAM)
+        self.commands = self.node.create_publisher(JointState, "joint_command", COMMAND)
+        self.rewards = self.node.create_publisher(Reward, "reward", STREAM)
+        self.process: subprocess.Popen[str] | None = None
+        self.log = folder / "log"
+
+    def on_diagnostics(self, message: DiagnosticArray) -> None:
+        for status in message.status:
+            self.diagnostics[status.name.split(": ")[1]] = status
+
+    def start(self, **parameters: Any) -> None:
+        given = {"port": self.port, "autostart": True, **parameters}
+        values = [x for key, value in given.items() for x in ("-p", f"{key}:={value}")]
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(
+                [
+                    *(sys.executable, "-m", "ergojr_driver.guard"),
+                    *("--ros-args", "-r", "__ns:=/ergojr", *values),
+                ],
+                env={**os.environ, "ROS_DOMAIN_ID": str(self.domain), "OMP_NUM_THREADS": "1"},
+                stdout=log,
+                stderr=log,
+                text=True,
+            )
+
+    def child(self) -> int:
+        assert self.process is not None
+        path = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+        return int(path.read_text().split()[0])
+
+    def end(self, number: signal.Signals = signal.SIGTERM) -> int:
+        assert self.process is not None
+        self.process.send_signal(number)
+        return self.process.wait(10.0)
+
+    def close(self) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        self.hardware.close()
+        self.executor.shutdown()
+        self.node.destroy_node()
+        rclpy.shutdown(context=self.context)
+
+    def until(self, condition: Callable[[], Any], what: str, timeout: float = 20.0) -> None:
+        deadline = time.monotonic() + timeout
+        while not condition():
+            assert time.monotonic() < deadline, (
+                f"waited {timeout} s for {what}; {self.status}\n{self.log.read_text()}"
+            )
+            self.executor.spin_once(timeout_sec=0.01)
+
+    def call(self, kind: Any, name: str, request: Any) -> Any:
+        client = self.node.create_client(kind, name)
+        self.until(client.service_is_ready, name)
+        future = client.call_async(request)
+        self.until(future.done, f"the answer of {name}")
+        self.node.destroy_client(client)
+        return future.result()
+
+    def transition(self, number: int) -> bool:
+        request = ChangeState.Request(transition=Transition(id=number))
+        return bool(self.call(ChangeState, "driver/change_state", request).success)
+
+    def state(self) -> str:
+        answer = self.call(GetState, "driver/get_state", GetState.Request())
+        return str(answer.current_state.label)
+
+    def in_state(self, state: str) -> None:
+        self.until(lambda: self.status.state == state, state)
+
+    def activate(self) -> None:
+        self.in_state("inactive")
+        assert self.transition(Transition.TRANSITION_ACTIVATE)
+        self.in_state("holding")
+
+    def command(self, efforts: tuple[float, ...] = (0.0,) * 4, names: Any = None) -> None:
+        message = JointState(name=NAMES if names is None else names, effort=list(efforts))
+        message.header.stamp = self.node.get_clock().now().to_msg()
+        self.commands.publish(message)
+
+    def ready(self) -> None:
+        if not self.status.torque:
+            self.activate()
+        answer = self.call(Reset, "reset", Reset.Request(seed=1))
+        assert answer.ok, answer.message
+        self.in_state("ready")
+
+    def drive(self, until: Callable[[], Any], what: str, timeout: float = 4.0) -> None:
+        """Command at 20 Hz until something happens."""
+        due = [0.0]
+
+        def one() -> Any:
+            if time.monotonic() >= due[0]:
+                self.command((0.02, 0.0, 0.0, -0.02))
+                due[0] = time.monotonic() + 0.05
+            return until()
+
+        self.until(one, what, timeout)
+
+    def driving(self) -> None:
+        self.ready()
+        self.drive(lambda: self.status.state == "driving", "driving")
+
+    def fault(self, cause: str) -> None:
+        """It has let go, says why everywhere, and is inactive."""
+        self.until(lambda: not self.status.torque, "torque off")
+        assert not self.hardware.torque()
+        assert cause in self.status.cause
+        self.until(lambda: cause in self.diagnostics["driver"].message, "diagnostics")
+        assert self.diagnostics["driver"].level == b"\x02"
+        assert self.state() == "inactive"
+        assert self.log.read_text().count(self.status.cause) == 1
+
+
+@pytest.fixture
+def robot(tmp_path: Path) -> Iterator[Robot]:
+    robot = Robot(tmp_path)
+    yield robot
+    robot.close()
+
+
+def test_an_episode_and_the_interface(robot: Robot) -> None:
+    robot.start(max_steps=20)
+    robot.driving()
+    robot.drive(lambda: robot.status.state == "holding", "the episode's end")
+    assert robot.hardware.torque()
+    spec, joints = robot.specs[-1], robot.joints[-1]
+    assert list(spec.action_names) == NAMES
+    assert list(spec.cameras) == ["camera_front", "camera_side"]
+    assert (spec.control_period, spec.max_steps, spec.real_time_factor) == (0.05, 20, 1.0)
+    assert list(spec.action_high) == [0.16] * 4
+    assert list(joints.name) == list(spec.state_names) == ["m1", "m2", "m3", "m4", "m5", "m6"]
+    assert len(joints.position) == len(joints.velocity) == len(joints.effort) == 6
+    # A reward with a touch ends an episode as well.
+    robot.driving()
+    reward = Reward(terminated=True)
+    reward.header.stamp = robot.node.get_clock().now().to_msg()
+    robot.rewards.publish(reward)
+    robot.in_state("holding")
+    # And deactivation lets go.
+    assert robot.transition(Transition.TRANSITION_DEACTIVATE)
+    robot.in_state("inactive")
+    assert not robot.hardware.torque()
+    assert robot.end(signal.SIGINT) == 0
+
+
+def test_faults_let_go_one_after_the_other_and_each_is_mended(robot: Robot) -> None:
+    robot.start()
+    bus, servos = robot.hardware.bus, robot.hardware.servos
+    robot.in_state("inactive")
+    nan = float("nan")
+
+    def mend() -> None:
+        bus.fault = BusFault()
+        for servo in servos:
+            servo.fault = ServoFault()
+
+    for cause, break_ in (
+        ("joint_command for m2 is nan", lambda: robot.command((0.0, nan, 0.0, 0.0))),
+        ("joint_command has 3 efforts", lambda: robot.command((0.0,) * 3)),
+        (
+            "joint_command names m1, m2, m3, m4",
+            lambda: robot.command(names=["m1", "m2", "m3", "m4"]),
+        ),
+        ("no joint_command for 1", lambda: None),
+        ("m3 silent", lambda: setattr(bus, "fault", BusFault(silent=frozenset({3})))),
+        ("m2 is at 61 °C", lambda: setattr(servos[1], "fault", ServoFault(temperature=61.0))),
+        ("m5 reports overload", lambda: setattr(servos[4], "fault", ServoFault(errors=1))),
+    ):
+        robot.ready()
+        robot.drive(lambda: robot.status.state == "driving", "driving")
+        break_()
+        if cause.startswith("joint_command"):
+            robot.until(lambda: not robot.status.torque, cause)
+        elif cause.startswith("no"):
+            robot.fault(cause)
+        else:
+            robot.drive(lambda: not robot.status.torque, cause)
+        robot.fault(cause)
+        mend()
+        robot.until(lambda: not any(servo.fault.errors for servo in servos), "mended")
+        assert robot.transition(Transition.TRANSITION_ACTIVATE), robot.log.read_text()
+        robot.in_state("holding")
+
+
+def test_half_of_the_packets_corrupt_stops_and_one_in_a_hundred_does_not(robot: Robot) -> None:
+    robot.start()
+    robot.driving()
+    noisy = frozenset(range(1, 7))
+    robot.hardware.bus.fault = BusFault(corrupt=0.01, noisy=noisy)
+    robot.drive(lambda: robot.diagnostics["bus"].level == b"\x01", "a warning")
+    assert robot.status.torque
+    robot.hardware.bus.fault = BusFault(corrupt=0.5, noisy=noisy)
+    robot.drive(lambda: not robot.status.torque, "torque off")
+    assert not robot.hardware.torque()
+
+
+def test_an_emergency_stop_is_latched(robot: Robot) -> None:
+    robot.start()
+    robot.driving()
+    assert robot.call(SetBool, "emergency_stop", SetBool.Request(data=True)).success
+    assert not robot.hardware.torque()
+    robot.in_state("stopped")
+    assert robot.state() == "inactive"
+    assert not robot.transition(Transition.TRANSITION_ACTIVATE)
+    assert robot.call(SetBool, "emergency_stop", SetBool.Request(data=False)).success
+    robot.in_state("inactive")
+    assert robot.transition(Transition.TRANSITION_ACTIVATE)
+    robot.ready()
+
+
+def test_an_emergency_stop_does_not_wait_for_a_reset(robot: Robot) -> None:
+    robot.start(reset_speed=0.05)
+    robot.activate()
+    client = robot.node.create_client(Reset, "reset")
+    robot.until(client.service_is_ready, "reset")
+    future = client.call_async(Reset.Request(seed=1))
+    robot.in_state("resetting")
+    assert robot.call(SetBool, "emergency_stop", SetBool.Request(data=True)).success
+    robot.until(future.done, "the reset's answer")
+    assert not future.result().ok
+    assert future.result().message == "emergency stop"
+
+
+def test_compliant_and_back(robot: Robot) -> None:
+    robot.start()
+    robot.activate()
+    assert robot.call(SetBool, "set_compliant", SetBool.Request(data=True)).success
+    assert not robot.hardware.torque()
+    robot.in_state("compliant")
+    assert robot.state() == "active"
+    assert robot.call(SetBool, "set_compliant", SetBool.Request(data=False)).success
+    robot.in_state("holding")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_lets_go(robot: Robot, number: signal.Signals) -> None:
+    robot.start()
+    robot.driving()
+    assert robot.end(number) == 0
+    assert not robot.hardware.torque()
+
+
+def test_the_drivers_sudden_death_lets_go(robot: Robot) -> None:
+    robot.start()
+    robot.driving()
+    os.kill(robot.child(), signal.SIGKILL)
+    assert robot.process is not None
+    assert robot.process.wait(10.0) == 128 + signal.SIGKILL
+    assert not robot.hardware.torque()
+
+
+def test_the_guards_sudden_death_lets_go(robot: Robot) -> None:
+    robot.start()
+    robot.driving()
+    assert robot.process is not None
+    robot.process.kill()
+    robot.until(lambda: not robot.hardware.torque(), "torque off")
+    robot.until(lambda: robot.status.state == "unconfigured", "the last word")
+
+
+def test_a_port_that_comes_and_goes(robot: Robot) -> None:
+    robot.hardware.line.want(False)
+    assert robot.hardware.line.settle()
+    robot.start()
+    robot.until(lambda: "cannot be opened" in robot.status.cause, "the missing port")
+    robot.hardware.line.want(True)
+    robot.driving()
+    robot.hardware.line.want(False)
+    robot.in_state("unconfigured")
+    assert "is lost" in robot.status.cause
+    robot.hardware.line.want(True)
+    robot.activate()
+    assert robot.log.read_text().count("cannot be opened") == 1
+
+
+def test_a_wrong_calibration_is_refused_at_start(robot: Robot) -> None:
+    robot.start(direction="[1.0, 1.0]")
+    assert robot.process is not None
+    assert robot.process.wait(20.0) == 2
+    assert "direction is [1.0, 1.0], expected six values" in robot.log.read_text()
