@@ -12,8 +12,15 @@ setup(
         ("share/planet_bringup", ["package.xml"]),
         ("share/planet_bringup/launch", glob("*.launch.py")),
         ("share/planet_bringup/config", glob("config/*.yaml")),
+        ("share/planet_bringup/config", glob("config/*.perspective")),
+        ("share/planet_bringup/udev", glob("udev/*.rules")),
     ],
-    entry_points={"console_scripts": ["progress_node = planet_bringup.progress_node:main"]},
+    entry_points={
+        "console_scripts": [
+            "progress_node = planet_bringup.progress_node:main",
+            "scripted_operator_node = planet_bringup.scripted_operator_node:main",
+        ]
+    },
     license="Apache-2.0",
     description="Launch files and parameters of Robo-PlaNet.",
 )

@@ -1,0 +1,245 @@
+"""What the launch files share: arguments, nodes with their cores and settings, the end of a run."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from launch.actions import (
+    DeclareLaunchArgument,
+    RegisterEventHandler,
+    Shutdown,
+    TimerAction,
+)
+from launch.event_handlers import OnProcessExit
+from launch.events.process import ProcessExited
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import Node
+from launch_ros.substitutions import FindPackageShare
+
+from launch import Action, LaunchContext
+
+ROBOT = "ergojr"
+MISCONFIGURED = 2  # exit code of a node that another start would not help
+
+# Tensors freed and allocated again every update stay with the process: returning them to the
+# system costs a learner almost half of its time in page faults.
+MALLOC = {
+    "MALLOC_MMAP_THRESHOLD_": str(2**30),
+    "MALLOC_TRIM_THRESHOLD_": str(2**32),
+    "MALLOC_TOP_PAD_": str(2**26),
+}
+
+
+def arguments(data_dir: str) -> list[DeclareLaunchArgument]:
+    """The arguments of every launch file, with its default of `data_dir`."""
+    return [
+        DeclareLaunchArgument(
+            "profile",
+            default_value="laptop",
+            choices=["laptop", "paper", "test"],
+            description="Sizes and budgets: config/<profile>.yaml.",
+        ),
+        DeclareLaunchArgument(
+            "mode",
+            default_value="async",
+            choices=["async", "sync"],
+            description="async: acting and training at once (Robo-PlaNet); "
+            "sync: in turn (PlaNet).",
+        ),
+        DeclareLaunchArgument(
+            "collect_interval",
+            default_value="100",
+            description="Updates per episode in sync mode (C of PlaNet).",
+        ),
+        DeclareLaunchArgument(
+            "minutes",
+            default_value="0",
+            description="Stop after this many minutes; 0 runs until stopped.",
+        ),
+        DeclareLaunchArgument(
+            "data_dir",
+            default_value=data_dir,
+            description="Episodes, checkpoints and metrics; a run goes on where it stopped.",
+        ),
+        DeclareLaunchArgument(
+            "seed",
+            default_value="0",
+            description="Seed of what is random: simulator or operator, roller, learner.",
+        ),
+        DeclareLaunchArgument(
+            "roller_device", default_value="cpu", description="Where the roller plans."
+        ),
+        DeclareLaunchArgument(
+            "learner_device", default_value="cpu", description="Where the learner trains."
+        ),
+    ]
+
+
+class Run:
+    """One launch: its arguments as values, and the nodes that every robot needs.
+
+    Args:
+        essential: names of nodes whose end, however it comes, ends everything.
+        ends: names of nodes that end everything by exiting with 0, as asked by a person.
+    """
+
+    def __init__(
+        self, context: LaunchContext, essential: Sequence[str] = (), ends: Sequence[str] = ()
+    ) -> None:
+        self._context = context
+        self._essential = essential
+        self._ends = ends
+        self._mode = self.argument("mode")
+        self._seed = self.number("seed", int)
+        self._minutes = self.number("minutes", float)
+        self.data_dir = prepare(Path(self.argument("data_dir")).expanduser())
+        self.config = Path(FindPackageShare("planet_bringup").perform(context)) / "config"
+        self.files = [str(self.config / f"{self.argument('profile')}.yaml")]
+        self.acting, self.training = split_cores(self._mode)
+
+    @property
+    def seed(self) -> dict[str, Any]:
+        """The parameter `seed`."""
+        return {"seed": self._seed}
+
+    def argument(self, name: str) -> str:
+        """The value of a launch argument."""
+        return str(LaunchConfiguration(name).perform(self._context))
+
+    def number(self, name: str, kind: type[int] | type[float]) -> int | float:
+        """The value of a launch argument that is a number; one sentence if it is none."""
+        text = self.argument(name)
+        try:
+            return kind(text)
+        except ValueError:
+            expected = "a whole number" if kind is int else "a number"
+            raise RuntimeError(f"{name} is '{text}', but must be {expected}.") from None
+
+    def node(
+        self,
+        package: str,
+        executable: str,
+        name: str,
+        parameters: Sequence[dict[str, Any]] = (),
+        *,
+        cores: list[int] | None = None,
+        shared: bool = False,
+        again: bool = True,
+        nice: int = 0,
+        **options: Any,
+    ) -> Node:
+        """A node on `cores` (None: wherever there is room), in the robot's namespace.
+
+        `shared` ones serve all robots and have no namespace. `again`: started again when it ends.
+        """
+        prefix = f"nice --adjustment {nice} " if nice else ""
+        if cores is not None:
+            prefix += f"taskset --cpu-list {','.join(map(str, cores))}"
+        if prefix:
+            options["prefix"] = prefix
+        if not shared:
+            options["namespace"] = ROBOT
+        if again:
+            options |= {"respawn": True, "respawn_delay": 1.0}
+        return Node(
+            package=package,
+            executable=executable,
+            name=name,
+            exec_name=name,
+            parameters=[*self.files, *parameters],
+            additional_env={**MALLOC, "OMP_NUM_THREADS": str(len(cores or [0]))},
+            output="screen",
+            **options,
+        )
+
+    def learning(self, nice: int = 0) -> list[Node]:
+        """Roller, replay, learner and the line of progress; `nice` of the learner."""
+        data_dir = {"data_dir": str(self.data_dir)}
+        both = {**data_dir, **self.seed, "mode": self._mode}
+        roller = {"device": self.argument("roller_device"), "threads": len(self.acting)}
+        learner = {
+            "device": self.argument("learner_device"),
+            "threads": len(self.training),
+            "collect_interval": self.number("collect_interval", int),
+        }
+        return [
+            self.node(
+                "planet_roller", "roller_node", "roller", [{**both, **roller}], cores=self.acting
+            ),
+            self.node(
+                "planet_replay", "replay_node", "replay", [data_dir], cores=self.acting, shared=True
+            ),
+            self.node(
+                "planet_learner",
+                "learner_node",
+                "learner",
+                [{**both, **learner}],
+                cores=self.training,
+                shared=True,
+                nice=nice,
+            ),
+            self.node("planet_bringup", "progress_node", "progress", cores=self.acting),
+        ]
+
+    def ending(self) -> list[Action]:
+        """What ends the launch besides Ctrl-C."""
+        actions: list[Action] = [RegisterEventHandler(OnProcessExit(on_exit=self._on_exit))]
+        if self._minutes > 0:
+            reason = f"{self._minutes:g} minutes are over"
+            actions.append(
+                TimerAction(
+                    period=self._minutes * 60,
+                    actions=[Shutdown(reason=reason)],
+                    cancel_on_shutdown=True,
+                )
+            )
+        return actions
+
+    def _on_exit(self, event: ProcessExited, context: LaunchContext) -> list[Action] | None:
+        if context.is_shutdown:
+            return None
+        name = event.process_name.rpartition("-")[0]
+        if event.returncode == MISCONFIGURED:
+            raise RuntimeError(
+                f"{event.process_name} cannot start as it is configured: see its error."
+            )
+        if name in self._essential:
+            raise RuntimeError(
+                f"{event.process_name} has ended with exit code {event.returncode}, "
+                "and is not started again by itself: see its last lines."
+            )
+        if name in self._ends and event.returncode == 0:
+            return [Shutdown(reason=f"the {name} ends the session")]
+        return None
+
+
+def prepare(data_dir: Path) -> Path:
+    """Make the data directory, and see now rather than after an hour whether it can be written."""
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        os.listdir(data_dir)
+        with tempfile.TemporaryFile(dir=data_dir):
+            pass
+    except OSError as error:
+        raise RuntimeError(
+            f"data_dir {data_dir} cannot be used ({error.strerror}): "
+            "name one that can be read and written."
+        ) from None
+    return data_dir
+
+
+def split_cores(mode: str) -> tuple[list[int], list[int]]:
+    """Return the cores for acting and for training.
+
+    In async mode they are kept apart: sharing them makes a plan four times as slow. In sync mode
+    one waits for the other, and each has them all.
+    """
+    cores = sorted(os.sched_getaffinity(0))
+    if mode == "sync" or len(cores) == 1:
+        return cores, cores
+    acting = max(1, len(cores) // 4)
+    return cores[:acting], cores[acting:]

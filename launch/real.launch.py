@@ -1,0 +1,91 @@
+"""A real Ergo Jr learns to poke: driver, two cameras, reward by pixels, operator, and the learning.
+
+Everything about one lab stands in the file `robot`; what is plugged in can be named here as well.
+"""
+
+import sys
+from pathlib import Path
+
+from launch.actions import DeclareLaunchArgument, OpaqueFunction
+from planet_bringup.launching import Run, arguments
+
+from launch import LaunchContext, LaunchDescription
+
+CAMERAS = ("camera_front", "camera_side")
+LEARNER_NICE = 10  # what moves the robot comes first wherever they share a core
+
+
+def generate_launch_description() -> LaunchDescription:
+    return LaunchDescription(
+        [
+            *arguments(data_dir="~/.local/share/robo_planet/real"),
+            DeclareLaunchArgument(
+                "robot",
+                default_value="robot",
+                description="The lab: config/<robot>.yaml, or the path of such a file.",
+            ),
+            DeclareLaunchArgument(
+                "port", default_value="", description="Serial port of the arm; empty: the lab's."
+            ),
+            *(
+                DeclareLaunchArgument(
+                    name,
+                    default_value="",
+                    description="V4L2 index or path, video file or URL; empty: the lab's.",
+                )
+                for name in CAMERAS
+            ),
+            OpaqueFunction(function=start),
+        ]
+    )
+
+
+def start(context: LaunchContext) -> list:
+    run = Run(context, essential=["driver"], ends=["operator"])
+    run.files.append(lab(run))
+
+    def given(argument: str, parameter: str) -> list[dict]:
+        value = run.argument(argument)
+        return [{parameter: value}] if value else []
+
+    # The driver may use any core: its bus thread must find one free within milliseconds.
+    return [
+        run.node(
+            "ergojr_driver",
+            "driver_node",
+            "driver",
+            [{"autostart": True}, *given("port", "port")],
+            remappings=[("reset", "driver/reset")],
+            again=False,
+        ),
+        *(
+            run.node(
+                "ergojr_driver", "camera_node", name, given(name, "source"), cores=run.acting
+            )
+            for name in CAMERAS
+        ),
+        run.node("ergojr_driver", "pixel_reward_node", "pixel_reward", cores=run.acting),
+        run.node(
+            "ergojr_driver",
+            "operator",
+            "operator",
+            [{"terminal": terminal(), **run.seed}],
+            cores=run.acting,
+        ),
+        *run.learning(nice=LEARNER_NICE),
+        *run.ending(),
+    ]
+
+
+def lab(run: Run) -> str:
+    """The path of the lab's file."""
+    name = run.argument("robot")
+    path = Path(name).expanduser() if name.endswith(".yaml") else run.config / f"{name}.yaml"
+    if not path.is_file():
+        raise RuntimeError(f"robot is '{name}', but there is no file {path}.")
+    return str(path)
+
+
+def terminal() -> str:
+    """The terminal that this launch was started from; a node has none of its own."""
+    return Path("/proc/self/fd/0").readlink().as_posix() if sys.stdin.isatty() else ""
