@@ -1,9 +1,10 @@
 """Forward kinematics of the Poppy Ergo Jr with its gripper, and where its URDF files lie.
 
-Frames. The base frame has its origin on the axis of m1 at the table, z up; at zero joint angles the
-arm points along +y. At zero angles every link frame is parallel to the base frame, so a joint is
-described by one offset and one axis. A positive joint angle is a positive angle of the servo:
-positive m2, m3 and m5 lean the arm forward and down. All lengths in metres, angles in radians.
+Frames. The base frame has its origin in the middle of the base, at the table, z up; at zero joint
+angles the arm points along +y. At zero angles every link frame is parallel to the base frame, so a
+joint is described by one offset and one axis. A positive joint angle is a positive angle of the
+servo: positive m2, m3 and m5 lean the arm forward and down. All lengths in metres, angles in
+radians.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ TIP_OFFSET: Array = np.array([0.0, 0.1240, 0.0])
 
 @dataclass(frozen=True)
 class CriticalPoint:
-    """A sphere fixed to a link that must stay above the floor plane."""
+    """A sphere fixed to a link that must stay above the table and the arm's base."""
 
     name: str
     link: int
@@ -78,6 +79,8 @@ class CriticalPoint:
 
 CRITICAL_POINTS: tuple[CriticalPoint, ...] = (
     CriticalPoint("m3", 2, (0.0, 0.0, 0.0), 0.018),
+    CriticalPoint("m4 front", 3, (0.0, 0.0275, 0.0283), 0.0),
+    CriticalPoint("m4 back", 3, (0.0, -0.0085, 0.0283), 0.0),
     CriticalPoint("m5", 4, (0.0, 0.0, 0.0), 0.018),
     CriticalPoint("m6", 4, (0.0, 0.054, 0.0), 0.014),
     CriticalPoint("finger left top", 4, (-0.020, 0.131, 0.010), 0.0),
@@ -86,7 +89,15 @@ CRITICAL_POINTS: tuple[CriticalPoint, ...] = (
     CriticalPoint("finger right bottom", 5, (0.017, 0.077, -0.010), 0.0),
     CriticalPoint("tip", 4, (0.0, 0.124, 0.0), 0.0),
 )
-"""The lowest that each part can be: motors as spheres, fingers as their end corners."""
+"""The lowest that each part can be: motors as spheres or edges, fingers as their end corners.
+
+With m4 and m6 at zero nothing else of the arm can touch its base, and none of it itself, inside of
+the limits. The upper edges of m4 are the lowest when the arm is folded back.
+"""
+
+BASE_RADIUS = 0.075  # m, of the disc that the arm stands on, around the origin
+BASE_HEIGHT = 0.005  # m
+BASE_SLOPE = 0.5  # of a ramp up to the disc, which the limiter takes for solid
 
 _SKEW = np.zeros((6, 3, 3))
 _SKEW[:, 0, 1], _SKEW[:, 0, 2] = -JOINT_AXES[:, 2], JOINT_AXES[:, 1]
@@ -151,6 +162,20 @@ class Points:
         cross = rotations @ _SKEW @ rotations.transpose(0, 2, 1)
         arms = positions.T[None] - poses[:, :3, 3:]
         return np.asarray((cross @ arms * self._moved_by).transpose(2, 1, 0))
+
+
+def ground(points: Array) -> tuple[Array, Array]:
+    """What lies under [N, 3] m: the table or the arm's base, with a ramp around it.
+
+    Returns:
+        [N] m, its height, and [N, 2], the slope of that along x and y.
+    """
+    along = points[:, :2]
+    distance = np.maximum(np.sqrt((along * along).sum(axis=1)), 1e-6)
+    ramp = BASE_HEIGHT - BASE_SLOPE * (distance - BASE_RADIUS)
+    height = np.minimum(np.maximum(ramp, 0.0), BASE_HEIGHT)
+    slope = np.where(height == ramp, -BASE_SLOPE, 0.0) / distance
+    return height, along * slope[:, None]
 
 
 _TIP = Points((HAND,), TIP_OFFSET[None])

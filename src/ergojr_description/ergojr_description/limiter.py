@@ -5,7 +5,7 @@ ahead and returns the effort nearest to the requested one for which, at the end 
 
     joint range     v <= a (q_max - q)  and  v >= -a (q - q_min)
     joint speed     |v| <= v_max
-    floor plane     d/dt h_i >= -a h_i      h_i: height of critical point i over the clearance
+    floor           d/dt h_i >= -a h_i      h_i: height of critical point i over table or base
     bounding sphere d/dt s   >= -a s        s: distance of the tip to the sphere, from inside
     effort          |u| <= u_max, and less when the mean effort of the last seconds was high
 
@@ -73,7 +73,7 @@ class LimiterConfig:
         "Distance kept from the ends of each joint's range, in rad.", 0.02, 0.0, 1.0
     )
     floor_clearance: float = _limit(
-        "Height that every critical point keeps over the table, in m.", 0.004, 0.0, 0.05
+        "Height that every critical point keeps over table and base, in m.", 0.004, 0.0, 0.05
     )
     sphere_radius: float = _limit(
         "Greatest distance of the tip from the axis of m2, in m.",
@@ -244,7 +244,7 @@ class Limiter:
             [
                 kinematics.JOINT_LOW + margin - position,
                 position + margin - kinematics.JOINT_HIGH,
-                self._floor - points[:, 2],
+                self._floor + kinematics.ground(points)[0] - points[:, 2],
                 [distance - self.config.sphere_radius],
             ]
         )
@@ -306,6 +306,10 @@ class Limiter:
         rows[count] = radial @ jacobian[self._tip] / -distance
         beyond = np.empty(count + 1)
         beyond[:count] = self._floor - points[:count, 2]
+        ground, slope = kinematics.ground(points[:count])
+        if ground.any():
+            beyond[:count] += ground
+            rows[:count] -= (slope[:, :, None] * jacobian[:count, :2]).sum(axis=1)
         beyond[count] = distance - self.config.sphere_radius
         more = np.minimum(self._more + dt * _IMPATIENCE * beyond, _MOST_MORE)
         self._more = np.where(beyond > 0.0, more, 0.0)

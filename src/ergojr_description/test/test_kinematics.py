@@ -96,6 +96,38 @@ def test_urdf_and_constants_describe_the_same_chain() -> None:
     assert parent.get("link") == "hand"
 
 
+def test_the_base_is_as_large_as_in_the_urdf() -> None:
+    robot = ElementTree.parse(kinematics.urdf_path("arm")).getroot()
+    disc = robot.find("link[@name='base_link']/collision/geometry/cylinder")
+    assert disc is not None
+    assert float(disc.get("radius", "")) == kinematics.BASE_RADIUS
+    assert float(disc.get("length", "")) == kinematics.BASE_HEIGHT
+
+
+@given(st.floats(-0.2, 0.2), st.floats(-0.2, 0.2))
+def test_the_ground_is_flat_but_for_a_ramp_up_to_the_base(x: float, y: float) -> None:
+    height, slope = kinematics.ground(np.array([[x, y, 0.1]]))
+    distance = float(np.hypot(x, y))
+    ramp = kinematics.BASE_HEIGHT / kinematics.BASE_SLOPE
+    if distance < kinematics.BASE_RADIUS - 1e-6:
+        assert (height[0], *slope[0]) == (kinematics.BASE_HEIGHT, 0.0, 0.0)
+    elif distance > kinematics.BASE_RADIUS + ramp + 1e-6:
+        assert (height[0], *slope[0]) == (0.0, 0.0, 0.0)
+    else:
+        assert 0.0 <= height[0] <= kinematics.BASE_HEIGHT
+
+
+def test_the_slope_of_the_ground_is_the_derivative_of_its_height() -> None:
+    point, step = np.array([0.05, 0.062, 0.1]), 1e-6
+    slope = kinematics.ground(point[None])[1][0]
+    assert slope.any()
+    for axis in range(2):
+        moved = np.zeros(3)
+        moved[axis] = step
+        heights, _ = kinematics.ground(np.array([point - moved, point + moved]))
+        assert slope[axis] == pytest.approx((heights[1] - heights[0]) / (2 * step), abs=1e-6)
+
+
 def test_urdf_inertias_obey_the_triangle_inequality() -> None:
     # PyBullet silently zeroes a tensor that violates it.
     robot = ElementTree.parse(kinematics.urdf_path("arm")).getroot()

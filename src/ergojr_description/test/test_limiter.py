@@ -7,13 +7,20 @@ from dataclasses import fields
 import numpy as np
 import pytest
 from ergojr_description.kinematics import Array
-from ergojr_description.limiter import MAX_EFFORT, Limiter, LimiterConfig
-from hypothesis import given
+from ergojr_description.limiter import (
+    GRAVITY,
+    MAX_EFFORT,
+    MAX_SPHERE_RADIUS,
+    Limiter,
+    LimiterConfig,
+)
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ergojr_description import kinematics
 
 CYCLE = 0.01  # s
+ACTIVE = list(kinematics.ACTIVE_JOINTS)
 REST = np.zeros(6)
 STILL = np.zeros(6)
 
@@ -180,6 +187,73 @@ def test_a_wrong_shape_is_a_programming_error(shape: tuple[int, ...]) -> None:
 def test_a_cycle_time_of_zero_is_a_programming_error() -> None:
     with pytest.raises(ValueError, match="cycle time"):
         Limiter().limit_effort(np.zeros(4), REST, STILL, 0.0)
+
+
+def inside(seed: int, limiter: Limiter) -> Array:
+    """[6] rad: a pose inside of the limits."""
+    random = np.random.default_rng(seed)
+    while True:
+        position = np.zeros(6)
+        position[ACTIVE] = random.uniform(kinematics.JOINT_LOW, kinematics.JOINT_HIGH)[ACTIVE]
+        if not limiter.clear(position):
+            return position
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.integers(0, 10_000),
+    st.lists(vector(st.floats(-0.5, 0.5), 4), min_size=1, max_size=6),
+    st.integers(1, 20),
+    st.booleans(),
+)
+def test_in_the_world_that_it_predicts_nothing_leaves_the_limits(
+    seed: int, commands: list[Array], held: int, tired: bool
+) -> None:
+    """Each joint for itself, with gravity and viscous friction, for a second."""
+    limiter = Limiter()
+    if tired:
+        limiter.tire()
+    position, velocity = inside(seed, limiter), np.zeros(6)
+    masses = kinematics.Points(tuple(range(6)), kinematics.LINK_CENTRES)
+    for cycle in range(100):
+        effort = commands[cycle // held % len(commands)]
+        limited = limiter.limit_effort(effort, position, velocity, CYCLE)
+        poses = kinematics.forward(position)
+        heights = masses.jacobian(poses, masses.positions(poses))[:, 2, ACTIVE]
+        gravity = GRAVITY * kinematics.LINK_MASSES @ heights
+        net = limited.command - gravity - limiter.viscous * velocity[ACTIVE]
+        velocity[ACTIVE] += CYCLE * net / limiter.inertia
+        position = position + CYCLE * velocity
+        beyond = np.maximum(kinematics.JOINT_LOW - position, position - kinematics.JOINT_HIGH)
+        assert np.degrees(beyond.max()) < 1.0
+        tip = kinematics.tip(position)
+        assert tip[2] > -0.005
+        assert np.linalg.norm(tip - kinematics.SHOULDER) < MAX_SPHERE_RADIUS + 0.005
+
+
+def test_a_delay_is_looked_ahead() -> None:
+    position = np.zeros(6)
+    position[0] = kinematics.JOINT_HIGH[0] - 0.12
+    velocity = np.array([1.8, 0, 0, 0, 0, 0])
+    now = Limiter().limit_effort(np.zeros(4), position, velocity, CYCLE)
+    late = Limiter(delay=0.02).limit_effort(np.zeros(4), position, velocity, CYCLE)
+    assert late.command[0] < now.command[0]
+
+
+def test_what_stays_below_the_floor_is_lifted_ever_harder() -> None:
+    limiter = Limiter()
+    stuck = np.radians([0, 92.0, -80.0, 0, 27.0, 0])
+    assert limiter.clear(stuck)
+    efforts = [
+        float(np.abs(limiter.limit_effort(np.zeros(4), stuck, STILL, CYCLE).command).sum())
+        for _ in range(100)
+    ]
+    assert efforts[-1] > efforts[50] > efforts[0]
+
+
+def test_the_base_is_higher_than_the_table() -> None:
+    folded = np.radians([0, -86.0, -62.0, 0, 0, 0.0])
+    assert Limiter().clear(folded) == "m4 back is 2 mm too low"
 
 
 def test_a_pose_says_which_limit_it_is_beyond() -> None:
