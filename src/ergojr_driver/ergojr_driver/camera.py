@@ -366,40 +366,33 @@ def calibration(config: CameraConfig, width: int, height: int) -> Calibration:
     Raises:
         CameraError: if the file cannot be read or belongs to images of another size.
     """
-    x, y, wide, _ = config.crop if config.crop[2] else (0, 0, 0, 0)
+    x, y, wide, _ = config.crop
+    full = (config.width, config.height) if config.width else (width, height)
     if config.calibration_file:
         found = load_calibration(config.calibration_file)
-        full = (config.width, config.height) if wide and config.width else (found.width, 0)
-        size = (found.width, found.height)
-        if (not wide and size != (width, height)) or (wide and config.width and size != full):
+        if (found.width, found.height) != full and not (wide and not config.width):
             raise CameraError(
-                f"{config.calibration_file} is of {size[0]}x{size[1]} images, but "
-                f"{config.source} sends {width}x{height}"
+                f"{config.calibration_file} is of {found.width}x{found.height} images, but "
+                f"{config.source} sends {full[0]}x{full[1]}"
             )
     else:
-        found = pinhole(config, width, height)
-        if not wide:
-            return found
+        found = pinhole(config.field_of_view, *full)
     k, p = list(found.k), list(found.p)
-    if k[0] and config.calibration_file:  # the crop moves the principal point
+    # The crop moves the principal point.
+    if k[0] and wide and (config.calibration_file or config.width):
         k[2], k[5], p[2], p[6] = k[2] - x, k[5] - y, p[2] - x, p[6] - y
     return Calibration(width, height, found.distortion_model, found.d, k, found.r, p)
 
 
-def pinhole(config: CameraConfig, width: int, height: int) -> Calibration:
-    """Square pixels, principal point in the middle, no distortion."""
+def pinhole(field_of_view: float, width: int, height: int) -> Calibration:
+    """Square pixels, principal point in the middle, no distortion; 0 degrees: nothing known."""
     identity = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]
-    if not config.field_of_view:
+    if not field_of_view:
         return Calibration(width, height, "plumb_bob", [0.0] * 5, [0.0] * 9, identity, [0.0] * 12)
-    full = config.height or height  # the field of view is that of the whole image
-    focal = full / 2 / tan(radians(config.field_of_view) / 2)
-    # Pixel centres have whole numbers.
-    cx, cy = (width - 1) / 2, (height - 1) / 2
-    if config.crop[2] and config.width:
-        cx = (config.width - 1) / 2 - config.crop[0]
-        cy = (config.height - 1) / 2 - config.crop[1]
-    k = [focal, 0.0, cx, 0.0, focal, cy, 0.0, 0.0, 1.0]
-    p = [focal, 0.0, cx, 0.0, 0.0, focal, cy, 0.0, 0.0, 0.0, 1.0, 0.0]
+    focal = height / 2 / tan(radians(field_of_view) / 2)
+    x, y = (width - 1) / 2, (height - 1) / 2  # pixel centres have whole numbers
+    k = [focal, 0.0, x, 0.0, focal, y, 0.0, 0.0, 1.0]
+    p = [focal, 0.0, x, 0.0, 0.0, focal, y, 0.0, 0.0, 0.0, 1.0, 0.0]
     return Calibration(width, height, "plumb_bob", [0.0] * 5, k, identity, p)
 
 
@@ -411,24 +404,23 @@ def load_calibration(path: str) -> Calibration:
     """
     try:
         content = yaml.safe_load(Path(path).expanduser().read_text(encoding="utf-8"))
-        sizes = {"camera_matrix": 9, "rectification_matrix": 9, "projection_matrix": 12}
-        matrices = {
-            name: [float(value) for value in content[name]["data"]]
-            for name in (*sizes, "distortion_coefficients")
-        }
-        for name, size in sizes.items():
-            if len(matrices[name]) != size:
-                raise ValueError(f"{name} has {len(matrices[name])} numbers instead of {size}")
         return Calibration(
             int(content["image_width"]),
             int(content["image_height"]),
             str(content["distortion_model"]),
-            matrices["distortion_coefficients"],
-            matrices["camera_matrix"],
-            matrices["rectification_matrix"],
-            matrices["projection_matrix"],
+            [float(value) for value in content["distortion_coefficients"]["data"]],
+            _matrix(content, "camera_matrix", 9),
+            _matrix(content, "rectification_matrix", 9),
+            _matrix(content, "projection_matrix", 12),
         )
     except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError) as error:
         raise CameraError(
             f"{path} is no calibration as camera_calibration writes it: {error}"
         ) from error
+
+
+def _matrix(content: Any, name: str, size: int) -> list[float]:
+    values = [float(value) for value in content[name]["data"]]
+    if len(values) != size:
+        raise ValueError(f"{name} has {len(values)} numbers instead of {size}")
+    return values

@@ -167,20 +167,26 @@ def find_blob(
     areas = stats[1:, cv2.CC_STAT_AREA]
     if count < 2 or areas.max() < min_area * mask.size:
         return None
-    kept = np.zeros(count, dtype=np.uint8)
-    kept[1:][areas >= max(part * areas.max(), min_area * mask.size)] = 255
-    if kept[1:].all():
-        chosen = mask
-    else:
-        chosen = kept[labels]
-    moments = cv2.moments(chosen, binaryImage=True)
-    area = moments["m00"]
-    centre = (moments["m10"] / area, moments["m01"] / area)
-    xx, xy, yy = (moments[name] / area for name in ("mu20", "mu11", "mu02"))
+    least = max(part * areas.max(), min_area * mask.size)
+    kept = np.flatnonzero(areas >= least) + 1
+    chosen = mask if len(kept) == count - 1 else np.zeros_like(mask)
+    moments = []
+    for label in kept:
+        left, top, width, height = stats[label, :4]
+        box = np.s_[top : top + height, left : left + width]
+        blob = (labels[box] == label).astype(np.uint8)
+        moments.append({**cv2.moments(blob, binaryImage=True), "left": left, "top": top})
+        if chosen is not mask:
+            chosen[box] |= 255 * blob
+    area = sum(one["m00"] for one in moments)
+    x = sum(one["m10"] + one["left"] * one["m00"] for one in moments) / area
+    y = sum(one["m01"] + one["top"] * one["m00"] for one in moments) / area
+    # Two fingers side by side: their own longer axis, not that of the pair.
+    xx, xy, yy = (sum(one[name] for one in moments) / area for name in ("mu20", "mu11", "mu02"))
     angle = 0.5 * atan2(2 * xy, xx - yy)
     variance = (xx + yy) / 2 + hypot((xx - yy) / 2, xy)
-    length = sqrt(3 * variance)  # of a rectangle with this variance, half
-    return Found(centre, (length * cos(angle), length * sin(angle)), chosen)
+    half = sqrt(3 * variance)  # of a rectangle's length
+    return Found((x, y), (half * cos(angle), half * sin(angle)), chosen)
 
 
 @lru_cache(maxsize=1)

@@ -44,12 +44,12 @@ class RewardConfig:
     touch_gap: float = field(
         default=0.005,
         metadata={
-            "doc": "greatest gap of gripper and cube at a touch, in every camera, over the diagonal",
+            "doc": "greatest gap of the two at a touch, in every camera, over the diagonal",
             "low": 0.0,
         },
     )
     touch_distance: float = field(
-        default=0.11, metadata={"doc": "greatest distance (the reward's) at a touch", "low": 0.0}
+        default=0.12, metadata={"doc": "greatest distance (the reward's) at a touch", "low": 0.0}
     )
     touch_frames: int = field(
         default=2, metadata={"doc": "image sets in a row that must show the touch", "low": 1}

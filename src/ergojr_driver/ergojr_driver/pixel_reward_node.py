@@ -13,8 +13,9 @@ Publishes
         for the cube while the operator is asked to put it there
     /diagnostics
 
-Parameters: those of `DetectionConfig` and `RewardConfig`, and for each camera, under its name, where
-it stands (`PoseConfig`): it tells fingertip from finger root, and where the cube's marker is drawn.
+Parameters: those of `DetectionConfig` and `RewardConfig`, and for each camera, under its name,
+where it stands (`PoseConfig`): that tells fingertip from finger root, and where the cube's marker
+is drawn.
 """
 
 from __future__ import annotations
