@@ -40,10 +40,10 @@ MOST_OFFSET = 0.6  # rad; beyond, a horn is mounted a notch or more away
 READINGS = 20
 TIMEOUT = 0.05  # s
 
-LEANING: Array = np.array([0.0, 0.5, 0.2, 0.0, 0.0, 0.0])
+LEANING: Array = np.array([0.0, 0.35, 0.2, 0.0, -0.3, 0.0])
 """[6] rad: pose in which m2, m3 and m5 carry weight."""
 WEIGHED = (1, 2, 4)  # indices of those
-APART: Array = np.array([0.0, 0.25, 0.25, 0.0, 0.25, 0.0])  # rad, above and below
+APART: Array = np.array([0.0, 0.2, 0.2, 0.0, 0.2, 0.0])  # rad, above and below
 SLOW, WEAK = 0.3, 0.12  # rad/s, N m
 STEP = 0.02  # s
 SETTLE = 1.0  # s
@@ -140,8 +140,8 @@ class Calibrator:
         for name, value in zip(JOINT_NAMES, offset, strict=True):
             if abs(value) > MOST_OFFSET:
                 raise CalibrationError(
-                    f"{name} reads {np.degrees(value):.0f} degrees at the zero pose: mount its horn "
-                    "with the marks in line"
+                    f"{name} reads {np.degrees(value):.0f} degrees at the zero pose: mount its "
+                    "horn with the marks in line"
                 )
         return [round(float(value), 4) for value in offset]
 

@@ -1,0 +1,157 @@
+"""The guided calibration, answered by a person who is a function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import pytest
+from ergojr_description.limiter import Limiter
+from ergojr_description.xl320 import Register
+from ergojr_driver.bus import MotorCommand, MotorHealth, MotorState, Reading
+from ergojr_driver.calibrate import (
+    APART,
+    LEANING,
+    CalibrationError,
+    Calibrator,
+    find_port,
+    section,
+    weight,
+)
+from ergojr_driver.servo import MOTORS
+
+from ergojr_description import xl320
+
+DIRECTION = np.array([1.0, -1.0, 1.0, -1.0, 1.0, -1.0])
+OFFSET = np.array([0.05, -0.02, 0.1, 0.0, -0.03, 0.2])
+SCALE = 1.25
+FRICTION = 0.02
+
+
+class Arm:
+    """An assembled arm: joints that go where their motors want, against weight and friction."""
+
+    def __init__(self) -> None:
+        self.joints = np.zeros(6)
+        self.way = np.zeros(6)
+        self.torque = False
+        self.models = dict.fromkeys(MOTORS, 350)
+        self.log: list[str] = []
+
+    def read_state(self, motors: Sequence[int]) -> Reading:
+        angles = DIRECTION * self.joints + OFFSET
+        load = (weight(self.joints) + FRICTION * self.way) / SCALE
+        return Reading(
+            {m: MotorState(angles[m - 1], 0.0, (DIRECTION * load)[m - 1], 100) for m in motors}
+        )
+
+    def write_command(self, commands: Mapping[int, MotorCommand]) -> None:
+        assert max(command.torque for command in commands.values()) <= 0.12
+        if self.torque:
+            goal = np.array([commands[motor].position for motor in MOTORS])
+            joints = DIRECTION * (goal - OFFSET)
+            assert np.abs(joints - self.joints).max() < 0.02
+            self.way = np.where(np.abs(joints - self.joints) > 1e-9, joints - self.joints, self.way)
+            self.way = np.sign(self.way)
+            self.joints = joints
+
+    def read_health(self, motor: int) -> MotorHealth:
+        return MotorHealth(7.4, 30.0, 0)
+
+    def set_torque(self, motors: Sequence[int], on: bool) -> None:
+        self.torque = on
+        self.log.append("on" if on else "off")
+
+    def torque_off(self, motors: Sequence[int]) -> None:
+        self.set_torque(motors, False)
+
+    def ping(self, motor: int) -> int | None:
+        return self.models.get(motor)
+
+    def read(self, motor: int, register: Register) -> int:
+        return 0
+
+    def write(self, motor: int, register: Register, value: int) -> None:
+        assert not self.torque
+
+    def reboot(self, motor: int) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def person(arm: Arm, effort: str = "") -> Callable[[str], str]:
+    """Who does as asked."""
+
+    def ask(text: str) -> str:
+        assert not arm.torque
+        if text[0] == "m" and text[1].isdigit():
+            arm.joints[int(text[1]) - 1] += 0.4
+        elif "weigh" in text:
+            arm.joints = np.zeros(6)
+            return effort
+        return ""
+
+    return ask
+
+
+def test_offset_direction_and_scale_are_found_and_the_arm_lets_go() -> None:
+    arm = Arm()
+    values = Calibrator(arm, person(arm), lambda text: None, lambda seconds: None).run()
+    assert values["direction"] == DIRECTION.tolist()
+    assert values["offset"] == pytest.approx(OFFSET.tolist(), abs=1e-3)
+    assert values["effort_scale"] == pytest.approx([SCALE] * 6, rel=0.02)
+    assert "on" in arm.log
+    assert arm.log[-1] == "off"
+
+
+def test_the_weighing_can_be_skipped() -> None:
+    arm = Arm()
+    values = Calibrator(arm, person(arm, "s"), lambda text: None, lambda seconds: None).run()
+    assert values["effort_scale"] == [1.0] * 6
+    assert "on" not in arm.log
+
+
+def test_an_interrupt_lets_go() -> None:
+    arm = Arm()
+
+    def interrupt(seconds: float) -> None:
+        if arm.torque:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Calibrator(arm, person(arm), lambda text: None, interrupt).run()
+    assert arm.log[-1] == "off"
+
+
+def test_a_missing_or_a_turned_motor_is_named() -> None:
+    arm = Arm()
+    del arm.models[3]
+    with pytest.raises(CalibrationError, match=r"m3 \(id 3\) does not answer"):
+        Calibrator(arm, person(arm), lambda text: None).run()
+    arm = Arm()
+    arm.joints[1] = 1.5
+    with pytest.raises(CalibrationError, match=r"m2 reads -87 degrees"):
+        Calibrator(arm, person(arm), lambda text: None).run()
+
+
+def test_the_weighing_stays_inside_of_the_limits() -> None:
+    limiter = Limiter()
+    for side in (-1.0, 0.0, 1.0):
+        assert limiter.clear_path(np.zeros(6), LEANING + side * APART) == ""
+
+
+def test_no_port_is_one_sentence() -> None:
+    with pytest.raises(CalibrationError, match="no serial port is there"):
+        find_port((), xl320.BAUD_RATE)
+    with pytest.raises(CalibrationError, match="cannot be opened"):
+        find_port(("/nowhere",), xl320.BAUD_RATE)
+
+
+def test_the_section_is_what_the_driver_takes() -> None:
+    text = section("/dev/ttyACM0", {"direction": [1.0] * 6})
+    assert text.splitlines() == [
+        "/**/driver:",
+        "  ros__parameters:",
+        "    port: /dev/ttyACM0",
+        "    direction: [1.0, 1.0, 1.0, 1.0, 1.0, 1.0]",
+    ]
