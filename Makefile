@@ -1,14 +1,18 @@
-# Two commands do everything, set-up included:
+# These commands do everything, set-up included:
 #   make sim  [ARGS="profile:=laptop minutes:=15 data_dir:=/tmp/poke"]
+#   make rig  [ARGS="minutes:=10 profile:=test"]      the real robot's nodes on virtual hardware
 #   make test
 PYTHON ?= python3
 IN_WORKSPACE = $(PYTHON) tools/workspace.py run
 ARGS ?=
 
-.PHONY: sim test lint unit graph clean
+.PHONY: sim rig test lint unit graph clean
 
 sim:
 	@$(IN_WORKSPACE) ros2 launch planet_bringup sim.launch.py $(ARGS)
+
+rig:
+	@$(IN_WORKSPACE) ros2 launch planet_bringup rig.launch.py $(ARGS)
 
 test: lint unit graph
 

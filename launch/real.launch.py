@@ -59,9 +59,7 @@ def start(context: LaunchContext) -> list:
             again=False,
         ),
         *(
-            run.node(
-                "ergojr_driver", "camera_node", name, given(name, "source"), cores=run.acting
-            )
+            run.node("ergojr_driver", "camera_node", name, given(name, "source"), cores=run.acting)
             for name in CAMERAS
         ),
         run.node("ergojr_driver", "pixel_reward_node", "pixel_reward", cores=run.acting),

@@ -47,8 +47,7 @@ def arguments(data_dir: str) -> list[DeclareLaunchArgument]:
             "mode",
             default_value="async",
             choices=["async", "sync"],
-            description="async: acting and training at once (Robo-PlaNet); "
-            "sync: in turn (PlaNet).",
+            description="async: acting and training at once (Robo-PlaNet); sync: in turn (PlaNet).",
         ),
         DeclareLaunchArgument(
             "collect_interval",

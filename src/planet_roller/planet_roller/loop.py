@@ -95,6 +95,14 @@ class RollerConfig:
             "low": 0.1,
         },
     )
+    max_invalid_rewards: int = field(
+        default=0,
+        metadata={
+            "doc": "An episode is given up after so many decisions in a row without a valid "
+            "reward; 0 = never.",
+            "low": 0,
+        },
+    )
     reset_timeout: float = field(
         default=120.0, metadata={"doc": "How long a reset may take (s).", "low": 0.1}
     )
@@ -418,6 +426,7 @@ class ControlLoop:
         hold = self._hold_in_lockstep if spec.lockstep else self._hold_in_real_time
         previous: Action = np.zeros(spec.action_size, np.float32)
         origin, tick, missed, total, ended = self._clock.now(), 0, 0, 0.0, False
+        unjudged = 0
         while not ended:
             start = self._clock.now()
             age = observation.age + start - observation.arrival
@@ -431,6 +440,9 @@ class ControlLoop:
             self._check_gap(observation, held.observation)
             observation = held.observation
             recorder.step(observation, previous, held.ticks, held.missed)
+            unjudged = 0 if recorder.verdict(back=1).valid else unjudged + 1
+            if 0 < self._config.max_invalid_rewards < unjudged:
+                raise RobotError(f"no valid reward for {unjudged} decisions in a row")
             verdict = recorder.verdict()
             total += verdict.reward
             self._latencies.append(held.latency)

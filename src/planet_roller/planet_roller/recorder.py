@@ -1,7 +1,10 @@
 """From what happened to an episode: the join of rewards and joint states by stamp.
 
-Row t of an episode holds (o_t, a_{t-1}, r_t); r_t is the sum of the rewards whose stamps lie in
-(stamp of o_{t-1}, stamp of o_t], one of each tick of the decision.
+Row t of an episode holds (o_t, a_{t-1}, r_t); r_t is the reward of the decision's ticks: their
+number times the mean of the valid rewards whose stamps lie in (stamp of o_{t-1}, stamp of o_t].
+That is their sum where there is one of each tick, as in a simulator. Cameras have a rhythm of their
+own (30 images in 20 ticks); then it is the same to the scale. It is valid where there are at least
+as many valid rewards as ticks.
 """
 
 from __future__ import annotations
@@ -32,9 +35,9 @@ class Verdict:
     """What the rewards say of one decision."""
 
     reward: float
-    """Sum over the ticks; 0 when not valid."""
+    """Of all the ticks; 0 when not valid."""
     valid: bool
-    """False when the reward of a tick is missing or was not measured."""
+    """False when fewer rewards were measured than there were ticks."""
     terminated: bool
     truncated: bool
     touched: bool
@@ -95,9 +98,12 @@ class Recorder:
         """The reward that ends the episode, if it has come."""
         return next((sample for sample in self._rewards if sample.last), None)
 
-    def verdict(self) -> Verdict:
-        """What has come so far of the last decision's rewards."""
-        return self._verdict(len(self._rows) - 1, self.end())
+    def verdict(self, back: int = 0) -> Verdict:
+        """What has come so far of the last decision's rewards, or of one `back` decisions ago.
+
+        In real time the last decision's rewards may still be on their way.
+        """
+        return self._verdict(max(1, len(self._rows) - 1 - back), self.end())
 
     def build(self, *, id_: str, policy: str, weights_version: int, metadata: Any) -> Episode:
         """The episode; what was recorded after its end is cut off.
@@ -154,9 +160,11 @@ class Recorder:
             ticks = min(ticks, max(1, math.floor(lasted + 0.5)))
         low = bisect_right(self._rewards, before.stamp, key=_stamp)
         samples = self._rewards[low : bisect_right(self._rewards, until, key=_stamp)]
-        valid = len(samples) >= max(1, ticks) and all(sample.valid for sample in samples)
+        measured = [sample.reward for sample in samples if sample.valid]
+        ticks = max(1, ticks)
+        valid = len(measured) >= ticks
         return Verdict(
-            reward=sum(sample.reward for sample in samples) if valid else 0.0,
+            reward=ticks * sum(measured) / len(measured) if valid else 0.0,
             valid=valid,
             terminated=any(sample.terminated for sample in samples),
             truncated=any(sample.truncated for sample in samples),

@@ -5,6 +5,8 @@ Subscribes to
     <camera>/image_raw (sensor_msgs/Image), for each camera of the spec
     joint_states (sensor_msgs/JointState)
     reward (planet_msgs/Reward)
+    driver_status (planet_msgs/DriverStatus, latched), of a real robot: an episode is given up when
+        the torque goes off
     /replay/status (planet_msgs/ReplayStatus, latched)
     /learner/weights (planet_msgs/Weights, latched)
 
@@ -49,7 +51,7 @@ from rclpy.client import Client
 from rclpy.node import Node
 from sensor_msgs.msg import Image, JointState
 
-from planet_msgs.msg import ReplayStatus, Reward
+from planet_msgs.msg import DriverStatus, ReplayStatus, Reward
 from planet_msgs.msg import RobotSpec as RobotSpecMessage
 from planet_msgs.msg import Transition as TransitionMessage
 from planet_msgs.msg import Weights as WeightsMessage
@@ -207,6 +209,9 @@ class _Robot:
             )
         self._node.create_subscription(JointState, "joint_states", self._on_joints, STREAM)
         self._node.create_subscription(Reward, "reward", self._on_reward, STREAM)
+        self._node.create_subscription(
+            DriverStatus, "driver_status", self._on_driver_status, LATCHED
+        )
 
     def close(self) -> None:
         self._closed.set()
@@ -260,6 +265,10 @@ class _Robot:
         self._announced.set()
         if self._assembler is not None:
             self._assembler.interrupt("the robot started anew")
+
+    def _on_driver_status(self, message: DriverStatus) -> None:
+        if not message.torque:
+            self._joined.interrupt(f"the driver has let go: {message.cause or message.state}")
 
     def _on_image(self, camera: str) -> Callable[[Image], None]:
         def on_image(message: Image) -> None:
