@@ -100,15 +100,27 @@ class Truth:
 
 
 class Rig:
-    """Starts with the constructor; `fail` is told, from a thread, what ended it.
+    """Starts with the constructor.
+
+    Args:
+        fail: is told, from a thread, what ended it.
+        on_torque: gets, at every change and in the thread of the bus, which servos have torque
+            [6] and since when (ns).
 
     Raises:
         OSError: the port's link cannot be made, or an HTTP port is taken.
     """
 
-    def __init__(self, config: RigConfig, fail: Callable[[BaseException], None]) -> None:
+    def __init__(
+        self,
+        config: RigConfig,
+        fail: Callable[[BaseException], None],
+        on_torque: Callable[[list[bool], int], None] = lambda torque, stamp: None,
+    ) -> None:
         self._config = config
         self._fail = fail
+        self._on_torque = on_torque
+        self._torque = [False] * 6
         self._lock = threading.Lock()  # world, servos, bus
         self._stopped = threading.Event()
         self._faults: dict[tuple[str, str], tuple[float, float]] = {}  # value, until
@@ -195,7 +207,12 @@ class Rig:
 
     def _answer(self, data: bytes) -> tuple[bytes, float]:
         with self._lock:
-            return self._bus.answer(data)
+            said = self._bus.answer(data)
+            torque = [bool(servo.get(xl320.TORQUE_ENABLE)) for servo in self._servos]
+        if torque != self._torque:
+            self._torque = torque
+            self._on_torque(torque, time.time_ns())
+        return said
 
     def _physics(self) -> None:
         due = time.monotonic()

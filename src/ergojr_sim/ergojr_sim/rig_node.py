@@ -7,6 +7,8 @@ Offers, not through ROS
 Publishes
     rig/truth (planet_msgs/Reward, 30 Hz): the distance of tip and cube in m, minus it as reward,
         touched: since the last message
+    rig/torque (sensor_msgs/JointState, latched): on every change, as `effort` 1 for each servo
+        that has torque and 0 for each that has none
     /diagnostics
 
 Serves
@@ -37,11 +39,14 @@ import os
 import sys
 from contextlib import suppress
 
+from ergojr_description.kinematics import JOINT_NAMES
 from planet_node.diagnostics import OK, WARN, Diagnostics
 from planet_node.main import StartupError, fail, run
 from planet_node.parameters import declare
-from planet_node.qos import STREAM
+from planet_node.qos import LATCHED, STREAM
+from planet_node.stamps import from_ns
 from rclpy.node import Node
+from sensor_msgs.msg import JointState
 
 from ergojr_sim.rig import Rig, RigConfig, RigError
 from planet_msgs.msg import Reward
@@ -60,8 +65,9 @@ class RigNode(Node):
         config = declare(self, RigConfig)
         self._diagnostics = Diagnostics(self)
         self._lost = 0.0
+        self._torque = self.create_publisher(JointState, "rig/torque", LATCHED)
         try:
-            self._rig = Rig(config, lambda error: fail(self, error))
+            self._rig = Rig(config, lambda error: fail(self, error), self._tell_torque)
         except OSError as error:
             raise StartupError(f"rig: {error}") from error
         self._truth = self.create_publisher(Reward, "rig/truth", STREAM)
@@ -112,6 +118,11 @@ class RigNode(Node):
         )
         message.header.stamp = self.get_clock().now().to_msg()
         self._truth.publish(message)
+
+    def _tell_torque(self, torque: list[bool], stamp: int) -> None:
+        message = JointState(name=list(JOINT_NAMES), effort=[float(on) for on in torque])
+        message.header.stamp = from_ns(stamp)
+        self._torque.publish(message)
 
     def _tell_health(self) -> None:
         lost, self._lost = self._rig.lost - self._lost, self._rig.lost
