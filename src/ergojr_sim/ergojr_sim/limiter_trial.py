@@ -30,7 +30,7 @@ from ergojr_description.limiter import MAX_EFFORT, MAX_SPHERE_RADIUS, Limited, L
 
 from ergojr_description import kinematics, xl320
 from ergojr_sim.virtual_servo import VirtualServo
-from ergojr_sim.world import HOLDING_EFFORT, SERVO_STEP, World
+from ergojr_sim.world import SERVO_STEP, World
 
 EPISODE = 60  # commands from one start
 ALLOWED_ANGLE = 1.0  # degrees
@@ -128,7 +128,8 @@ class TorqueArm:
     def __init__(self) -> None:
         self.worst = Worst()
         self._world = World("torque")
-        self.limiter = self._world.limiter = _Watching(self)
+        self.limiter: Limiter = _Watching(self)
+        self._world.limiter = self.limiter
 
     def start(self, position: Array) -> None:
         self._world.reset(position, _AWAY, 0.0)
@@ -164,7 +165,7 @@ class ServoArm:
             servo.angle = angle
             servo.write(xl320.TORQUE_LIMIT.address, bytes(2))
             servo.write(xl320.TORQUE_ENABLE.address, b"\1")
-        self._order = (position, np.zeros(4))
+        self._order: tuple[Array, Array] = (position, np.zeros(4))
 
     def state(self) -> tuple[Array, Array]:
         state = self._world.joint_state()
@@ -190,7 +191,8 @@ class ServoArm:
 
     def _write(self, position: Array, effort: Array) -> None:
         """m1 m2 m3 m5 as the driver turns an effort into registers; m4 and m6 stay at zero."""
-        torque, goal = np.full(6, HOLDING_EFFORT), np.zeros(6)
+        torque: Array = np.full(6, MAX_EFFORT)
+        goal: Array = np.zeros(6)
         torque[_ACTIVE] = np.abs(effort)
         goal[_ACTIVE] = position[_ACTIVE] + np.sign(effort) * GOAL_AHEAD
         goal = np.clip(goal, kinematics.JOINT_LOW, kinematics.JOINT_HIGH)
