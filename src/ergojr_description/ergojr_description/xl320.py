@@ -244,7 +244,7 @@ class Parser:
         """The packets that `data` completes, in their order."""
         buffer = self._buffer
         buffer += data
-        packets = []
+        packets: list[Packet] = []
         while True:
             start = buffer.find(_HEADER)
             if start < 0:

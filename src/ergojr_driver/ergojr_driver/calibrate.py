@@ -40,10 +40,10 @@ MOST_OFFSET = 0.6  # rad; beyond, a horn is mounted a notch or more away
 READINGS = 20
 TIMEOUT = 0.05  # s
 
-LEANING: Array = np.array([0.0, 0.35, 0.2, 0.0, -0.3, 0.0])
+LEANING: Array = np.array([0.0, 0.2, 0.2, 0.0, -0.3, 0.0])
 """[6] rad: pose in which m2, m3 and m5 carry weight."""
 WEIGHED = (1, 2, 4)  # indices of those
-APART: Array = np.array([0.0, 0.2, 0.2, 0.0, 0.2, 0.0])  # rad, above and below
+APART: Array = np.array([0.0, 0.15, 0.15, 0.0, 0.15, 0.0])  # rad, above and below
 SLOW, WEAK = 0.3, 0.12  # rad/s, N m
 STEP = 0.02  # s
 SETTLE = 1.0  # s
@@ -128,7 +128,7 @@ class Calibrator:
             if len(motors) == len(MOTORS):
                 readings.append([motors[motor].position for motor in MOTORS])
             if len(readings) == READINGS:
-                return np.mean(readings, axis=0)
+                return np.asarray(np.mean(readings, axis=0))
         raise CalibrationError("the motors do not answer reliably: check cables and supply")
 
     def _offset(self) -> list[float]:

@@ -24,7 +24,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from math import pi
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 from ergojr_description.kinematics import ACTIVE_NAMES, JOINT_HIGH, JOINT_LOW, JOINT_NAMES, Array
@@ -53,6 +53,7 @@ _SHORTEST_RESET = 0.8  # s
 _DRAWS = 100  # of a start pose until one is inside of the limits
 
 Answer = TypeVar("Answer")
+Arguments = ParamSpec("Arguments")
 
 
 class DriverError(Exception):
@@ -138,11 +139,12 @@ class DriverConfig:
 
 @dataclass(frozen=True)
 class Status:
-    """What DriverStatus says."""
+    """What DriverStatus says; `stamp` (ns) is when its cause was found."""
 
     state: str
     torque: bool
     cause: str
+    stamp: int = field(default=0, compare=False)
 
     @property
     def active(self) -> bool:
@@ -569,7 +571,7 @@ class Driver:
 
     def _let_go(self, cause: str, state: str) -> None:
         """The one way to no torque, from wherever: torque off, then whatever is left to say."""
-        bus = self._bus
+        bus, found = self._bus, self._now()
         if bus is not None:
             try:
                 deaf = self._torque_off(bus)
@@ -584,7 +586,7 @@ class Driver:
             state = "unconfigured"
         self._written = {}
         self._trajectory = None
-        self._set(state, False, cause)
+        self._set(state, False, cause, found)
         self._give_up_reset(cause)
 
     def _torque_off(self, bus: Bus) -> list[int]:
@@ -610,14 +612,14 @@ class Driver:
 
     def _take_hold(self, bus: Bus) -> None:
         """Torque on in the present pose. Raises _FaultError or BusError."""
-        health = {motor: _persist(lambda m=motor: bus.read_health(m)) for motor in MOTORS}
+        health = {motor: _persist(bus.read_health, motor) for motor in MOTORS}
         tripped = [motor for motor in MOTORS if health[motor].hardware_error]
         if tripped:  # the operator has agreed to go on; only a reboot clears it
             for motor in tripped:
                 bus.reboot(motor)
             self._sleep(_REBOOT_SECONDS)
             for motor in tripped:
-                health[motor] = _persist(lambda m=motor: bus.read_health(m))
+                health[motor] = _persist(bus.read_health, motor)
         self._health = health
         for motor in MOTORS:
             if trouble := self._trouble(motor, health[motor]):
@@ -636,7 +638,7 @@ class Driver:
         for motor in MOTORS:
             for _ in range(_ATTEMPTS):
                 bus.set_torque([motor], True)
-                if _persist(lambda m=motor: bus.read(m, xl320.TORQUE_ENABLE)):
+                if _persist(bus.read, motor, xl320.TORQUE_ENABLE):
                     break
             else:
                 raise _FaultError(f"{_names([motor])} does not switch its torque on")
@@ -664,7 +666,7 @@ class Driver:
             raise BusError(f"{name} does not answer on {self._config.port}")
         if model != xl320.MODEL:
             raise BusError(f"{name} is of model {model}, expected {xl320.MODEL} (XL-320)")
-        self._firmware[motor] = _persist(lambda: bus.read(motor, xl320.FIRMWARE))
+        self._firmware[motor] = _persist(bus.read, motor, xl320.FIRMWARE)
         low, high = self._calibration.limits[motor - 1]
         scale = float(self._calibration.scale[motor - 1])
         wanted = {
@@ -678,10 +680,10 @@ class Driver:
             xl320.SHUTDOWN: xl320.OVERLOAD | xl320.OVERHEATING,
         }
         for register, value in wanted.items():
-            found = _persist(lambda r=register: bus.read(motor, r))
+            found = _persist(bus.read, motor, register)
             if found != value:  # the EEPROM wears out
-                _persist(lambda r=register, v=value: bus.write(motor, r, v))
-        self._health[motor] = _persist(lambda: bus.read_health(motor))
+                _persist(bus.write, motor, register, value)
+        self._health[motor] = _persist(bus.read_health, motor)
 
     def _drop_bus(self) -> None:
         if self._bus is not None:
@@ -708,8 +710,8 @@ class Driver:
     def _give_up_reset(self, message: str) -> None:
         self._answer_reset(ResetResult(False, message))
 
-    def _set(self, state: str, torque: bool, cause: str) -> None:
-        status = Status(state, torque, cause)
+    def _set(self, state: str, torque: bool, cause: str, found: int | None = None) -> None:
+        status = Status(state, torque, cause, self._now() if found is None else found)
         if status != self.status:
             self.status = status
             self._on_status(status)
@@ -752,13 +754,15 @@ def _names(motors: Sequence[int]) -> str:
     return f"{', '.join(others)} and {last}" if others else last
 
 
-def _persist(exchange: Callable[[], Answer]) -> Answer:
+def _persist(
+    exchange: Callable[Arguments, Answer], *args: Arguments.args, **kwargs: Arguments.kwargs
+) -> Answer:
     """Try an exchange again while its answer is lost. Raises the last BusError."""
     for _ in range(_ATTEMPTS - 1):
         try:
-            return exchange()
+            return exchange(*args, **kwargs)
         except PortError:
             raise
         except BusError:
             continue
-    return exchange()
+    return exchange(*args, **kwargs)

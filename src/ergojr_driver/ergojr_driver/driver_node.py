@@ -3,7 +3,8 @@
 Publishes
     joint_states (sensor_msgs/JointState, bus_rate): m1..m6, rad, rad/s, effort in N m as the motors
         say that they apply it
-    driver_status (planet_msgs/DriverStatus, latched): on every change
+    driver_status (planet_msgs/DriverStatus, latched): on every change; published when the torque
+        is off, stamped with the time when the cause was found
     robot_spec (planet_msgs/RobotSpec, latched)
     /diagnostics
 
@@ -32,8 +33,7 @@ from __future__ import annotations
 
 import sys
 import threading
-import types
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from concurrent.futures import wait
 
 from ergojr_description.kinematics import ACTIVE_NAMES, JOINT_NAMES
@@ -138,7 +138,7 @@ class DriverNode(LifecycleNode):
         self._driver.unconfigure("a transition failed")
         return SUCCESS
 
-    def _try(self, transition: types.MethodType) -> TransitionCallbackReturn:
+    def _try(self, transition: Callable[[], None]) -> TransitionCallbackReturn:
         try:
             transition()
         except DriverError as error:
@@ -190,7 +190,7 @@ class DriverNode(LifecycleNode):
 
     def _on_status(self, status: Status) -> None:
         message = DriverStatus(state=status.state, torque=status.torque, cause=status.cause)
-        message.header.stamp = self.get_clock().now().to_msg()
+        message.header.stamp = from_ns(status.stamp)
         self._status.publish(message)
         trouble = status.state in _TROUBLE and status.cause and not self._closing
         self._report(
@@ -219,7 +219,7 @@ class DriverNode(LifecycleNode):
             # rclpy runs a waiting coroutine over and over; without the pause it would take all of
             # a core while the arm moves.
             wait([pending], timeout=_RESET_POLL)
-            await _others_first()
+            await _OthersFirst()
         result = pending.result()
         response.ok = result.ok
         response.message = result.message
@@ -244,10 +244,11 @@ class DriverNode(LifecycleNode):
         return response
 
 
-@types.coroutine
-def _others_first() -> Generator[None, None, None]:
-    """Let the executor run what else is ready."""
-    yield
+class _OthersFirst:
+    """Awaited, it lets the executor run what else is ready."""
+
+    def __await__(self) -> Generator[None, None, None]:
+        yield
 
 
 def _robot_spec(config: DriverConfig, limits: LimiterConfig) -> RobotSpec:
