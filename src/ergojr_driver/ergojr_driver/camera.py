@@ -299,17 +299,17 @@ class Grabber:
         warning = refused(capture, self._config)
         pace = _Pace(capture, self._config)
         before: Image | None = None
-        due = 0.0
+        due, period = 0.0, 1.0 / self._config.fps
         while capture.grab() and not self._closed.is_set():
             stamp, now = time.time_ns(), time.monotonic()
             if is_device(self._config.source):
                 stamp -= _capture_age(capture, now)
-            if now < due - EARLY / self._config.fps:
+            if now < due - EARLY * period:
                 continue
             ok, image = capture.retrieve()
             if not ok:
                 break
-            due = max(due + 1.0 / self._config.fps, now)
+            due = max(due, now - EARLY * period) + period
             rgb = fit(image, self._config)
             changed = before is None or not np.array_equal(rgb, before)
             before = rgb
