@@ -170,6 +170,8 @@ class _Robot:
         self._closed = threading.Event()
         self._announced = threading.Event()
         self._announcements = 0
+        self._rolling = False
+        self._let_go: str | None = None
         self._spec_message: RobotSpecMessage | None = None
         self._assembler: Assembler | None = None
         self._commands = node.create_publisher(JointState, "joint_command", COMMAND)
@@ -220,6 +222,7 @@ class _Robot:
             self._assembler.close()
 
     def reset(self, seed: int, evaluation: bool) -> None:
+        self._rolling = False
         self._joined.clear()
         announced = self._announcements
 
@@ -236,6 +239,9 @@ class _Robot:
         if not response.ok:
             raise RobotError(f"the robot refuses to reset: {response.message}")
         self._joined.begin(to_ns(response.first_stamp))
+        self._rolling = True
+        if self._let_go is not None:
+            self._joined.interrupt(self._let_go)
 
     def observe(self, after: int | None, timeout: float, wanted: Wanted = ANY) -> Observation:
         return self._joined.observe(after, timeout, wanted)
@@ -267,8 +273,10 @@ class _Robot:
             self._assembler.interrupt("the robot started anew")
 
     def _on_driver_status(self, message: DriverStatus) -> None:
-        if not message.torque:
-            self._joined.interrupt(f"the driver has let go: {message.cause or message.state}")
+        reason = None if message.torque else f"the driver let go: {message.cause or message.state}"
+        self._let_go = reason
+        if reason is not None and self._rolling:  # while a reset waits, the torque may come and go
+            self._joined.interrupt(reason)
 
     def _on_image(self, camera: str) -> Callable[[Image], None]:
         def on_image(message: Image) -> None:
