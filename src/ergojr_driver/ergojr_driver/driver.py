@@ -227,6 +227,7 @@ class Driver:
         self._firmware: dict[int, int] = {}
         self._joints: Joints | None = None
         self._complete = 0.0  # when all motors answered last, s
+        self._corrupt = 0  # answers since then
         self._written: Mapping[int, MotorCommand] = {}
         self._cycles = 0
         self._lost: deque[int] = deque(maxlen=_WARN_CYCLES)  # answers lost in each cycle
@@ -427,6 +428,7 @@ class Driver:
         if len(motors) < len(MOTORS):
             return  # the motors keep their last command, until the watchdog bites
         self._complete = now
+        self._corrupt = 0
         self._joints = joints = self._calibration.joints(motors)
         if self.status.torque:
             self._written = self._decide(joints, now)
@@ -434,7 +436,9 @@ class Driver:
         self._on_joints(joints, stamp)
 
     def _read(self, bus: Bus) -> dict[int, MotorState]:
-        motors = dict(bus.read_state(MOTORS).motors)
+        reading = bus.read_state(MOTORS)
+        motors = dict(reading.motors)
+        self._corrupt += reading.corrupt
         self._lost.append(len(MOTORS) - len(motors))
         for _ in range(_RETRIES):
             missing = [motor for motor in MOTORS if motor not in motors]
@@ -463,6 +467,7 @@ class Driver:
         rate = sum(recent) / (len(recent) * len(MOTORS))
         if silent and waited > self._config.read_watchdog:
             who = "no motor answers" if len(silent) == len(MOTORS) else f"{_names(silent)} silent"
+            who += f", {self._corrupt} answers corrupt" if self._corrupt else ""
             raise _FaultError(f"{who}: no complete reading for {1e3 * waited:.0f} ms")
         if len(recent) >= _RATE_LEAST and rate > self._config.max_error_rate:
             raise _FaultError(f"bus errors: {100 * rate:.0f} % of the motors' answers are lost")
@@ -717,8 +722,8 @@ class Driver:
             self._on_status(status)
 
     def _report(self) -> None:
-        lost = list(self._lost)
-        rate = sum(lost) / max(len(lost) * len(MOTORS), 1)
+        # Of the whole span, even before it is over: one hiccup at the start is no warning.
+        rate = sum(self._lost) / (_WARN_CYCLES * len(MOTORS))
         durations = sorted(self._durations) or [0.0]
         waited = self._steady() - self._complete
         values: dict[str, object] = {

@@ -23,6 +23,8 @@ from ergojr_description import xl320
 from ergojr_driver.bus import BusError, MotorCommand, MotorHealth, MotorState, PortError, Reading
 
 _STATUS_BYTES = 11  # of a status packet without data
+_TAGS = 6
+_WRITE_SECONDS = 0.25
 _PORT_FAULTS = (OSError, termios.error)  # serial.SerialException is an OSError
 
 
@@ -68,22 +70,28 @@ class PypotBus:
 
     def __init__(self, port: str, baud_rate: int, timeout: float) -> None:
         self._port = port
+        self._tag = 0
         try:
             self._io = _Io(port, baudrate=baud_rate, timeout=timeout, convert=False)
         except (*_PORT_FAULTS, ValueError) as error:
             raise PortError(f"port {port} cannot be opened: {_reason(error)}") from error
+        # pyserial finds a write late even when only this process was: not the port's fault.
+        self._io._serial.write_timeout = _WRITE_SECONDS
         # FTDI adapters keep answers back for 16 ms otherwise; others do not know the call.
         with suppress(ValueError, *_PORT_FAULTS):
             self._io._serial.set_low_latency_mode(True)
 
     def read_state(self, motors: Sequence[int]) -> Reading:
-        register = xl320.STATE
-        packet = v2.DxlSyncReadPacket(list(motors), register.address, register.length)
-        answers, corrupt = self._exchange(packet, len(motors), register.length)
+        # A late answer must not pass for a fresh one, and packets have no numbers: so reads in a
+        # row differ in their length, and what answers an older one is dropped by that.
+        self._tag = (self._tag + 1) % _TAGS
+        length = xl320.STATE.length + self._tag
+        packet = v2.DxlSyncReadPacket(list(motors), xl320.STATE.address, length)
+        answers, corrupt = self._exchange(packet, len(motors), length)
         states = {}
         for answer in answers:
             if answer.id in motors:
-                limit, position, speed, load = struct.unpack("<4H", answer.data)
+                limit, position, speed, load = struct.unpack_from("<4H", answer.data)
                 states[answer.id] = MotorState(
                     xl320.raw_to_position(position),
                     xl320.raw_to_speed(speed),

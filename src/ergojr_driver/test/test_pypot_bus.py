@@ -61,6 +61,14 @@ def test_a_corrupt_answer_is_no_answer(wire: Any, bus: PypotBus) -> None:
     assert reading.corrupt == 1
 
 
+def test_late_answers_do_not_pass_for_fresh_ones(wire: Any) -> None:
+    bus = PypotBus(wire.port, 1_000_000, 0.02)
+    wire.bus.fault = BusFault(delay=0.03)
+    for _ in range(5):
+        assert bus.read_state(MOTORS).motors == {}
+    bus.close()
+
+
 def test_torque_off_reaches_all(wire: Any, bus: PypotBus) -> None:
     bus.set_torque(MOTORS, True)
     assert [bus.read(motor, xl320.TORQUE_ENABLE) for motor in MOTORS] == [1] * 6
