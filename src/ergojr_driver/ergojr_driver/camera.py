@@ -16,6 +16,7 @@ from math import radians, tan
 from pathlib import Path
 from typing import Any, Protocol
 
+import cv2
 import numpy as np
 import yaml
 from numpy.typing import NDArray
@@ -24,7 +25,6 @@ from numpy.typing import NDArray
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
 
-import cv2
 
 Image = NDArray[np.uint8]
 
@@ -322,7 +322,7 @@ class Grabber:
                     self._frame = Frame(rgb, stamp)
                     self._news.notify_all()
             self._closed.wait(pace.wait())
-        if not pace.is_file:
+        if not pace.is_file and not self._closed.is_set():
             self._fail(f"{self._config.source} ended; it is opened again")
         return before is not None
 

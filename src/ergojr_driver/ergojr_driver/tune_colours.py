@@ -18,6 +18,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import yaml
 from numpy.typing import NDArray
@@ -30,8 +31,6 @@ from ergojr_driver.detection import (
     annotate,
     colour_mask,
 )
-
-import cv2  # isort: skip -- ergojr_driver.camera sets how much it says
 
 BOUNDS = ("gripper_low", "gripper_high", "cube_low", "cube_high")
 HUE_MARGIN, SATURATION_MARGIN, VALUE_MARGIN = 8, 60, 80

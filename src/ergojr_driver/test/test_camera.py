@@ -99,7 +99,7 @@ class Source:
 
 @contextmanager
 def grabbing(source: Source, **settings: Any) -> Iterator[Grabber]:
-    config = CameraConfig(source="http://test", **{"fps": 1000.0, **settings})
+    config = CameraConfig(source="http://test", **{"fps": 1e6, **settings})
     grabber = Grabber(config, source.open)
     grabber.start()
     try:

@@ -28,7 +28,10 @@ def test_sampled_colours_find_the_objects(
     image = scene(tmp_path / "scene.png")
     output = tmp_path / "out.png"
     arguments = [str(tmp_path / "scene.png"), "--output", str(output)]
-    assert main([*arguments, *"--gripper 41 40 8 20 --cube 95 85 10 10".split()]) == 0
+    assert (
+        main([*arguments, *["--gripper", "41", "40", "8", "20", "--cube", "95", "85", "10", "10"]])
+        == 0
+    )
     config = from_yaml(capsys.readouterr().out)
     assert config.cube_low[0] > config.cube_high[0], "red wraps"
     gripper, cube = Detector(config).find(image)
@@ -44,7 +47,7 @@ def test_a_grey_region_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[
     with pytest.raises(ValueError, match="without colour"):
         sample(image, (0, 0, 10, 10))
     arguments = [str(tmp_path / "scene.png"), "--output", str(tmp_path / "out.png")]
-    assert main([*arguments, *"--cube 500 5 10 10".split()]) == 2
+    assert main([*arguments, *["--cube", "500", "5", "10", "10"]]) == 2
     assert "outside of the image" in capsys.readouterr().err
 
 
