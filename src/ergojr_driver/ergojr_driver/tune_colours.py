@@ -105,7 +105,9 @@ def from_yaml(text: str) -> DetectionConfig:
     ]
     if not sections:
         raise ValueError("there is no pixel_reward section")
-    given = {name: tuple(sections[-1][name]) for name in BOUNDS if name in sections[-1]}
+    given: dict[str, Any] = {
+        name: tuple(sections[-1][name]) for name in BOUNDS if name in sections[-1]
+    }
     return DetectionConfig(**given)
 
 
@@ -116,7 +118,8 @@ def sampled(
     for name, region in (("gripper", gripper), ("cube", cube)):
         if region is not None:
             low, high = sample(image, region)
-            config = dataclasses.replace(config, **{f"{name}_low": low, f"{name}_high": high})
+            bounds: dict[str, Any] = {f"{name}_low": low, f"{name}_high": high}
+            config = dataclasses.replace(config, **bounds)
     return config
 
 
@@ -145,7 +148,7 @@ def _parser() -> argparse.ArgumentParser:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("source", help="image, video, V4L2 index or path, or HTTP stream")
-    area = {"type": int, "nargs": 4, "metavar": ("X", "Y", "WIDTH", "HEIGHT")}
+    area: dict[str, Any] = {"type": int, "nargs": 4, "metavar": ("X", "Y", "WIDTH", "HEIGHT")}
     parser.add_argument("--gripper", **area, help="a region that shows the gripper's colour")
     parser.add_argument("--cube", **area, help="a region that shows the cube's colour")
     parser.add_argument("--bounds", default="", help="YAML file with the colours to start from")
