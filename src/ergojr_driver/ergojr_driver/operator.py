@@ -204,7 +204,7 @@ class Operator:
             self.request = Request(before.id + 1, *now)
             self._publish(self.request)
 
-    def _now(self) -> tuple[str, str, tuple[str, ...]]:
+    def _now(self) -> tuple[str, str, tuple[str, ...]]:  # noqa: PLR0911 -- a table
         """State, sentence and actions, from the facts."""
         if self._ended:
             return "ended", "the session has ended; the arm goes limp", ()

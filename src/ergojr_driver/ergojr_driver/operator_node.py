@@ -14,6 +14,7 @@ Subscribes to
 
 Calls
     driver/reset (planet_msgs/Reset), driver/change_state (lifecycle_msgs/ChangeState: activate),
+    driver/get_state (lifecycle_msgs/GetState),
     emergency_stop and set_compliant (std_srvs/SetBool), all of the driver
 
 Reads and writes the terminal that the parameter `terminal` names. Exits with 0 when the operator
@@ -30,8 +31,8 @@ import types
 from collections.abc import Callable, Generator
 from typing import Any
 
-from lifecycle_msgs.msg import Transition
-from lifecycle_msgs.srv import ChangeState
+from lifecycle_msgs.msg import State, Transition
+from lifecycle_msgs.srv import ChangeState, GetState
 from planet_node.diagnostics import OK, WARN, Diagnostics
 from planet_node.main import run, stop
 from planet_node.parameters import declare
@@ -63,6 +64,7 @@ class OperatorNode(Node):
         group = ReentrantCallbackGroup()
         self._reset = self.create_client(Reset, "driver/reset", callback_group=group)
         self._change = self.create_client(ChangeState, "driver/change_state", callback_group=group)
+        self._state = self.create_client(GetState, "driver/get_state", callback_group=group)
         self._stop = self.create_client(SetBool, "emergency_stop", callback_group=group)
         self._compliant = self.create_client(SetBool, "set_compliant", callback_group=group)
         self._closed = threading.Event()
@@ -127,9 +129,19 @@ class OperatorNode(Node):
             self._activate()
 
     def _activate(self) -> None:
-        request = ChangeState.Request()
-        request.transition.id = Transition.TRANSITION_ACTIVATE
-        self._call(self._change, request)
+        """Activate, if the driver is where it can be: a lost port may have changed that."""
+
+        def known(future: Any) -> None:
+            state = future.result()
+            if state is not None and state.current_state.id == State.PRIMARY_STATE_INACTIVE:
+                request = ChangeState.Request()
+                request.transition.id = Transition.TRANSITION_ACTIVATE
+                self._call(self._change, request)
+
+        if self._state.service_is_ready():
+            self._state.call_async(GetState.Request()).add_done_callback(known)
+        else:
+            self._tell("there is no driver")
 
     def _call(self, client: Client, request: Any, after: Callable[[], None] | None = None) -> None:
         """Call the driver without waiting; whatever comes of it shows in its status."""

@@ -116,7 +116,7 @@ class Terminal:
                 stderr=subprocess.DEVNULL,
                 text=True,
                 start_new_session=True,
-                preexec_fn=_die_with_parent,
+                preexec_fn=_die_with_parent,  # noqa: PLW1509 -- it takes no lock
             )
         except OSError as error:
             raise TerminalError(f"the terminal {path} cannot be used: {error.strerror}") from error
