@@ -214,7 +214,7 @@ class Driver:
         self._now = now
         self._sleep = sleep
         self._period = 1.0 / config.bus_rate
-        self._limiter = Limiter(limits)
+        self._limiter = Limiter(limits, delay=1.0 / config.bus_rate)
         self._calibration = Calibration(config.direction, config.offset, config.effort_scale)
         self._rest = np.array(config.rest_pose)
         self._lock = threading.RLock()
