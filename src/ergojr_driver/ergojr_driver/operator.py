@@ -139,9 +139,9 @@ class Operator:
             if not self._placed:
                 rng = np.random.default_rng(seed) if seed >= 0 else self._rng
                 self._place = Place(
-                    *rng.uniform(self._config.cube_x[0], self._config.cube_x[1], 1).tolist(),
-                    *rng.uniform(self._config.cube_y[0], self._config.cube_y[1], 1).tolist(),
-                    float(rng.uniform(0.0, pi / 2)),  # a cube looks the same after a quarter turn
+                    x=float(rng.uniform(*self._config.cube_x)),
+                    y=float(rng.uniform(*self._config.cube_y)),
+                    yaw=float(rng.uniform(0.0, pi / 2)),  # a quarter turn more looks the same
                 )
             waiting = self._waiting
             self._update()

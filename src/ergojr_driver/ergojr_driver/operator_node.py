@@ -27,7 +27,6 @@ import math
 import sys
 import threading
 import time
-import types
 from collections.abc import Callable, Generator
 from typing import Any
 
@@ -112,7 +111,7 @@ class OperatorNode(Node):
 
     async def _until(self, met: Callable[[], bool]) -> None:
         while not met() and not self._closed.wait(_POLL):
-            await _others_first()
+            await _OthersFirst()
 
     # The driver
 
@@ -218,10 +217,11 @@ class OperatorNode(Node):
             self.get_logger().warning(sentence)
 
 
-@types.coroutine
-def _others_first() -> Generator[None, None, None]:
-    """Let the executor run what else is ready."""
-    yield
+class _OthersFirst:
+    """Awaited, it lets the executor run what else is ready."""
+
+    def __await__(self) -> Generator[None, None, None]:
+        yield
 
 
 def main() -> int:
