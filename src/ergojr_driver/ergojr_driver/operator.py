@@ -138,10 +138,11 @@ class Operator:
             self._waiting = Future()
             if not self._placed:
                 rng = np.random.default_rng(seed) if seed >= 0 else self._rng
+                (left, right), (near, far) = self._config.cube_x, self._config.cube_y
                 self._place = Place(
-                    x=float(rng.uniform(*self._config.cube_x)),
-                    y=float(rng.uniform(*self._config.cube_y)),
-                    yaw=float(rng.uniform(0.0, pi / 2)),  # a quarter turn more looks the same
+                    x=rng.uniform(left, right),
+                    y=rng.uniform(near, far),
+                    yaw=rng.uniform(0.0, pi / 2),  # a quarter turn more looks the same
                 )
             waiting = self._waiting
             self._update()
