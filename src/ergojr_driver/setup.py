@@ -11,7 +11,9 @@ setup(
         ("share/ament_index/resource_index/packages", [f"resource/{package_name}"]),
         (f"share/{package_name}", ["package.xml", "LICENSE"]),
     ],
-    install_requires=["setuptools", "numpy", "opencv-python-headless", "pypot", "pyserial"],
+    install_requires=[
+        *("setuptools", "numpy", "opencv-python-headless", "pypot", "pyserial", "PyYAML"),
+    ],
     zip_safe=False,
     maintainer="Robo-PlaNet developers",
     maintainer_email="maintainers@robo-planet.org",

@@ -6,8 +6,8 @@ Started by `rig.Rig` with one JSON argument (a `CameraConfig`). Reads lines of J
     {"fault": {<camera>: {"frozen": bool, "connected": bool, "delay": s}}}
 
 and ends when stdin does. Writes one line on stdout when it serves: the ports by camera. A picture
-is drawn `fps` times a second, for the cameras that someone reads; a frozen camera goes on sending
-its last picture.
+is drawn `fps` times a second, for the cameras that someone reads, with a sensor's noise: without it
+an arm at rest would look like a frozen camera. A frozen camera goes on sending its last picture.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ from ergojr_sim.mjpeg import MjpegServer
 from ergojr_sim.world import CAMERAS, World
 
 JPEG_QUALITY = 90
+NOISE = 3  # levels
+NOISES = 5  # frames of it, in turn
 
 
 @dataclass(frozen=True)
@@ -116,6 +118,9 @@ def main() -> int:
         return 1  # the rig says it
     world = World("servo")
     world.reset(np.zeros(6), (0.0, 0.135), 0.0)
+    random, size = np.random.default_rng(0), (config.height, config.width, 3)
+    noise = [random.integers(0, NOISE, size, np.uint8) for _ in range(NOISES)]
+    count = 0
     news = _World()
     threading.Thread(target=news.read, daemon=True).start()
     print(json.dumps({name: camera.server.port for name, camera in cameras.items()}), flush=True)
@@ -130,6 +135,7 @@ def main() -> int:
             jpeg = None
             if camera.drawn:
                 image = world.render_over_backdrop(name, config.width, config.height)
+                image, count = cv2.subtract(image, noise[count % NOISES]), count + 1
                 quality = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
                 jpeg = cv2.imencode(".jpg", image[..., ::-1], quality)[1].tobytes()
             camera.show(jpeg, time.monotonic())
