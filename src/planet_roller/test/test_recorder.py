@@ -62,6 +62,19 @@ def test_a_reward_that_was_not_measured_makes_its_row_invalid(spec):
     assert not episode.reward_valid.any()
 
 
+def test_cameras_faster_than_ticks_neither_raise_the_return_nor_void_it_with_one_bad_image(spec):
+    rewards = [reward(2 / 3, 1), reward(4 / 3, 9, valid=False), reward(2, 3)]
+    episode = build(record(spec, [0, 2], rewards))
+    assert episode.reward_valid[1]
+    assert episode.reward[1] == 2 * (1 + 3) / 2
+
+
+def test_the_verdict_before_the_last_has_had_time_for_late_rewards(spec):
+    recorder = record(spec, [0, 2, 4], [reward(1), reward(2), reward(3)])
+    assert recorder.verdict(back=1).valid
+    assert not recorder.verdict().valid
+
+
 def test_the_reward_of_the_first_observation_belongs_to_nobody(spec):
     episode = build(record(spec, [0, 1], [reward(0, 100.0), reward(1, 1.0)]))
     assert episode.episode_return == 1.0
