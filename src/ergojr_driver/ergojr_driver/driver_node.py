@@ -38,6 +38,7 @@ from concurrent.futures import wait
 
 from ergojr_description.kinematics import ACTIVE_NAMES, JOINT_NAMES
 from ergojr_description.limiter import LimiterConfig
+from lifecycle_msgs.srv import ChangeState
 from planet_node.diagnostics import Diagnostics
 from planet_node.main import fail, run
 from planet_node.parameters import declare
@@ -45,6 +46,7 @@ from planet_node.qos import COMMAND, LATCHED, STREAM
 from planet_node.stamps import from_ns, to_ns
 from rcl_interfaces.msg import ParameterDescriptor
 from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from sensor_msgs.msg import JointState
 from std_srvs.srv import SetBool
@@ -90,6 +92,9 @@ class DriverNode(LifecycleNode):
         self._joint_states = self.create_publisher(JointState, "joint_states", STREAM)
         self._status = self.create_publisher(DriverStatus, "driver_status", LATCHED)
         self._spec = self.create_publisher(RobotSpec, "robot_spec", LATCHED)
+        # rclpy lets a transition that is none just now end the process of whoever was asked for it.
+        self._change_state = self._service_change_state.callback
+        self._service_change_state.callback = self._on_change_state
         self._changed = self.create_guard_condition(self._follow)
         self._driver = Driver(
             config, limits, self._open_bus, self._on_joints, self._on_status, self._report
@@ -137,6 +142,17 @@ class DriverNode(LifecycleNode):
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
         self._driver.unconfigure("a transition failed")
         return SUCCESS
+
+    def _on_change_state(
+        self, request: ChangeState.Request, response: ChangeState.Response
+    ) -> ChangeState.Response:
+        try:
+            return self._change_state(request, response)
+        except rclpy_implementation.RCLError:
+            asked = request.transition.label or request.transition.id
+            self.get_logger().warning(f"transition {asked} is none of state {self._lifecycle()}")
+            response.success = False
+            return response
 
     def _try(self, transition: Callable[[], None]) -> TransitionCallbackReturn:
         try:

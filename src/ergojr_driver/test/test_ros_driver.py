@@ -324,6 +324,14 @@ def test_an_emergency_stop_does_not_wait_for_a_reset(robot: Robot) -> None:
     assert future.result().message == "emergency stop"
 
 
+def test_a_transition_out_of_turn_is_refused_and_ends_nothing(robot: Robot) -> None:
+    robot.start()
+    robot.activate()
+    for transition in (Transition.TRANSITION_ACTIVATE, Transition.TRANSITION_CONFIGURE):
+        assert not robot.transition(transition)
+    assert (robot.status.state, robot.status.torque) == ("holding", True)
+
+
 def test_compliant_and_back(robot: Robot) -> None:
     robot.start()
     robot.activate()
