@@ -12,7 +12,7 @@ from planet_bringup.launching import Run, arguments
 from launch import LaunchContext, LaunchDescription
 
 CAMERAS = ("camera_front", "camera_side")
-LEARNER_NICE = 10  # what moves the robot comes first wherever they share a core
+NICE = 10  # of what the arm's motion does not wait for, wherever they share a core
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -70,7 +70,7 @@ def start(context: LaunchContext) -> list:
             [{"terminal": terminal(), **run.seed}],
             cores=run.acting,
         ),
-        *run.learning(nice=LEARNER_NICE),
+        *run.learning(nice=NICE),
         *run.ending(),
     ]
 

@@ -71,7 +71,7 @@ class Graph:
                 start_new_session=True,
             )
         self.context = rclpy.Context()
-        rclpy.init(context=self.context, domain_id=domain)
+        rclpy.init(args=[], context=self.context, domain_id=domain)
         self.node = rclpy.create_node("trial", context=self.context)
         self.changed = threading.Condition()
         self.statuses: list[DriverStatus] = []
@@ -251,7 +251,7 @@ LETS_GO: tuple[tuple[str, str, Make], ...] = (
     ("command for wrong names", "publisher", command(["m1", "m2", "m3", "m9"], [0.0] * 4)),
     ("overheated motor", "rig", inject("overheat", "m2", 75.0)),
     ("overloaded motor", "rig", inject("overload", "m2")),
-    ("hardware error", "rig", inject("hardware_error", "m3")),
+    ("hardware error", "rig", inject("hardware_error", "m3", 4.0)),
     ("silent motor", "rig", inject("silence", "m5")),
     ("50 % CRC errors", "rig", inject("corrupt_crc", "bus", 0.5)),
     ("emergency stop", "service", emergency_stop),

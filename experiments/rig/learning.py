@@ -28,7 +28,7 @@ def rank_correlation(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
     return float(np.corrcoef(ranks(a), ranks(b))[0, 1])
 
 
-def record(out: Path, domain: int | None = None) -> None:
+def record(out: Path) -> None:
     """Write the valid rewards of driven episodes beside the true distances, until interrupted."""
     import rclpy
     from planet_node.qos import STREAM
@@ -37,7 +37,7 @@ def record(out: Path, domain: int | None = None) -> None:
 
     from planet_msgs.msg import Reward, Transition
 
-    rclpy.init(domain_id=domain)
+    rclpy.init(args=[])
     node = rclpy.create_node("recorder")
     truths: deque[tuple[int, float, bool]] = deque(maxlen=200)
     newest_transition = 0

@@ -156,7 +156,7 @@ class Run:
         )
 
     def learning(self, nice: int = 0) -> list[Node]:
-        """Roller, replay, learner and the line of progress; `nice` of the learner."""
+        """Roller, replay, learner and the line of progress; `nice` of all but the roller."""
         data_dir = {"data_dir": str(self.data_dir)}
         both = {**data_dir, **self.seed, "mode": self._mode}
         roller = {"device": self.argument("roller_device"), "threads": len(self.acting)}
@@ -170,7 +170,13 @@ class Run:
                 "planet_roller", "roller_node", "roller", [{**both, **roller}], cores=self.acting
             ),
             self.node(
-                "planet_replay", "replay_node", "replay", [data_dir], cores=self.acting, shared=True
+                "planet_replay",
+                "replay_node",
+                "replay",
+                [data_dir],
+                cores=self.acting,
+                shared=True,
+                nice=nice,
             ),
             self.node(
                 "planet_learner",
@@ -181,7 +187,7 @@ class Run:
                 shared=True,
                 nice=nice,
             ),
-            self.node("planet_bringup", "progress_node", "progress", cores=self.acting),
+            self.node("planet_bringup", "progress_node", "progress", cores=self.acting, nice=nice),
         ]
 
     def ending(self) -> list[Action]:

@@ -322,10 +322,14 @@ class Learner:
         """Whether an update is to be made now; if not, tell what is waited for."""
         wanted = self._config.seed_episodes
         if not self._refilled:
-            waits_for = "the replay's episodes"
-        elif self._config.mode == "sync" and self._progress.owed > 0 and self._held() > 0:
+            # A robot that acts on notices nothing of it; whoever watches should.
+            update = self._progress.update
+            sentence = f"started again at update {update}: waiting for the replay's episodes"
+            self._report("training", "warn", sentence, update=update)
+            return False
+        if self._config.mode == "sync" and self._progress.owed > 0 and self._held() > 0:
             return True
-        elif self._seen < wanted:
+        if self._seen < wanted:
             waits_for = f"seed episodes: {self._seen} of {wanted}"
         elif self._config.mode == "sync" or self._held() == 0:
             waits_for = "an episode"

@@ -191,7 +191,10 @@ def test_a_resumed_learner_receives_the_replay_before_it_trains(rig) -> None:
     rig.replay.feed.poll(True)  # the first two of four
     rig.steps(2)
     assert rig.trainer.count == 6
-    assert rig.reports["training"] == ("ok", "waiting for the replay's episodes")
+    level, sentence = rig.reports["training"]
+    assert level == "warn"
+    assert "started again" in sentence
+    assert "waiting for the replay's episodes" in sentence
     rig.replay.pump()
     rig.steps(2)
     assert rig.trainer.seen == [4, 4]
