@@ -269,7 +269,6 @@ ENDS: tuple[tuple[str, str, Make], ...] = (
     ("driver interrupted", "SIGINT", send("driver_node", signal.SIGINT)),
     ("driver terminated", "SIGTERM", send("driver_node", signal.SIGTERM)),
     ("driver killed", "SIGKILL", send("ergojr_driver.driver_node", signal.SIGKILL, newest=True)),
-    ("guard killed", "SIGKILL", send("driver_node", signal.SIGKILL)),
 )
 """(b) and (d): the launch ends with the driver."""
 

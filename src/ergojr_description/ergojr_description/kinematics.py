@@ -2,9 +2,9 @@
 
 Frames. The base frame has its origin in the middle of the base, at the table, z up; at zero joint
 angles the arm points along +y. At zero angles every link frame is parallel to the base frame, so a
-joint is described by one offset and one axis. A positive joint angle is a positive angle of the
-servo: positive m2, m3 and m5 lean the arm forward and down. All lengths in metres, angles in
-radians.
+joint is described by one offset and one axis. Joint angles are those of Poppy's own
+configuration: positive m2, m3 and m5 lean the arm forward and down. (Some servos are mounted the
+other way round; that is the driver's business.) All lengths in metres, angles in radians.
 """
 
 from __future__ import annotations

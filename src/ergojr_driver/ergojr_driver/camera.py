@@ -78,7 +78,7 @@ class CameraConfig:
         },
     )
     frozen_after: float = field(
-        default=1.0,
+        default=0.8,
         metadata={"doc": "s of unchanged pixels until the camera counts as frozen", "low": 0.1},
     )
 
