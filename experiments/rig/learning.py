@@ -7,8 +7,10 @@ that and the `episodes.csv` of the run.
 from __future__ import annotations
 
 import csv
+import json
 from collections import deque
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,11 +31,17 @@ def rank_correlation(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
 
 
 def record(out: Path) -> None:
-    """Write the valid rewards of driven episodes beside the true distances, until interrupted."""
+    """Write the valid rewards of driven episodes beside the true distances, until interrupted.
+
+    And, as JSON beside it and anew every few seconds, the rate of joint states and what roller and
+    driver say of their pace.
+    """
     import rclpy
+    from diagnostic_msgs.msg import DiagnosticArray
     from planet_node.qos import STREAM
     from planet_node.stamps import to_ns
     from rclpy.executors import ExternalShutdownException
+    from sensor_msgs.msg import JointState
 
     from planet_msgs.msg import Reward, Transition
 
@@ -41,6 +49,8 @@ def record(out: Path) -> None:
     node = rclpy.create_node("recorder")
     truths: deque[tuple[int, float, bool]] = deque(maxlen=200)
     newest_transition = 0
+    stamps: deque[int] = deque(maxlen=60_000)
+    summary: dict[str, Any] = {}
     with out.open("w", newline="", buffering=1) as file:
         writer = csv.writer(file)
         writer.writerow(["stamp", "pixel_distance", "distance", "pixel_touched", "touched"])
@@ -61,9 +71,29 @@ def record(out: Path) -> None:
                 distances = (f"{message.distance:.5f}", f"{near[1]:.5f}")
                 writer.writerow([stamp, *distances, int(message.touched), int(near[2])])
 
+        def on_joints(message: JointState) -> None:
+            stamps.append(to_ns(message.header.stamp))
+
+        def on_diagnostics(message: DiagnosticArray) -> None:
+            for status in message.status:
+                if status.name.endswith(("roller: control", "driver: bus")):
+                    summary[status.name] = {pair.key: pair.value for pair in status.values}
+
+        def summarise() -> None:
+            gaps = np.diff(stamps) * 1e-6
+            if len(gaps):
+                summary["joint_states"] = {
+                    "rate_hz": round(float(1e3 / gaps.mean()), 2),
+                    "gap_p99_ms": round(float(np.quantile(gaps, 0.99)), 2),
+                }
+            out.with_suffix(".json").write_text(json.dumps(summary, indent=1) + "\n")
+
         node.create_subscription(Reward, "/ergojr/rig/truth", on_truth, STREAM)
         node.create_subscription(Reward, "/ergojr/reward", on_reward, STREAM)
         node.create_subscription(Transition, "/ergojr/transition", on_transition, STREAM)
+        node.create_subscription(JointState, "/ergojr/joint_states", on_joints, STREAM)
+        node.create_subscription(DiagnosticArray, "/diagnostics", on_diagnostics, STREAM)
+        node.create_timer(10.0, summarise)
         try:
             rclpy.spin(node)
         except (KeyboardInterrupt, ExternalShutdownException):

@@ -149,6 +149,14 @@ class Limiter:
         """As if the sustained effort were used up: the least there is to brake with."""
         self._mean_effort = np.full(4, self.config.max_effort)
 
+    def remember(self, effort: Array, dt: float) -> None:
+        """Count `effort` [4] N m over `dt` s towards the sustained effort.
+
+        `limit_effort` does so itself; this is for what the motors do besides, such as holding.
+        """
+        weight = min(dt / self.config.sustained_seconds, 1.0)
+        self._mean_effort = self._mean_effort + weight * (np.abs(effort) - self._mean_effort)
+
     def limit_effort(self, effort: Array, position: Array, velocity: Array, dt: float) -> Limited:
         """The effort to apply for the next cycle.
 
@@ -164,7 +172,7 @@ class Limiter:
         """
         fault = _fault(effort, position, velocity, dt)
         if fault:
-            self._remember(np.zeros(4), dt)
+            self.remember(np.zeros(4), dt)
             return Limited(np.zeros(4), frozenset(), fault)
         acted: set[str] = set()
         cap = self._effort_cap()
@@ -193,7 +201,7 @@ class Limiter:
         )
         if acted:
             requested = np.minimum(np.maximum((allowed - free) / gain, -cap), cap)
-        self._remember(requested, dt)
+        self.remember(requested, dt)
         return Limited(requested, frozenset(acted))
 
     def limit_velocity(self, speed: Array, position: Array, dt: float) -> Limited:
@@ -344,10 +352,6 @@ class Limiter:
             return self._most
         used = np.clip((self._mean_effort / max(sustained, 1e-9) - 0.8) / 0.2, 0.0, 1.0)
         return np.asarray(config.max_effort - used * (config.max_effort - sustained))
-
-    def _remember(self, effort: Array, dt: float) -> None:
-        weight = min(dt / self.config.sustained_seconds, 1.0)
-        self._mean_effort = self._mean_effort + weight * (np.abs(effort) - self._mean_effort)
 
 
 def _fault(command: Array, position: Array, velocity: Array, dt: float) -> str:

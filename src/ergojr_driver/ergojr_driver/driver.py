@@ -508,6 +508,7 @@ class Driver:
 
         most = self._limiter.config.max_effort * self._derating()
         if self.status.state != "driving":
+            self._limiter.remember(joints.load[ACTIVE], self._period)
             self._advance(now)
             return self._position(most)
         held = self._position(most)

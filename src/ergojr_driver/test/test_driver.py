@@ -305,6 +305,21 @@ def test_nothing_leaves_without_the_limiter() -> None:
     assert arm.driver.status.state == "driving"
 
 
+def test_a_rest_gives_the_sustained_effort_back(arm: Arm) -> None:
+    arm.activate()
+    arm.driver._limiter.tire()
+    arm.ready()
+    sent = []
+    for seconds in (0, 40):
+        arm.cycle(100 * seconds)
+        arm.command(0.16, 0.0, 0.0, 0.0)
+        arm.cycle()
+        sent.append(arm.bus.commands[-1][1].torque)
+        arm.driver.end_episode(arm.now())
+        arm.ready()
+    assert sent == pytest.approx([0.078, 0.16], abs=1e-3)
+
+
 def test_the_limiter_sees_the_pose_of_the_same_cycle(arm: Arm) -> None:
     arm.drive()
     arm.bus.follow = False
