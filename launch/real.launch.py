@@ -12,7 +12,6 @@ from planet_bringup.launching import Run, arguments
 from launch import LaunchContext, LaunchDescription
 
 CAMERAS = ("camera_front", "camera_side")
-NICE = 10  # of what the arm's motion does not wait for, wherever they share a core
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -48,7 +47,8 @@ def start(context: LaunchContext) -> list:
         value = run.argument(argument)
         return [{parameter: value}] if value else []
 
-    # The driver may use any core: its bus thread must find one free within milliseconds.
+    # The roller has its cores for itself: a plan takes most of a tick, and must not be late.
+    beside = {"cores": run.training}
     return [
         run.node(
             "ergojr_driver",
@@ -57,20 +57,21 @@ def start(context: LaunchContext) -> list:
             [{"autostart": True}, *given("port", "port")],
             remappings=[("reset", "driver/reset")],
             again=False,
+            **beside,
         ),
         *(
-            run.node("ergojr_driver", "camera_node", name, given(name, "source"), cores=run.acting)
+            run.node("ergojr_driver", "camera_node", name, given(name, "source"), **beside)
             for name in CAMERAS
         ),
-        run.node("ergojr_driver", "pixel_reward_node", "pixel_reward", cores=run.acting),
+        run.node("ergojr_driver", "pixel_reward_node", "pixel_reward", **beside),
         run.node(
             "ergojr_driver",
             "operator",
             "operator",
             [{"terminal": terminal(), **run.seed}],
-            cores=run.acting,
+            **beside,
         ),
-        *run.learning(nice=NICE),
+        *run.learning(yields=True),
         *run.ending(),
     ]
 

@@ -128,14 +128,18 @@ class Run:
         cores: list[int] | None = None,
         shared: bool = False,
         again: bool = True,
-        nice: int = 0,
+        threads: int = 0,
+        yields: bool = False,
         **options: Any,
     ) -> Node:
         """A node on `cores` (None: wherever there is room), in the robot's namespace.
 
         `shared` ones serve all robots and have no namespace. `again`: started again when it ends.
+        `threads`: of its tensors' operations; 0 = one for each core.
+        One that `yields` runs when nothing else wants its core: other than a low priority, that
+        lets the kernel take its core for a free one when it looks where to wake a node.
         """
-        prefix = f"nice --adjustment {nice} " if nice else ""
+        prefix = "chrt --idle 0 " if yields else ""
         if cores is not None:
             prefix += f"taskset --cpu-list {','.join(map(str, cores))}"
         if prefix:
@@ -150,13 +154,17 @@ class Run:
             name=name,
             exec_name=name,
             parameters=[*self.files, *parameters],
-            additional_env={**MALLOC, "OMP_NUM_THREADS": str(len(cores or [0]))},
+            additional_env={**MALLOC, "OMP_NUM_THREADS": str(threads or len(cores or [0]))},
             output="screen",
             **options,
         )
 
-    def learning(self, nice: int = 0) -> list[Node]:
-        """Roller, replay, learner and the line of progress; `nice` of all but the roller."""
+    def learning(self, yields: bool = False) -> list[Node]:
+        """Roller, replay, learner and the line of progress.
+
+        A learner that `yields` trains on every core whenever nothing else runs there; then the
+        roller has the acting cores, and whatever else there is goes to the others.
+        """
         data_dir = {"data_dir": str(self.data_dir)}
         both = {**data_dir, **self.seed, "mode": self._mode}
         roller = {"device": self.argument("roller_device"), "threads": len(self.acting)}
@@ -165,29 +173,26 @@ class Run:
             "threads": len(self.training),
             "collect_interval": self.number("collect_interval", int),
         }
+        light = self.training if yields else self.acting
+        everywhere = sorted({*self.acting, *self.training})
         return [
             self.node(
                 "planet_roller", "roller_node", "roller", [{**both, **roller}], cores=self.acting
             ),
             self.node(
-                "planet_replay",
-                "replay_node",
-                "replay",
-                [data_dir],
-                cores=self.acting,
-                shared=True,
-                nice=nice,
+                "planet_replay", "replay_node", "replay", [data_dir], cores=light, shared=True
             ),
             self.node(
                 "planet_learner",
                 "learner_node",
                 "learner",
                 [{**both, **learner}],
-                cores=self.training,
+                cores=everywhere if yields else self.training,
+                threads=len(self.training),
                 shared=True,
-                nice=nice,
+                yields=yields,
             ),
-            self.node("planet_bringup", "progress_node", "progress", cores=self.acting, nice=nice),
+            self.node("planet_bringup", "progress_node", "progress", cores=light),
         ]
 
     def ending(self) -> list[Action]:
