@@ -126,8 +126,8 @@ class Graph:
 
     def close(self) -> None:
         for process in self.processes.values():
-            process.kill()
-            process.wait()
+            process.terminate()  # not killed: Fast DDS minds peers that vanish
+            process.wait(20)
         self.executor.shutdown()
         self.node.destroy_node()
         rclpy.shutdown(context=self.context)

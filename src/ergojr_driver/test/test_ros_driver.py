@@ -132,8 +132,8 @@ class Robot:
 
     def close(self) -> None:
         if self.process is not None and self.process.poll() is None:
-            self.process.kill()
-            self.process.wait()
+            self.process.terminate()  # not killed: Fast DDS minds peers that vanish
+            self.process.wait(20)
         self.hardware.close()
         self.executor.shutdown()
         self.node.destroy_node()

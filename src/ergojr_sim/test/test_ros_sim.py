@@ -90,8 +90,8 @@ class Robot:
 
     def close(self) -> None:
         if self.process is not None:
-            self.process.kill()
-            self.process.wait()
+            self.process.terminate()  # not killed: Fast DDS minds peers that vanish
+            self.process.wait(20)
         self.executor.shutdown()
         self.node.destroy_node()
         rclpy.shutdown(context=self.context)

@@ -154,8 +154,8 @@ class Graph:
     def close(self) -> None:
         self.ended.set()
         self.thread.join()
-        self.roller.kill()
-        self.roller.communicate()
+        self.roller.terminate()  # not killed: Fast DDS minds peers that vanish
+        self.roller.communicate(timeout=20)
         self.node.destroy_node()
         rclpy.shutdown(context=self.context)
 
