@@ -118,6 +118,7 @@ class Operator:
         self._paused = False
         self._ended = False
         self._placed = False
+        self._skips = 0  # since the last episode
         self._place: Place | None = None
         self._waiting: Future[str] | None = None
         self.request = Request(0, "starting", "waiting for the driver", (END,))
@@ -137,7 +138,8 @@ class Operator:
             self._answer("another reset came")
             self._waiting = Future()
             if not self._placed:
-                rng = np.random.default_rng(seed) if seed >= 0 else self._rng
+                # A place that was skipped must not come again, whatever the seed.
+                rng = np.random.default_rng((seed, self._skips)) if seed >= 0 else self._rng
                 (left, right), (near, far) = self._config.cube_x, self._config.cube_y
                 self._place = Place(
                     x=rng.uniform(left, right),
@@ -152,6 +154,7 @@ class Operator:
         """The driver has answered the reset; only then is the cube's place used up."""
         with self._lock:
             self._placed = self._placed and not ok
+            self._skips = 0
 
     def answer(self, id_: int, action: str) -> None:
         """The operator's answer to request `id_`, 0 for whichever is current. Raises AnswerError.
@@ -181,6 +184,7 @@ class Operator:
                 self._paused = True
                 self._order("release")
             elif action == SKIP:
+                self._skips += 1
                 self._answer("the operator skips this episode")
             elif action == END:
                 self._ended = True

@@ -115,6 +115,19 @@ def test_a_skipped_episode_is_refused_to_the_roller(bench):
     assert "skips" in waiting.result(0)
 
 
+def test_a_skipped_place_does_not_come_again_even_with_the_same_seed(bench):
+    operator = bench.powered()
+    places = []
+    for action in ("skip", "skip", "confirm"):
+        operator.want_episode(7)
+        places.append(bench.now.place)
+        operator.answer(0, action)
+    assert len(set(places)) == 3
+    operator.on_reset(True)
+    operator.want_episode(7)
+    assert bench.now.place == places[0]  # reproducible, where nothing is in the way
+
+
 def test_a_limp_arm_is_held_again_when_asked(bench):
     bench.powered().want_episode(-1)
     bench.operator.answer(0, "release")
