@@ -175,7 +175,7 @@ class Limiter:
             self.remember(np.zeros(4), dt)
             return Limited(np.zeros(4), frozenset(), fault)
         acted: set[str] = set()
-        cap = self._effort_cap()
+        cap = self.effort_cap()
         requested = np.minimum(np.maximum(effort, -cap), cap)
         if (requested != effort).any():
             over = np.abs(effort)
@@ -343,7 +343,7 @@ class Limiter:
             shortfall = bounds - rows @ velocity
         return velocity
 
-    def _effort_cap(self) -> Array:
+    def effort_cap(self) -> Array:
         """[4] N m: falls from max_effort to sustained_effort while the mean effort goes from 80 %
         to 100 % of sustained_effort."""
         config = self.config

@@ -50,6 +50,8 @@ _SETTLE_SECONDS = 1.5  # after a reset's trajectory
 _SETTLE_ERROR = 0.15  # rad; gravity and friction bend the position controller
 _SETTLE_SPEED = 0.3  # rad/s
 _SHORTEST_RESET = 0.8  # s
+_LEAST_PAUSE = 0.0005  # s between cycles
+_AHEAD = 0.05  # s that a stamp may lie in the future: another clock, or one that was set back
 _DRAWS = 100  # of a start pose until one is inside of the limits
 
 Answer = TypeVar("Answer")
@@ -229,6 +231,7 @@ class Driver:
         self._complete = 0.0  # when all motors answered last, s
         self._corrupt = 0  # answers since then
         self._written: Mapping[int, MotorCommand] = {}
+        self._deaf: list[int] = []  # motors that have not confirmed that their torque is off
         self._cycles = 0
         self._lost: deque[int] = deque(maxlen=_WARN_CYCLES)  # answers lost in each cycle
         self._lost_writes = 0
@@ -253,6 +256,7 @@ class Driver:
             DriverError: a motor is missing, or is none that can be driven.
         """
         with self._lock:
+            self._refuse_when_ended()
             if self._bus is not None:
                 return
             try:
@@ -260,15 +264,16 @@ class Driver:
                 self._bus.torque_off(MOTORS)
                 for motor in MOTORS:
                     self._set_up(motor)
+                self._deaf = self._torque_off(self._bus)
             except BusError as error:
                 self._drop_bus()
                 self._set("unconfigured", False, str(error))
                 raise DriverError(str(error)) from error
             self._complete = self._steady()
+            state, cause = "inactive", "not activated yet"
             if self._stopped:
-                self._set("stopped", False, "emergency stop")
-            else:
-                self._set("inactive", False, "not activated yet")
+                state, cause = "stopped", "emergency stop"
+            self._set(state, False, cause + self._deaf_ones())
 
     def activate(self) -> None:
         """Check everything anew, then hold the present pose.
@@ -277,6 +282,7 @@ class Driver:
             DriverError: what stands against it.
         """
         with self._lock:
+            self._refuse_when_ended()
             if self._stopped:
                 raise DriverError("the emergency stop is latched: release it first")
             if self._bus is None:
@@ -319,7 +325,8 @@ class Driver:
                 self._let_go(str(error), "fault")
                 return
             age = (self._now() - stamp) * 1e-9
-            if stamp < self._first_stamp or age > self._config.max_observation_age:
+            fresh = -_AHEAD <= age <= self._config.max_observation_age
+            if stamp < self._first_stamp or not fresh:
                 self._ignored += 1  # the watchdog does the rest
                 return
             self._command = command
@@ -401,7 +408,8 @@ class Driver:
             self._durations.append(took)
             self._overruns += took > self._period
             due = max(due + self._period, self._steady())
-            self._sleep(max(0.0, due - self._steady()))
+            # Never no pause at all: an emergency stop waits for the lock, which is not fair.
+            self._sleep(max(_LEAST_PAUSE, due - self._steady()))
 
     def cycle(self) -> None:
         """Read, watch, limit, write."""
@@ -421,6 +429,8 @@ class Driver:
     def _cycle(self, bus: Bus) -> None:
         motors = self._read(bus)
         stamp, now = self._now(), self._steady()
+        if self._deaf and not self.status.torque:
+            self._tell_again(bus, motors)
         if self._cycles % _HEALTH_EVERY == 0:
             self._look_at(bus, MOTORS[self._cycles // _HEALTH_EVERY % len(MOTORS)])
         if self.status.torque:
@@ -459,7 +469,8 @@ class Driver:
             # A torque limit of 0 is a shutdown or a write that was lost. To write it again before
             # that is known would arm a motor that has tripped.
             if state.alert or zeroed:
-                self._look_at(bus, motor)
+                if not any(self._look_at(bus, motor) for _ in range(_ATTEMPTS)):
+                    raise _FaultError(f"{_names([motor])} may have shut down, and does not say why")
                 self._lost_writes += zeroed
         silent = [motor for motor in MOTORS if motor not in motors]
         waited = now - self._complete
@@ -472,17 +483,18 @@ class Driver:
         if len(recent) >= _RATE_LEAST and rate > self._config.max_error_rate:
             raise _FaultError(f"bus errors: {100 * rate:.0f} % of the motors' answers are lost")
 
-    def _look_at(self, bus: Bus, motor: int) -> None:
-        """Read one motor's health; a lost answer is made up for in its next turn."""
+    def _look_at(self, bus: Bus, motor: int) -> bool:
+        """Read one motor's health; False where its answer is lost."""
         try:
             health = bus.read_health(motor)
         except PortError:
             raise
         except BusError:
-            return
+            return False
         self._health[motor] = health
         if self.status.torque and (trouble := self._trouble(motor, health)):
             raise _FaultError(trouble)
+        return True
 
     def _trouble(self, motor: int, health: MotorHealth) -> str:
         name, config = _names([motor]), self._config
@@ -509,10 +521,13 @@ class Driver:
         most = self._limiter.config.max_effort * self._derating()
         if self.status.state != "driving":
             self._limiter.remember(joints.load[ACTIVE], self._period)
+            if self.status.state != "resetting":  # to stand still takes less than to move
+                most[ACTIVE] = np.minimum(most[ACTIVE], self._limiter.effort_cap())
             self._advance(now)
             return self._position(most)
         held = self._position(most)
         wanted = np.clip(self._command, -most[ACTIVE], most[ACTIVE])
+        # The limiter may brake a hot motor with all it has: to stop it matters more than its heat.
         limited = self._limiter.limit_effort(wanted, joints.position, joints.velocity, self._period)
         if limited.fault:
             raise _FaultError(f"limiter: {limited.fault}")
@@ -522,8 +537,9 @@ class Driver:
         return {MOTORS[i]: (held if i in HELD else driven)[MOTORS[i]] for i in range(len(MOTORS))}
 
     def _position(self, most: Array) -> dict[int, MotorCommand]:
-        # The cap is there for an arm that was held back; it must not slow a reset down.
-        return self._calibration.go(self._goal, most, 2.0 * self._config.reset_speed)
+        # For an arm that was held back; twice, for it must not slow a reset down.
+        speed = min(2.0 * self._config.reset_speed, self._limiter.config.max_speed)
+        return self._calibration.go(self._goal, most, speed)
 
     def _advance(self, now: float) -> None:
         """Move the position goal by one cycle: along the trajectory, and inside of the limits."""
@@ -580,13 +596,13 @@ class Driver:
         bus, found = self._bus, self._now()
         if bus is not None:
             try:
-                deaf = self._torque_off(bus)
+                self._deaf = self._torque_off(bus)
             except PortError as error:
                 state = "unconfigured"
                 cause = cause if str(error) in cause else f"{cause}; {error}"
+                cause += "; the motors may still have torque"
             else:
-                if deaf:
-                    cause = f"{cause}; {_names(deaf)} did not confirm that the torque is off"
+                cause += self._deaf_ones()
         if state == "unconfigured" or bus is None:
             self._drop_bus()
             state = "unconfigured"
@@ -616,8 +632,27 @@ class Driver:
         bus.torque_off(MOTORS)
         return left
 
+    def _deaf_ones(self) -> str:
+        """More words for a cause."""
+        if not self._deaf:
+            return ""
+        return f"; {_names(self._deaf)} did not confirm that the torque is off"
+
+    def _tell_again(self, bus: Bus, motors: Mapping[int, MotorState]) -> None:
+        """Torque off for motors that were deaf to it and are heard of now."""
+        bus.torque_off(MOTORS)
+        for motor in [motor for motor in self._deaf if motor in motors]:
+            try:
+                if not bus.read(motor, xl320.TORQUE_ENABLE):
+                    self._deaf.remove(motor)
+            except PortError:
+                raise
+            except BusError:
+                continue
+
     def _take_hold(self, bus: Bus) -> None:
         """Torque on in the present pose. Raises _FaultError or BusError."""
+        self._deaf = []
         health = {motor: _persist(bus.read_health, motor) for motor in MOTORS}
         tripped = [motor for motor in MOTORS if health[motor].hardware_error]
         if tripped:  # the operator has agreed to go on; only a reboot clears it
@@ -642,15 +677,19 @@ class Driver:
         for _ in range(2):
             bus.write_command(self._written)
         for motor in MOTORS:
-            for _ in range(_ATTEMPTS):
-                bus.set_torque([motor], True)
-                if _persist(bus.read, motor, xl320.TORQUE_ENABLE):
-                    break
-            else:
-                raise _FaultError(f"{_names([motor])} does not switch its torque on")
+            self._switch_on(bus, motor)
         self._complete = self._steady()
         self._lost.clear()
         self._hold()
+
+    def _switch_on(self, bus: Bus, motor: int) -> None:
+        if self._ended.is_set():
+            raise _FaultError("the node is being stopped")
+        for _ in range(_ATTEMPTS):
+            bus.set_torque([motor], True)
+            if _persist(bus.read, motor, xl320.TORQUE_ENABLE):
+                return
+        raise _FaultError(f"{_names([motor])} does not switch its torque on")
 
     def _hold(self) -> None:
         assert self._joints is not None
@@ -661,6 +700,10 @@ class Driver:
         self._set("holding", True, "")
 
     # Small matters
+
+    def _refuse_when_ended(self) -> None:
+        if self._ended.is_set():
+            raise DriverError("the node is being stopped")
 
     def _set_up(self, motor: int) -> None:
         bus, name = self._bus, f"{_names([motor])} (id {motor})"
@@ -694,7 +737,11 @@ class Driver:
     def _drop_bus(self) -> None:
         if self._bus is not None:
             self._bus.close()
+            level = OK if self._ended.is_set() else WARN
+            for part in ("bus", "motors"):
+                self._on_report(part, level, "not known: the port is closed", {})
         self._bus = None
+        self._deaf = []
         self._joints = None
 
     def _reachable(self, position: Array) -> Array:

@@ -1,10 +1,11 @@
 """The guard: parent of the driver's process, with one task. When the driver dies, it lets go.
 
-It starts `python -m ergojr_driver.driver_node` with its own arguments, passes SIGINT and SIGTERM on
-to it, and exits as it exits. The driver names its port over a pipe. However it ends (SIGKILL and a
-crash of the interpreter included), torque-off goes out on that port at once. The other way round
-the kernel sends the driver SIGTERM when the guard dies. Imports nothing that could fail or take
-time: the standard library, and the bytes to send.
+It starts `python -m ergojr_driver.driver_node` with its own arguments, passes SIGINT on to it, and
+SIGTERM, SIGHUP (a terminal that was closed) and SIGQUIT as SIGTERM, and exits as it exits. The
+driver names its port over a pipe. However it ends (SIGKILL and a crash of the interpreter
+included), torque-off goes out on that port at once. The other way round the kernel sends the
+driver SIGTERM when the guard dies. Imports nothing that could fail or take time: the standard
+library, and the bytes to send.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import subprocess
 import sys
 import termios
 import time
+from contextlib import suppress
 from types import FrameType
 
 from ergojr_description.xl320 import torque_off
@@ -70,9 +72,10 @@ def watch(command: list[str]) -> int:
     os.close(writer)
 
     def forward(number: int, frame: FrameType | None) -> None:
-        child.send_signal(number)
+        child.send_signal(signal.SIGINT if number == signal.SIGINT else signal.SIGTERM)
 
-    for number in (signal.SIGINT, signal.SIGTERM):
+    # A terminal that is closed hangs up on the whole group; the guard has to outlive the driver.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
         signal.signal(number, forward)
     # The pipe ends when the last process that holds it ends: the child, unless it has children.
     # So its process is watched as well.
@@ -108,7 +111,8 @@ def _last_words(port: str, baud_rate: int, died: float, code: int) -> None:
         took = 1e3 * (time.monotonic() - died)
         said = f"torque is off on {port}, {took:.0f} ms after its end"
     if code:
-        print(f"guard: the driver ended with {code}; {said}", file=sys.stderr, flush=True)
+        with suppress(OSError):  # the terminal may be gone
+            print(f"guard: the driver ended with {code}; {said}", file=sys.stderr, flush=True)
 
 
 def main() -> int:

@@ -41,7 +41,7 @@ from rclpy.client import Client
 from rclpy.node import Node
 from std_srvs.srv import SetBool
 
-from ergojr_driver.operator import AnswerError, Operator, OperatorConfig, Request
+from ergojr_driver.operator import CONFIRM, AnswerError, Operator, OperatorConfig, Request
 from ergojr_driver.terminal import KEYS, Terminal, TerminalError, draw, own_terminal
 from planet_msgs.msg import DriverStatus, OperatorRequest
 from planet_msgs.srv import OperatorAnswer, Reset
@@ -68,6 +68,7 @@ class OperatorNode(Node):
         self._compliant = self.create_client(SetBool, "set_compliant", callback_group=group)
         self._closed = threading.Event()
         self._unseen: tuple[float, Request] | None = None
+        self._shown = -1  # id of the request on the terminal; no request's in the beginning
         self._terminal: Terminal | None = None
         self._operator = Operator(self._config, self._on_request, self._on_order, stop)
         path = self._config.terminal or own_terminal()
@@ -186,6 +187,7 @@ class OperatorNode(Node):
             return  # the arm shows that by itself
         if self._terminal is not None:
             self._terminal.write(draw(request, self._config))
+            self._shown = request.id
         elif request.state in _WAITING:
             self.get_logger().info(f"{request.sentence} ({', '.join(request.actions)})")
 
@@ -195,7 +197,8 @@ class OperatorNode(Node):
             self._tell(f"'{line}' is none of the keys")
             return
         try:
-            self._operator.answer(0, action)
+            # Consent is to what was read, not to what has come up in the meantime.
+            self._operator.answer(self._shown if action == CONFIRM else 0, action)
         except AnswerError as error:
             if line:  # Enter alone is pressed for many reasons
                 self._tell(str(error))

@@ -387,6 +387,34 @@ def test_commands_for_old_observations_do_not_feed_the_watchdog(arm: Arm) -> Non
     assert arm.off()
 
 
+def test_commands_of_a_clock_that_is_ahead_do_not_feed_the_watchdog(arm: Arm) -> None:
+    arm.drive()
+
+    def one() -> bool:
+        arm.command(age=-60.0)
+        return not arm.driver.status.torque
+
+    assert arm.cycle_until(one) < 0.15
+    assert arm.off()
+
+
+def test_an_arm_that_stands_pushes_no_longer_than_the_sustained_effort_lasts(arm: Arm) -> None:
+    arm.ready()
+    arm.driver._limiter.tire()
+    arm.cycle()
+    assert max(command.torque for command in arm.bus.commands[-1].values()) <= 0.16
+    assert arm.bus.commands[-1][2].torque == pytest.approx(0.078)
+
+
+def test_nothing_comes_on_after_the_end(arm: Arm) -> None:
+    arm.activate()
+    arm.driver.close()
+    for again in (arm.driver.configure, arm.driver.activate):
+        with pytest.raises(DriverError, match="being stopped"):
+            again()
+    assert arm.off()
+
+
 def test_a_command_of_the_episode_before_does_not_start_the_next(arm: Arm) -> None:
     result = arm.ready()
     arm.driver.command(NAMES, (0.0,) * 4, result.first_stamp - 1)
@@ -401,6 +429,17 @@ def test_a_silent_motor_lets_go(arm: Arm) -> None:
     assert arm.off()
     assert "m3 silent" in arm.driver.status.cause
     assert "m3 did not confirm" in arm.driver.status.cause
+
+
+def test_a_motor_that_was_deaf_to_it_is_told_again_when_it_is_heard_of(arm: Arm) -> None:
+    drive_and(arm, lambda arm: arm.bus.silent.add(3))
+    arm.bus.torque[3] = True  # it has not heard
+    arm.bus.silent.clear()
+    arm.cycle(2)
+    assert not arm.bus.torque[3]
+    told = len(arm.bus.log)
+    arm.cycle(2)
+    assert len(arm.bus.log) == told  # and then no more
 
 
 def test_no_power_on_the_bus_lets_go(arm: Arm) -> None:
@@ -461,6 +500,22 @@ def test_a_hardware_error_lets_go_before_the_motor_is_armed_again(arm: Arm) -> N
     assert "command" not in arm.bus.log
     assert arm.off()
     assert "m5 reports overload" in arm.driver.status.cause
+
+
+def test_a_motor_that_tripped_is_not_armed_again_while_it_does_not_say_why(arm: Arm) -> None:
+    arm.drive()
+    arm.commanding(5, 0.05, 0.0, 0.0, 0.0)
+    arm.bus.limits[1] = 0
+    arm.bus.log.clear()
+
+    def deaf(motor: int) -> MotorHealth:
+        raise BusError(f"motor {motor} did not answer")
+
+    arm.bus.read_health = deaf  # type: ignore[method-assign]
+    arm.cycle()
+    assert "command" not in arm.bus.log
+    assert arm.off()
+    assert "m1 may have shut down" in arm.driver.status.cause
 
 
 def test_an_implausible_reading_lets_go(arm: Arm) -> None:

@@ -85,6 +85,18 @@ def test_signals_reach_the_driver_and_its_exit_code_comes_back(
     wait_for_no_torque(wire)
 
 
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGQUIT])
+def test_a_closed_terminal_lets_go_though_it_ends_the_driver_at_once(
+    wire: Any, number: signal.Signals
+) -> None:
+    pair = Pair(wire.port)
+    with_torque(wire)
+    for pid in (pair.child, pair.guard.pid):  # as for a process group; the child has no handler
+        os.kill(pid, number)
+    wait_for_no_torque(wire)
+    assert f"torque is off on {wire.port}" in pair.end()[1]
+
+
 def test_the_driver_does_not_outlive_the_guard(wire: Any) -> None:
     pair = Pair(wire.port)
     child = os.pidfd_open(pair.child)
