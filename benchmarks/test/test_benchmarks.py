@@ -72,7 +72,7 @@ def test_the_full_search_is_the_papers_and_the_real_time_one_a_fraction_of_it() 
 def test_the_malloc_settings_are_those_of_the_launch_file() -> None:
     from benchmarks.timing import MALLOC
 
-    launch = (ROOT / "launch" / "sim.launch.py").read_text()
+    launch = (ROOT / "launch" / "planet_bringup" / "launching.py").read_text()
     names: dict[str, object] = {}
     begin = launch.index("MALLOC = {")
     exec(launch[begin : launch.index("}", begin) + 1], names)
