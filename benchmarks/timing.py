@@ -22,7 +22,7 @@ import numpy as np
 
 ROOT = Path(__file__).parents[1]
 
-# As launch/sim.launch.py sets them for every node.
+# As planet_bringup.launching sets them for every node.
 MALLOC = {
     "MALLOC_MMAP_THRESHOLD_": str(2**30),
     "MALLOC_TRIM_THRESHOLD_": str(2**32),
