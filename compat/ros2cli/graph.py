@@ -63,7 +63,7 @@ def settle(node: Any) -> None:
         waited = time.monotonic() - start
         if waited > REPEATED and time.monotonic() > changed + QUIET:
             alone = len(now[0]) <= 1
-            if not (alone or has_unnamed(node)) or waited > 2 * REPEATED:
+            if not (alone or has_unnamed(node)) or waited > 3 * REPEATED:
                 return
         spin_for(node, POLL)
 
