@@ -79,6 +79,7 @@ class Graph:
         """Stamp (ns), and whether any servo has torque."""
         self.diagnostics: list[tuple[str, str]] = []
         """What went beyond OK: name, message."""
+        self.version = 0  # of the weights that the roller acts with
         self.driven = 0.0
         """When the last decision was heard of, s on the steady clock."""
         listen = self.node.create_subscription
@@ -122,6 +123,7 @@ class Graph:
     def _on_transition(self, message: Transition) -> None:
         with self.changed:
             self.driven = time.monotonic()
+            self.version = message.weights_version
             self.changed.notify_all()
 
     def wait(self, what: str, condition: Callable[[], bool], timeout: float = PATIENCE) -> None:
@@ -277,6 +279,7 @@ def try_going_on(
     running: Graph, fault: str, made_by: str, make: Make, seconds: float, teller: str
 ) -> Row:
     """The motion must go on, and a diagnostic must tell."""
+    running.wait("planning", lambda: running.version > 0)  # there is something to lose
     running.wait_driving()
     running.diagnostics.clear()
     seen = len(running.statuses)
