@@ -44,6 +44,11 @@ def arguments(data_dir: str) -> list[DeclareLaunchArgument]:
             description="Sizes and budgets: config/<profile>.yaml.",
         ),
         DeclareLaunchArgument(
+            "config",
+            default_value="",
+            description="A further file of ROS parameters, laid over the profile's.",
+        ),
+        DeclareLaunchArgument(
             "mode",
             default_value="async",
             choices=["async", "sync"],
@@ -98,6 +103,7 @@ class Run:
         self.data_dir = prepare(Path(self.argument("data_dir")).expanduser())
         self.config = Path(FindPackageShare("planet_bringup").perform(context)) / "config"
         self.files = [str(self.config / f"{self.argument('profile')}.yaml")]
+        self._over = self._further_file()
         self.acting, self.training = split_cores(self._mode)
 
     @property
@@ -153,7 +159,7 @@ class Run:
             executable=executable,
             name=name,
             exec_name=name,
-            parameters=[*self.files, *parameters],
+            parameters=[*self.files, *self._over, *parameters],
             additional_env={**MALLOC, "OMP_NUM_THREADS": str(threads or len(cores or [0]))},
             output="screen",
             **options,
@@ -208,6 +214,15 @@ class Run:
                 )
             )
         return actions
+
+    def _further_file(self) -> list[str]:
+        name = self.argument("config")
+        if not name:
+            return []
+        path = Path(name).expanduser().absolute()
+        if not path.is_file():
+            raise RuntimeError(f"config is '{name}', but there is no file {path}.")
+        return [str(path)]
 
     def _on_exit(self, event: ProcessExited, context: LaunchContext) -> list[Action] | None:
         if context.is_shutdown:
