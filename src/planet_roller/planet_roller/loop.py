@@ -3,7 +3,8 @@
 In lockstep each command answers one observation. In real time the loop owns a grid of ticks on the
 steady clock that is never shifted during an episode: a decision begins at a tick, and its command
 goes out as soon as it is planned and again at each further tick of the decision. A tick that passes
-without a command is missed, counted and stored.
+without a command is missed, counted and stored. The command is repeated for each further image,
+too: its stamp tells the robot up to when it was seen, and a robot that is not seen lets go.
 """
 
 from __future__ import annotations
@@ -40,9 +41,6 @@ from planet_roller.recorder import Recorder
 from planet_roller.robot import Clock, Observation, Robot, RobotError, StoppedError, Wanted
 from planet_roller.spool import Courier, SpoolError
 
-EVALUATION_SEED = 1_000_000
-"""The n-th evaluation episode of a process resets the robot with this seed plus n; no training
-episode is given a seed."""
 REWARD_GRACE = 0.25  # s that the last rewards of an episode may be late, in real time
 _IMAGE_GRACE = 0.15  # ticks that a decision waits for an image that is due; see the dry run's 0.8
 _BACKOFF_FIRST, _BACKOFF_LAST = 0.5, 5.0  # s between attempts at an episode
@@ -83,6 +81,14 @@ class RollerConfig:
     evaluation_interval: int = field(
         default=0,
         metadata={"doc": "Every n-th planned episode is an evaluation; 0 = none is.", "low": 0},
+    )
+    evaluation_seed: int = field(
+        default=1_000_000,
+        metadata={
+            "doc": "The n-th evaluation episode resets the robot with this seed plus n, from 0 on; "
+            "no training episode is given a seed.",
+            "low": 0,
+        },
     )
     seed_action_holds: tuple[int, ...] = field(
         default=(1,),
@@ -412,7 +418,7 @@ class ControlLoop:
         """One episode. Raises RobotError and PolicyError."""
         spec, timeout = self._spec, self._config.observation_timeout
         evaluation = policy.kind == "evaluation"
-        seed = EVALUATION_SEED + self._evaluations if evaluation else -1
+        seed = self._config.evaluation_seed + self._evaluations if evaluation else -1
         utc = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%SZ")
         id_ = f"{spec.name}-{utc}-{secrets.token_hex(4)}"
         self._robot.reset(seed, evaluation)
@@ -551,16 +557,17 @@ class ControlLoop:
         spec, timeout = self._spec, self._config.observation_timeout
         command = spec.scale(action)
         first, end = tick, min(tick + self._config.action_repeat, spec.max_steps)
-        sent, latency = 0, 0.0
+        sent, latency, seen = 0, 0.0, observation
         while True:
-            self._robot.command(command, observation.stamp)
+            self._robot.command(command, seen.oldest)
             now = self._clock.now()
             tick = max(tick, math.floor((now - origin) / spec.tick))
             if sent == 0:
                 latency = now - observation.arrival
+                seen = self._repeat(command, seen, now)
                 self._show_prediction(policy, observation.stamp, origin + (tick + 1) * spec.tick)
             sent += 1
-            self._wait_until(origin + (tick + 1) * spec.tick)
+            seen = self._repeat(command, seen, origin + (tick + 1) * spec.tick)
             tick = max(tick + 1, math.floor((self._clock.now() - origin) / spec.tick))
             recorder.signals(*self._robot.drain())
             final = recorder.end()
@@ -574,6 +581,8 @@ class ControlLoop:
             lasted = round((tick - first - 0.5) * spec.control_period * 1e9)
             wanted = Wanted(expected=observation.stamp + lasted, grace=_IMAGE_GRACE * spec.tick)
             after = self._robot.observe(observation.stamp, timeout, wanted)
+            if after.stamp > seen.stamp:
+                self._robot.command(command, after.oldest)  # the next is yet to be planned
         else:
             after = self._robot.observe(final.stamp - 1, timeout, Wanted(oldest=True))
         ticks = (after.stamp - observation.stamp) * 1e-9 / spec.control_period
@@ -581,6 +590,15 @@ class ControlLoop:
         known = recorder.end()
         ended = tick >= spec.max_steps or (known is not None and known.stamp <= after.stamp)
         return _Held(after, max(1, math.floor(ticks + 0.5)), missed, latency, tick, ended)
+
+    def _repeat(
+        self, command: npt.NDArray[np.float64], seen: Observation, until: float
+    ) -> Observation:
+        """Send the command for each observation after `seen` until then; return the last one."""
+        while (newer := self._robot.newer(seen.stamp, until)) is not None:
+            seen = newer
+            self._robot.command(command, seen.oldest)
+        return seen
 
     def _show_prediction(self, policy: Policy, stamp: int, until: float) -> None:
         """Publish a prediction image if one is due, wanted, and made before `until`."""

@@ -238,6 +238,20 @@ class Assembler:
             self._set_fault(source, sentence)
         raise RobotError("; ".join(missing.values()))
 
+    def newer(self, after: int, until: float) -> Observation | None:
+        """See :meth:`planet_roller.robot.Robot.newer`; StoppedError after :meth:`close`."""
+        with self._condition:
+            self._awaited = lambda: self._find_nearest(after, oldest=False) is not None
+            while True:
+                if self._closed:
+                    raise StoppedError
+                self._raise_interruption()
+                found = self._find_nearest(after, oldest=False)
+                remaining = until - self._clock.now()
+                if found is not None or remaining <= 0.0:
+                    return found
+                self._clock.wait(self._condition, remaining)
+
     def drain(self) -> tuple[list[JointSample], list[RewardSample]]:
         """See :meth:`planet_roller.robot.Robot.drain`."""
         with self._condition:
@@ -405,6 +419,7 @@ def _observation(
     images = frames[0].image if len(frames) == 1 else np.hstack([f.image for f in frames])
     return Observation(
         stamp=newest.stamp,
+        oldest=min(frame.stamp for frame in frames),
         images=images,
         arrival=max(frame.arrival for frame in frames),
         age=newest.age,

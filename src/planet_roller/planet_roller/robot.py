@@ -126,6 +126,8 @@ class Observation:
 
     stamp: int
     """Time of capture of the newest of the images, ns."""
+    oldest: int
+    """Time of capture of the oldest of the images, ns."""
     images: npt.NDArray[np.uint8]
     """uint8 [64, 64 N, 3] RGB, the N cameras side by side in the spec's order."""
     arrival: float
@@ -182,8 +184,13 @@ class Robot(Protocol):
         on the steady clock.
         """
 
+    def newer(self, after: int, until: float) -> Observation | None:
+        """In real time: the newest observation with a stamp greater than `after`, once there is
+        one; None if there is none `until` this time on the steady clock.
+        """
+
     def command(self, effort: npt.NDArray[np.float64], stamp: int) -> None:
-        """Send a command, [A] in the robot's units, in answer to the observation of `stamp`."""
+        """Send a command, [A] in the robot's units; all images up to `stamp`, ns, were seen."""
 
     def drain(self) -> tuple[list[JointSample], list[RewardSample]]:
         """The joint states and the rewards that came since the last call, in this episode.

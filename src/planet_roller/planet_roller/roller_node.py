@@ -246,6 +246,9 @@ class _Robot:
     def observe(self, after: int | None, timeout: float, wanted: Wanted = ANY) -> Observation:
         return self._joined.observe(after, timeout, wanted)
 
+    def newer(self, after: int, until: float) -> Observation | None:
+        return self._joined.newer(after, until)
+
     def command(self, effort: npt.NDArray[np.float64], stamp: int) -> None:
         message = JointState(name=self._names, effort=effort.tolist())
         message.header.stamp = from_ns(stamp)

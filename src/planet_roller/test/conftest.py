@@ -132,6 +132,9 @@ class FakeRobot:
             raise StoppedError
         return self.assembler.observe(after, timeout, wanted)
 
+    def newer(self, after: int, until: float) -> Any:
+        return self.assembler.newer(after, until)
+
     def respawn(self, *, announced: bool) -> None:
         """As a robot's process that is killed and started again: it wants a reset first."""
         self._epoch += 1

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from planet_roller.loop import EVALUATION_SEED, ReplayStatus, TooSlowError
+from planet_roller.loop import ReplayStatus, TooSlowError
 from planet_roller.policy import WeightsRefusedError
 from planet_roller.spool import SpoolError
 
@@ -375,7 +375,7 @@ def test_only_evaluations_reset_with_seeds_held_out_and_increasing(bench):
     b = bench(seed_episodes=0, evaluation_interval=2)
     b.inbox.put_weights(b.weights())
     b.run(4)
-    first = EVALUATION_SEED
+    first = 1_000_000
     assert b.robot.resets == [(-1, False), (first, True), (-1, False), (first + 1, True)]
     assert b.episodes[1].metadata["seed"] == str(first)
 
