@@ -1,0 +1,622 @@
+"""Run an experiment: methods x seeds in the real graph, one after the other, evaluated apart.
+
+    python -m experiments.run FILE.yaml [--out DIR]
+
+Started again it goes on: what is complete is skipped, a run that was cut short in training begins
+anew, one that was only not evaluated yet is evaluated. [README.md](README.md) says what FILE holds
+and what comes out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import csv
+import dataclasses
+import fcntl
+import json
+import os
+import platform
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from experiments.definition import Definition, DefinitionError, Experiment, load
+
+TICK = 0.05  # s, the robot's
+FIRST_DOMAIN = 80  # ROS_DOMAIN_ID where none is set: away from a `make sim` beside it
+EVALUATION_COLUMNS = (
+    "minutes",
+    "update",
+    "episodes",
+    "touched",
+    "touch_rate",
+    "return_mean",
+    "return_std",
+    "steps_to_touch_median",
+    "real_time_factor",
+    "seconds",
+)
+PROFILES = Path(__file__).resolve().parents[1] / "launch" / "config"
+PLAYED_AGAIN = ("profile", "control", "roller_device")  # of the launch, by an evaluation
+_POLL = 0.5  # s between looks at a run's files
+_START = 10.0  # s that an evaluation's nodes take to start, before one was measured
+_EPISODE = 2.0  # s, an evaluation episode, before one was measured
+_PATIENCE = 300.0  # s beyond what a launch should take, before it counts as stuck
+
+
+class RunFailedError(Exception):
+    """A run cannot be completed; the message is one sentence."""
+
+
+@dataclass(frozen=True)
+class Slot:
+    """Where a run may take place."""
+
+    cores: tuple[int, ...]
+    domain: int
+    """ROS_DOMAIN_ID."""
+
+
+class Record:
+    """A run's folder, and `run.json` in it, which says how far the run has come.
+
+    Its state is `training`, `trained` (only evaluations are missing) or `complete`.
+    """
+
+    def __init__(self, definition: Definition, out: Path) -> None:
+        self.definition = definition
+        self.folder = out / definition.folder
+        self.data = self.folder / "data"
+        self.snapshots = self.folder / "snapshots"
+        self.config = self.folder / "config.yaml"
+        self.evaluations = self.folder / "evaluations.csv"
+        self._path = self.folder / "run.json"
+        self.values: dict[str, Any] = {}
+        if self._path.exists():
+            try:
+                self.values = json.loads(self._path.read_text())
+                made = self.values["definition"]
+            except (ValueError, KeyError, TypeError):
+                raise DefinitionError(
+                    f"{self._path} is damaged: delete its folder to make the run again."
+                ) from None
+            asked = _as_json(definition)
+            differing = [name for name in asked if asked[name] != made.get(name)]
+            if differing:
+                raise DefinitionError(
+                    f"{self.folder} was made with another {' and '.join(differing)}: "
+                    "name another --out, or delete that folder."
+                )
+
+    @property
+    def state(self) -> str:
+        return str(self.values.get("state", "new"))
+
+    @property
+    def started(self) -> float:
+        """Unix time of the launch, where the training's clock begins."""
+        return float(self.values["started"])
+
+    def begin(self) -> None:
+        """Begin anew."""
+        if self.folder.exists():
+            shutil.rmtree(self.folder)
+        self.snapshots.mkdir(parents=True)
+        parameters = self.definition.ros_parameters()
+        self.config.write_text(yaml.safe_dump(parameters, sort_keys=False))
+        self.update(
+            definition=_as_json(self.definition),
+            state="training",
+            started=time.time(),
+            decision_seconds=decision_seconds(self.definition),
+            machine=machine(),
+            versions=versions(),
+        )
+
+    def update(self, **values: Any) -> None:
+        self.values |= values
+        partial = self._path.with_suffix(".partial")
+        partial.write_text(json.dumps(self.values, indent=1) + "\n")
+        partial.replace(self._path)
+
+    def evaluated(self) -> list[dict[str, str]]:
+        """The rows of evaluations.csv."""
+        if not self.evaluations.exists():
+            return []
+        with self.evaluations.open(newline="") as file:
+            return list(csv.DictReader(file))
+
+    def tidy(self, keep: bool) -> None:
+        """Keep the numbers and the last checkpoint, and with `keep` everything."""
+        shutil.rmtree(self.folder / "evaluation", ignore_errors=True)
+        if not keep:
+            shutil.rmtree(self.data, ignore_errors=True)
+            for path in checkpoints(self.snapshots)[:-1]:
+                path.unlink()
+
+
+class Runner:
+    """Runs what is missing of an experiment."""
+
+    def __init__(self, experiment: Experiment, out: Path) -> None:
+        self._experiment = experiment
+        self._out = out
+        self._records = [Record(definition, out) for definition in experiment.runs]
+        self._phases: dict[str, str] = {}
+        self._evaluating = [0, 0.0]  # episodes, and the seconds that they took
+        self._failed = 0
+        self._tty = sys.stdout.isatty()
+        self._line = ""
+
+    @property
+    def completed(self) -> int:
+        return sum(record.state == "complete" for record in self._records)
+
+    @property
+    def total(self) -> int:
+        return len(self._records)
+
+    async def run(self) -> bool:
+        """Return whether all is complete."""
+        slots: asyncio.Queue[Slot] = asyncio.Queue()
+        for slot in share(self._experiment.parallel):
+            slots.put_nowait(slot)
+        if self.completed:
+            self._say(f"{self.completed} of {self.total} runs are complete already")
+        reporter = asyncio.create_task(self._report())
+        missing = [record for record in self._records if record.state != "complete"]
+        tasks = [asyncio.create_task(self._make(record, slots)) for record in missing]
+        try:
+            await asyncio.gather(*tasks)
+        finally:
+            for task in [reporter, *tasks]:
+                task.cancel()
+            await asyncio.gather(reporter, *tasks, return_exceptions=True)
+            self._show("")
+        return self._failed == 0
+
+    async def _make(self, record: Record, slots: asyncio.Queue[Slot]) -> None:
+        slot = await slots.get()
+        name = title(record.definition)
+        try:
+            if record.state != "trained":
+                await self._train(record, slot)
+            await self._evaluate(record, slot)
+            record.tidy(self._experiment.keep)
+            record.update(state="complete", error=None)
+            self._say(f"{name}: {summary(record)}")
+        except (RunFailedError, OSError) as error:
+            record.update(error=str(error))
+            self._failed += 1
+            self._say(f"{name} failed: {error}")
+        finally:
+            self._phases.pop(record.definition.folder, None)
+            slots.put_nowait(slot)
+
+    async def _train(self, record: Record, slot: Slot) -> None:
+        record.begin()
+        definition = record.definition
+        self._phases[definition.folder] = "training"
+        seconds = 60 * definition.minutes
+        pause = 60 * definition.evaluation.every
+        due = pause
+        log = record.folder / "launch.log"
+        command = launch(
+            "sim.launch.py",
+            **definition.launch,
+            config=record.config,
+            minutes=f"{definition.minutes:g}",
+            data_dir=record.data,
+            seed=definition.seed,
+        )
+        async with launched(command, log, slot) as process:
+            waiting = asyncio.ensure_future(process.wait())
+            while not (await asyncio.wait([waiting], timeout=_POLL))[0]:
+                elapsed = time.time() - record.started
+                # The last one is of the end, so none is taken shortly before.
+                if due <= elapsed and due <= seconds - pause / 2:
+                    snapshot(record)
+                    due += pause
+                if elapsed > seconds + _PATIENCE:
+                    raise RunFailedError(f"it did not end in time, see {log}.")
+            code = waiting.result()
+        ended = time.time()
+        if code != 0:
+            raise RunFailedError(f"ros2 launch ended with exit code {code}, see {log}.")
+        if ended - record.started < seconds:
+            minutes = (ended - record.started) / 60
+            raise RunFailedError(
+                f"it ended after {minutes:.1f} of {definition.minutes:g} minutes, see {log}."
+            )
+        snapshot(record)
+        if not checkpoints(record.snapshots):
+            raise RunFailedError(f"its learner wrote no checkpoint, see {log}.")
+        for file in ("episodes.csv", "updates.csv"):
+            shutil.copyfile(record.data / "metrics" / file, record.folder / file)
+        record.update(state="trained", ended=ended)
+
+    async def _evaluate(self, record: Record, slot: Slot) -> None:
+        definition = record.definition
+        done = {(row["update"], float(row["real_time_factor"])) for row in record.evaluated()}
+        todo = [
+            (path, episodes, factor)
+            for path, episodes, factor in evaluations(record)
+            if (updates_of(path), factor) not in done
+        ]
+        for number, (path, episodes, factor) in enumerate(todo):
+            self._phases[definition.folder] = f"evaluation {number + 1} of {len(todo)}"
+            out = record.folder / "evaluation"
+            shutil.rmtree(out, ignore_errors=True)
+            log = record.folder / "evaluation.log"
+            command = launch(
+                "evaluate.launch.py",
+                **{name: v for name, v in definition.launch.items() if name in PLAYED_AGAIN},
+                config=record.config,
+                checkpoint=path,
+                episodes=episodes,
+                seed=definition.evaluation.seed,
+                data_dir=out,
+                video="false",
+                real_time_factor=factor,
+            )
+            began = time.monotonic()
+            limit = _PATIENCE + 60 * episodes
+            async with launched(command, log, slot) as process:
+                try:
+                    code = await asyncio.wait_for(process.wait(), limit)
+                except asyncio.TimeoutError:
+                    raise RunFailedError(
+                        f"an evaluation did not end within {limit:.0f} s, see {log}."
+                    ) from None
+            if code != 0:
+                raise RunFailedError(f"an evaluation ended with exit code {code}, see {log}.")
+            try:
+                result = json.loads((out / "evaluation.json").read_text())
+                row = {name: result[name] for name in EVALUATION_COLUMNS[2:8]}
+            except (OSError, ValueError, KeyError) as error:
+                raise RunFailedError(
+                    f"an evaluation left no result ({error}), see {log}."
+                ) from None
+            seconds = time.monotonic() - began
+            minutes = (path.stat().st_mtime - record.started) / 60
+            row |= {
+                "minutes": f"{minutes:.3f}",
+                "update": updates_of(path),
+                "real_time_factor": f"{factor:g}",
+                "seconds": f"{seconds:.1f}",
+            }
+            append(record.evaluations, row)
+            self._evaluating[0] += episodes
+            self._evaluating[1] += seconds
+
+    # What a person sees.
+
+    async def _report(self) -> None:
+        """Show one line: rewritten on a terminal, a new one now and then in a log."""
+        while True:
+            await asyncio.sleep(2.0 if self._tty else 60.0)
+            active = [
+                record for record in self._records if record.definition.folder in self._phases
+            ]
+            parts = [self._status(record) for record in active]
+            parts.append(f"{self.completed} of {self.total} runs done")
+            parts.append(f"about {duration(self._left())} left")
+            self._show(" | ".join(parts))
+
+    def _status(self, record: Record) -> str:
+        definition = record.definition
+        phase = self._phases[definition.folder]
+        if phase != "training":
+            return f"{title(definition)}: {phase}"
+        minutes = (time.time() - record.started) / 60
+        touched = [touch for touch, _ in episodes(record.data / "metrics" / "episodes.csv")]
+        recent = touched[-20:]
+        return (
+            f"{title(definition)}: {minutes:.1f} of {definition.minutes:g} min, "
+            f"{len(touched)} episodes, {sum(recent)} of the last {len(recent)} touched"
+        )
+
+    def _left(self) -> float:
+        """Seconds until all is complete, evaluations included."""
+        episodes_made, spent = self._evaluating
+        longest = 0.0
+        total = 0.0
+        for record in self._records:
+            if record.state == "complete":
+                continue
+            definition = record.definition
+            training = 60 * definition.minutes if record.state != "trained" else 0.0
+            if self._phases.get(definition.folder) == "training":
+                training = max(0.0, training - (time.time() - record.started))
+            if record.state == "trained":
+                wanted = [count for _, count, _ in evaluations(record)][len(record.evaluated()) :]
+            else:
+                wanted = [definition.evaluation.episodes] * int(
+                    definition.minutes / definition.evaluation.every - 0.5
+                )
+                final = definition.evaluation.final_episodes
+                wanted += [final] * (2 if definition.real_time_factor > 0 else 1)
+            if episodes_made:
+                judging = sum(wanted) * spent / episodes_made
+            else:
+                judging = len(wanted) * _START + sum(wanted) * _EPISODE
+            total += training + judging
+            longest = max(longest, training + judging)
+        return max(longest, total / self._experiment.parallel)
+
+    def _say(self, text: str) -> None:
+        """Print a line that stays."""
+        self._show("")
+        print(text, flush=True)
+
+    def _show(self, line: str) -> None:
+        if self._tty:
+            line = line[: shutil.get_terminal_size().columns - 1]
+            if line or self._line:
+                print(f"\r{line:<{len(self._line)}}\r{line}", end="", flush=True)
+            self._line = line
+        elif line:
+            print(line, flush=True)
+
+
+# Launches.
+
+
+def launch(file: str, **arguments: object) -> list[str]:
+    """The command that starts a launch file of planet_bringup."""
+    return [
+        *("ros2", "launch", "planet_bringup", file),
+        *(f"{name}:={value}" for name, value in arguments.items()),
+    ]
+
+
+@asynccontextmanager
+async def launched(
+    command: Sequence[str], log: Path, slot: Slot
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    """A launch in a process group of its own, which is stopped when the context is left.
+
+    Should the runner be killed, the launch is interrupted.
+    """
+    environment = {
+        "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
+        **os.environ,
+        "ROS_DOMAIN_ID": str(slot.domain),
+        "PYTHONUNBUFFERED": "1",
+    }
+    with log.open("ab") as file:
+        file.write(f"$ {' '.join(command)}\n".encode())
+        file.flush()
+        process = await asyncio.create_subprocess_exec(
+            *("setpriv", "--pdeathsig", "INT"),
+            *("taskset", "--cpu-list", ",".join(map(str, slot.cores))),
+            *command,
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            start_new_session=True,  # Ctrl-C is for the runner
+        )
+    try:
+        yield process
+    finally:
+        for number, patience in ((signal.SIGINT, 60), (signal.SIGTERM, 10), (signal.SIGKILL, 10)):
+            if process.returncode is not None:
+                break
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, number)
+            with suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(process.wait(), patience)
+
+
+def share(parallel: int) -> list[Slot]:
+    """Split the cores among as many runs, each with a domain of its own."""
+    cores = sorted(os.sched_getaffinity(0))
+    if parallel > len(cores):
+        raise DefinitionError(
+            f"parallel is {parallel}, but there are only {len(cores)} cores to share."
+        )
+    first = int(os.environ.get("ROS_DOMAIN_ID") or FIRST_DOMAIN)
+    size = len(cores) // parallel
+    return [
+        Slot(tuple(cores[index * size : (index + 1) * size]), first + index)
+        for index in range(parallel)
+    ]
+
+
+# Files.
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """Whole checkpoints, oldest first."""
+    return sorted(folder.glob("checkpoint_*.safetensors"))
+
+
+def snapshot(record: Record) -> None:
+    """Link the newest checkpoint, which has its time, into the snapshots."""
+    # The learner may delete the oldest ones meanwhile, never the newest.
+    for path in checkpoints(record.data / "checkpoints")[-1:]:
+        with suppress(FileExistsError, FileNotFoundError):
+            os.link(path, record.snapshots / path.name)
+
+
+def updates_of(checkpoint: Path) -> str:
+    """The updates that it was trained for: checkpoint_<number>_<update>.<crc>.safetensors."""
+    return checkpoint.name.split(".")[0].split("_")[2]
+
+
+def evaluations(record: Record) -> list[tuple[Path, int, float]]:
+    """All of a trained run: checkpoint, episodes and real-time factor."""
+    definition = record.definition
+    *earlier, last = checkpoints(record.snapshots)
+    factors = [0.0, definition.real_time_factor] if definition.real_time_factor > 0 else [0.0]
+    return [
+        *((path, definition.evaluation.episodes, 0.0) for path in earlier),
+        *((last, definition.evaluation.final_episodes, factor) for factor in factors),
+    ]
+
+
+def append(path: Path, row: dict[str, Any]) -> None:
+    """Append a row to evaluations.csv."""
+    new = not path.exists()
+    with path.open("a", newline="") as file:
+        writer = csv.DictWriter(file, EVALUATION_COLUMNS)
+        if new:
+            writer.writeheader()
+        writer.writerow({name: "" if row[name] is None else row[name] for name in row})
+
+
+def episodes(path: Path) -> Iterable[tuple[bool, float]]:
+    """Touch and return of each whole row of a running run's episodes.csv."""
+    if not path.exists():
+        return []
+    text = path.read_text()
+    rows = csv.DictReader(text[: text.rfind("\n") + 1].splitlines())
+    return [(row["touched"] == "1", float(row["return"])) for row in rows]
+
+
+# What a run says of itself.
+
+
+def decision_seconds(definition: Definition) -> float | None:
+    """Wall-clock time of one decision; None in lockstep, where it takes what it takes."""
+    if definition.real_time_factor == 0:
+        return None
+    profile = yaml.safe_load((PROFILES / f"{definition.profile}.yaml").read_text())
+    repeat = 1
+    for parameters in ({**profile}, definition.ros_parameters()):
+        roller = parameters.get("/**/roller", {}).get("ros__parameters", {})
+        repeat = roller.get("action_repeat", repeat)
+    return TICK * int(repeat) / definition.real_time_factor
+
+
+def machine() -> dict[str, Any]:
+    model = platform.machine()
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                model = line.partition(":")[2].strip()
+                break
+    return {
+        "cpu": model,
+        "cores": len(os.sched_getaffinity(0)),
+        "load": round(os.getloadavg()[0], 2),  # of the last minute, before the run
+    }
+
+
+def versions() -> dict[str, str]:
+    found = {"python": platform.python_version(), "ros": os.environ.get("ROS_DISTRO", "")}
+    for package in ("torch", "numpy"):
+        with suppress(metadata.PackageNotFoundError):
+            found[package] = metadata.version(package)
+    with suppress(OSError, subprocess.CalledProcessError):
+        found["commit"] = subprocess.run(
+            ["git", "describe", "--always", "--dirty"],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.strip()
+    return found
+
+
+def title(definition: Definition) -> str:
+    return f"{definition.method}, seed {definition.seed}"
+
+
+def summary(record: Record) -> str:
+    """A complete run in half a line."""
+    rows = record.evaluated()
+    last = next(row for row in reversed(rows) if float(row["real_time_factor"]) == 0)
+    seconds = sum(float(row["seconds"]) for row in rows)
+    return (
+        f"touched {last['touched']} of {last['episodes']} episodes after {last['minutes']} minutes "
+        f"and {last['update']} updates (evaluated in {duration(seconds)})"
+    )
+
+
+def duration(seconds: float) -> str:
+    """`45 s`, `12 min`, `3 h 05 min`."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min"
+
+
+def _as_json(definition: Definition) -> dict[str, Any]:
+    """The definition as it comes back from JSON."""
+    values: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(definition)))
+    return values
+
+
+async def _until_stopped(runner: Runner) -> bool:
+    """Run; on Ctrl-C or a termination, stop what runs and raise CancelledError."""
+    task = asyncio.ensure_future(runner.run())
+    loop = asyncio.get_running_loop()
+
+    def stop() -> None:
+        # Only once: what is stopping shall not be stopped.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, lambda: None)
+        task.cancel()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop)
+    return await task
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Return 0 when all is complete, 1 when a run failed, 130 when stopped; 2 is a misuse."""
+    parser = argparse.ArgumentParser(
+        prog="python -m experiments.run", description=__doc__.splitlines()[0] if __doc__ else None
+    )
+    parser.add_argument("file", type=Path, help="the experiment, a YAML file")
+    parser.add_argument("--out", type=Path, help="where results go (default: FILE without .yaml)")
+    parsed = parser.parse_args(arguments)
+    out: Path = parsed.out or parsed.file.with_suffix("")
+    for program in ("ros2", "setpriv", "taskset"):
+        if shutil.which(program) is None:
+            parser.error(f"there is no {program}: source .venv/setup.bash after `make sim`.")
+    try:
+        experiment = load(parsed.file)
+        share(experiment.parallel)
+        out = out.resolve()
+        out.mkdir(parents=True, exist_ok=True)
+        runner = Runner(experiment, out)
+    except (DefinitionError, OSError) as error:
+        parser.error(str(error))
+    with (out / ".gitignore").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            parser.error(f"another runner works in {out}.")
+        lock.truncate(0)
+        lock.write("data/\nsnapshots/\nevaluation/\n*.log\n")
+        lock.flush()
+        shutil.copyfile(parsed.file, out / "experiment.yaml")
+        try:
+            complete = asyncio.run(_until_stopped(runner))
+        except asyncio.CancelledError:
+            print(
+                f"Stopped: {runner.completed} of {runner.total} runs are complete. To go on:\n"
+                f"  python -m experiments.run {parsed.file} --out {out}"
+            )
+            return 130
+    print(f"{runner.completed} of {runner.total} runs are complete; to see them:")
+    print(f"  python -m experiments.report {out}")
+    return 0 if complete else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

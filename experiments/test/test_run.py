@@ -1,0 +1,303 @@
+"""The runner, with a stand-in for `ros2` that writes the files that a launch would leave."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from experiments import run
+from experiments.definition import DefinitionError, load, slug
+
+ROS2 = '''#!{python}
+"""Leaves what `ros2 launch` would; $FAKE_LOG hears of each launch, $FAKE_FAIL names what fails."""
+import json, os, pathlib, signal, sys, time
+
+file, values = sys.argv[3], dict(argument.split(":=", 1) for argument in sys.argv[4:])
+data = pathlib.Path(values["data_dir"])
+data.mkdir(parents=True, exist_ok=True)
+with open(os.environ["FAKE_LOG"], "a") as log:
+    print(json.dumps({{"file": file, "domain": os.environ["ROS_DOMAIN_ID"],
+                       "cores": len(os.sched_getaffinity(0)), **values}}), file=log)
+if os.environ.get("FAKE_FAIL") == file:
+    sys.exit(3)
+if file == "evaluate.launch.py":
+    assert pathlib.Path(values["checkpoint"]).exists()
+    n = int(values["episodes"])
+    (data / "evaluation.json").write_text(json.dumps(dict(
+        episodes=n, touched=n // 2, touch_rate=0.5, return_mean=-1.5, return_std=0.5,
+        steps_to_touch_median=None)))
+    sys.exit(0)
+
+
+def interrupted(*_):
+    with open(os.environ["FAKE_LOG"], "a") as log:
+        print(json.dumps({{"file": "interrupted"}}), file=log)
+    sys.exit(0)
+
+
+signal.signal(signal.SIGINT, interrupted)
+(data / "metrics").mkdir()
+(data / "checkpoints").mkdir()
+now = time.time()
+(data / "metrics" / "episodes.csv").write_text(
+    "sequence,id,wall_time,robot,policy,steps,return,touched,weights_version\\n"
+    f"1,a,{{now}},ergojr,random,50,-9,0,0\\n2,b,{{now}},ergojr,planner,5,-0.5,1,1\\n")
+(data / "metrics" / "updates.csv").write_text(f"wall_time,update\\n{{now}},10\\n")
+(data / "checkpoints" / "checkpoint_000001_10.0abc.safetensors").write_text("one")
+
+time.sleep(60 * float(values["minutes"]) * 0.7)
+(data / "checkpoints" / "checkpoint_000002_20.0def.safetensors").write_text("two")
+time.sleep(60 * float(values["minutes"]) * 0.4)
+'''
+
+DEFINITION: dict[str, Any] = {
+    "title": "A comparison",
+    "minutes": 0.02,
+    "seeds": [0, 1],
+    "evaluation": {"every": 0.005, "episodes": 4, "final_episodes": 6, "seed": 3_000_000},
+    "launch": {"profile": "test"},
+    "parameters": {"learner": {"batch_size": 4, "model": {"conv_depth": 2}}},
+    "methods": [
+        {"name": "async"},
+        {
+            "name": "sync C = 10",
+            "launch": {"mode": "sync", "collect_interval": 10, "real_time_factor": 1.0},
+            "parameters": {"learner": {"model": {"observation": "state"}}},
+            "seeds": [1],
+        },
+    ],
+}
+
+
+@pytest.fixture
+def launches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Put the stand-in first on PATH; return the file that tells its launches."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    (folder / "ros2").write_text(ROS2.format(python=sys.executable))
+    (folder / "ros2").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    monkeypatch.setenv("FAKE_LOG", str(tmp_path / "launches"))
+    monkeypatch.setenv("ROS_DOMAIN_ID", "61")
+    monkeypatch.setattr(run, "_POLL", 0.05)
+    return tmp_path / "launches"
+
+
+def told(launches: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in launches.read_text().splitlines()]
+
+
+def written(tmp_path: Path, **changes: Any) -> Path:
+    path = tmp_path / "comparison.yaml"
+    path.write_text(yaml.safe_dump({**DEFINITION, **changes}))
+    return path
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def wait_until(happened: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not happened():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def only(name: str) -> list[dict[str, Any]]:
+    return [{"name": name}]
+
+
+# Definitions.
+
+
+def test_runs_go_seed_by_seed_and_a_method_may_have_its_own(tmp_path: Path) -> None:
+    experiment = load(written(tmp_path))
+    names = [definition.folder for definition in experiment.runs]
+    assert names == ["async/seed_0", "sync_c_10/seed_1", "async/seed_1"]
+    sync = experiment.runs[1]
+    assert sync.launch["profile"] == "test"
+    assert sync.real_time_factor == 1.0
+    assert sync.ros_parameters()["/learner"]["ros__parameters"] == {
+        "checkpoint_seconds": 20.0,
+        "batch_size": 4,
+        "model": {"conv_depth": 2, "observation": "state"},
+    }
+
+
+@pytest.mark.parametrize("path", sorted(Path("experiments").glob("*.yaml")), ids=str)
+def test_each_shipped_definition_is_valid(path: Path) -> None:
+    assert load(path).runs
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"minutes": 0}, "minutes is 0, expected a number above 0."),
+        ({"seeds": [0, 0]}, "seeds names a seed twice."),
+        ({"seeds": 3}, r"seeds must be a list of whole numbers, such as \[0, 1, 2\]."),
+        ({"hours": 3}, "the file has an unknown hours, expected evaluation, "),
+        ({"evaluation": {}}, "evaluation lacks every."),
+        ({"launch": {"seed": 3}}, "launch.seed is for the runner to set."),
+        ({"launch": {"speed": 3}}, "launch.speed is unknown, expected collect_interval, "),
+        ({"launch": {"mode": "both"}}, "launch.mode is 'both', expected async or sync."),
+        ({"launch": {"real_time_factor": -1}}, "is -1, expected a number of at least 0."),
+        ({"parameters": {"camera": {}}}, "parameters.camera is no node, expected learner, "),
+        ({"methods": [{"name": "a"}, {"name": "A"}]}, "two methods have the name 'A', or one like"),
+        ({"methods": []}, "methods must be a list of at least one method."),
+        ({"parallel": 0}, "parallel is 0, expected a whole number of at least 1."),
+    ],
+)
+def test_a_mistake_is_one_sentence(tmp_path: Path, changes: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(DefinitionError, match=sentence):
+        load(written(tmp_path, **changes))
+
+
+def test_a_file_that_is_not_yaml_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "broken.yaml"
+    path.write_text("title: [")
+    with pytest.raises(DefinitionError, match=r"broken\.yaml is not YAML: "):
+        load(path)
+
+
+def test_a_method_s_folder_is_plain() -> None:
+    assert (slug("sync C = 10"), slug("2x"), slug("images + state")) == (
+        "sync_c_10",
+        "2x",
+        "images_state",
+    )
+
+
+# Runs.
+
+
+def test_an_experiment_leaves_numbers_and_the_last_checkpoint(
+    tmp_path: Path, launches: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run.main([str(written(tmp_path))]) == 0
+    out = tmp_path / "comparison"
+    folder = out / "sync_c_10" / "seed_1"
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "config.yaml",
+        "episodes.csv",
+        "evaluation.log",
+        "evaluations.csv",
+        "launch.log",
+        "run.json",
+        "snapshots",
+        "updates.csv",
+    ]
+    assert [path.name for path in (folder / "snapshots").iterdir()] == [
+        "checkpoint_000002_20.0def.safetensors"
+    ]
+    values = json.loads((folder / "run.json").read_text())
+    assert values["state"] == "complete"
+    assert values["decision_seconds"] == pytest.approx(0.1)
+    made = [
+        (row["update"], row["episodes"], row["real_time_factor"])
+        for row in rows(folder / "evaluations.csv")
+    ]
+    assert made == [("10", "4", "0"), ("20", "6", "0"), ("20", "6", "1")]
+    assert 0 < float(rows(folder / "evaluations.csv")[-1]["minutes"]) < 0.05
+    assert "sync C = 10, seed 1: touched 3 of 6 episodes" in capsys.readouterr().out
+    first = told(launches)[0]
+    assert (first["file"], first["profile"], first["minutes"], first["domain"]) == (
+        "sim.launch.py",
+        "test",
+        "0.02",
+        "61",
+    )
+    evaluation = told(launches)[1]
+    assert (evaluation["seed"], evaluation["video"]) == ("3000000", "false")
+    assert "mode" not in evaluation
+
+
+def test_what_is_complete_is_not_run_again(tmp_path: Path, launches: Path) -> None:
+    path = written(tmp_path, methods=only("async"), seeds=[0])
+    assert run.main([str(path)]) == 0
+    before = told(launches)
+    path = written(tmp_path, methods=only("async"), seeds=[0, 1])
+    assert run.main([str(path)]) == 0
+    assert {launch["seed"] for launch in told(launches)[len(before) :]} == {"1", "3000000"}
+
+
+def test_a_run_that_was_only_not_evaluated_is_not_trained_again(
+    tmp_path: Path, launches: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = written(tmp_path, methods=only("async"), seeds=[0])
+    monkeypatch.setenv("FAKE_FAIL", "evaluate.launch.py")
+    assert run.main([str(path)]) == 1
+    monkeypatch.delenv("FAKE_FAIL")
+    assert run.main([str(path)]) == 0
+    assert [launch["file"] for launch in told(launches)].count("sim.launch.py") == 1
+
+
+def test_a_run_that_fails_is_named_and_the_rest_goes_on(
+    tmp_path: Path,
+    launches: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("FAKE_FAIL", "sim.launch.py")
+    assert run.main([str(written(tmp_path))]) == 1
+    assert len(told(launches)) == 3
+    said = capsys.readouterr().out
+    assert "async, seed 0 failed: ros2 launch ended with exit code 3, see " in said
+    assert "0 of 3 runs are complete" in said
+
+
+def test_a_run_of_another_definition_is_not_mixed_in(
+    tmp_path: Path, launches: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run.main([str(written(tmp_path, methods=only("async"), seeds=[0]))]) == 0
+    with pytest.raises(SystemExit):
+        run.main([str(written(tmp_path, methods=only("async"), minutes=0.01))])
+    assert "seed_0 was made with another minutes: name another --out" in capsys.readouterr().err
+
+
+def test_runs_at_once_share_the_cores_and_have_domains_of_their_own(
+    tmp_path: Path, launches: Path
+) -> None:
+    if len(os.sched_getaffinity(0)) < 2:
+        pytest.skip("there is one core")
+    path = written(tmp_path, methods=only("async"), parallel=2)
+    assert run.main([str(path)]) == 0
+    trained = [launch for launch in told(launches) if launch["file"] == "sim.launch.py"]
+    assert {launch["domain"] for launch in trained} == {"61", "62"}
+    assert {launch["cores"] for launch in trained} == {len(os.sched_getaffinity(0)) // 2}
+
+
+def test_ctrl_c_stops_the_launch_and_says_how_to_go_on(tmp_path: Path, launches: Path) -> None:
+    path = written(tmp_path, minutes=5, methods=only("async"), seeds=[0])
+    runner = subprocess.Popen(
+        [sys.executable, "-m", "experiments.run", str(path)],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    wait_until(lambda: any(tmp_path.glob("comparison/async/seed_0/data/checkpoints/*")))
+    runner.send_signal(signal.SIGINT)
+    said, _ = runner.communicate(timeout=20)
+    assert runner.returncode == 130
+    assert "Stopped: 0 of 1 runs are complete. To go on:" in said
+    assert [launch["file"] for launch in told(launches)] == ["sim.launch.py", "interrupted"]
+
+
+def test_a_runner_that_is_killed_leaves_no_launch_behind(tmp_path: Path, launches: Path) -> None:
+    path = written(tmp_path, minutes=5, methods=only("async"), seeds=[0])
+    runner = subprocess.Popen([sys.executable, "-m", "experiments.run", str(path)])
+    wait_until(lambda: any(tmp_path.glob("comparison/async/seed_0/data/checkpoints/*")))
+    runner.kill()
+    runner.wait()
+    wait_until(lambda: told(launches)[-1] == {"file": "interrupted"})
