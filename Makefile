@@ -1,4 +1,5 @@
 # These commands do everything, set-up included:
+#   make demo [ARGS="episodes:=30 seed:=7 data_dir:=/tmp/demo"]   a trained model plays; a video of it
 #   make sim  [ARGS="profile:=laptop minutes:=15 data_dir:=/tmp/poke"]
 #   make rig  [ARGS="minutes:=10 profile:=test"]      the real robot's nodes on virtual hardware
 #   make test
@@ -6,7 +7,10 @@ PYTHON ?= python3
 IN_WORKSPACE = $(PYTHON) tools/workspace.py run
 ARGS ?=
 
-.PHONY: sim rig test lint unit graph clean
+.PHONY: demo sim rig test lint unit graph clean
+
+demo:
+	@$(IN_WORKSPACE) ros2 launch planet_bringup evaluate.launch.py episodes:=30 $(ARGS)
 
 sim:
 	@$(IN_WORKSPACE) ros2 launch planet_bringup sim.launch.py $(ARGS)

@@ -13,6 +13,7 @@ setup(
         ("share/planet_bringup/launch", glob("*.launch.py")),
         ("share/planet_bringup/config", glob("config/*.yaml")),
         ("share/planet_bringup/config", glob("config/*.perspective")),
+        ("share/planet_bringup/demo", glob("demo/*.safetensors")),
         ("share/planet_bringup/udev", glob("udev/*.rules")),
     ],
     entry_points={

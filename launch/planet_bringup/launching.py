@@ -34,9 +34,14 @@ MALLOC = {
 }
 
 
-def arguments(data_dir: str) -> list[DeclareLaunchArgument]:
-    """The arguments of every launch file, with its default of `data_dir`."""
-    return [
+def arguments(
+    data_dir: str, *, seed: str = "0", learning: bool = True
+) -> list[DeclareLaunchArgument]:
+    """The arguments of every launch file, with its defaults of `data_dir` and `seed`.
+
+    Those of the learner are left out where nothing is learnt.
+    """
+    declared = [
         DeclareLaunchArgument(
             "profile",
             default_value="laptop",
@@ -49,38 +54,42 @@ def arguments(data_dir: str) -> list[DeclareLaunchArgument]:
             description="A further file of ROS parameters, laid over the profile's.",
         ),
         DeclareLaunchArgument(
-            "mode",
-            default_value="async",
-            choices=["async", "sync"],
-            description="async: acting and training at once (Robo-PlaNet); sync: in turn (PlaNet).",
-        ),
-        DeclareLaunchArgument(
-            "collect_interval",
-            default_value="100",
-            description="Updates per episode in sync mode (C of PlaNet).",
-        ),
-        DeclareLaunchArgument(
-            "minutes",
-            default_value="0",
-            description="Stop after this many minutes; 0 runs until stopped.",
-        ),
-        DeclareLaunchArgument(
             "data_dir",
             default_value=data_dir,
-            description="Episodes, checkpoints and metrics; a run goes on where it stopped.",
+            description="What is written lies there; training goes on where it stopped.",
         ),
         DeclareLaunchArgument(
             "seed",
-            default_value="0",
+            default_value=seed,
             description="Seed of what is random: simulator or operator, roller, learner.",
         ),
         DeclareLaunchArgument(
             "roller_device", default_value="cpu", description="Where the roller plans."
         ),
-        DeclareLaunchArgument(
-            "learner_device", default_value="cpu", description="Where the learner trains."
-        ),
     ]
+    if learning:
+        declared += [
+            DeclareLaunchArgument(
+                "mode",
+                default_value="async",
+                choices=["async", "sync"],
+                description="async: act and train at once (Robo-PlaNet); sync: in turn (PlaNet).",
+            ),
+            DeclareLaunchArgument(
+                "collect_interval",
+                default_value="100",
+                description="Updates per episode in sync mode (C of PlaNet).",
+            ),
+            DeclareLaunchArgument(
+                "minutes",
+                default_value="0",
+                description="Stop after this many minutes; 0 runs until stopped.",
+            ),
+            DeclareLaunchArgument(
+                "learner_device", default_value="cpu", description="Where the learner trains."
+            ),
+        ]
+    return declared
 
 
 class Run:
@@ -88,18 +97,28 @@ class Run:
 
     Args:
         essential: names of nodes whose end, however it comes, ends everything.
-        ends: names of nodes that end everything by exiting with 0, as asked by a person.
+        ends: names of nodes that end everything by exiting with 0: as a person asked, or because
+            what the launch is for is done.
+        learning: false where nothing is learnt, so that acting has all cores.
+        log_level: of the nodes, from which on they are heard.
     """
 
     def __init__(
-        self, context: LaunchContext, essential: Sequence[str] = (), ends: Sequence[str] = ()
+        self,
+        context: LaunchContext,
+        essential: Sequence[str] = (),
+        ends: Sequence[str] = (),
+        *,
+        learning: bool = True,
+        log_level: str = "info",
     ) -> None:
         self._context = context
+        self._log_level = log_level
         self._essential = essential
         self._ends = ends
-        self._mode = self.argument("mode")
+        self._mode = self.argument("mode") if learning else "sync"
         self._seed = self.number("seed", int)
-        self._minutes = self.number("minutes", float)
+        self._minutes = self.number("minutes", float) if learning else 0
         self.data_dir = prepare(Path(self.argument("data_dir")).expanduser())
         self.config = Path(FindPackageShare("planet_bringup").perform(context)) / "config"
         self.files = [str(self.config / f"{self.argument('profile')}.yaml")]
@@ -160,9 +179,33 @@ class Run:
             name=name,
             exec_name=name,
             parameters=[*self.files, *self._over, *parameters],
+            ros_arguments=["--log-level", self._log_level],
             additional_env={**MALLOC, "OMP_NUM_THREADS": str(threads or len(cores or [0]))},
             output="screen",
             **options,
+        )
+
+    def roller(self, **parameters: Any) -> Node:
+        """The roller, on the acting cores."""
+        common = {
+            "data_dir": str(self.data_dir),
+            **self.seed,
+            "device": self.argument("roller_device"),
+            "threads": len(self.acting),
+        }
+        return self.node(
+            "planet_roller",
+            "roller_node",
+            "roller",
+            [{**common, **parameters}],
+            cores=self.acting,
+        )
+
+    def replay(self, cores: list[int]) -> Node:
+        """The replay, on `cores`."""
+        parameters = {"data_dir": str(self.data_dir)}
+        return self.node(
+            "planet_replay", "replay_node", "replay", [parameters], cores=cores, shared=True
         )
 
     def learning(self, yields: bool = False) -> list[Node]:
@@ -171,10 +214,10 @@ class Run:
         A learner that `yields` trains on every core whenever nothing else runs there; then the
         roller has the acting cores, and whatever else there is goes to the others.
         """
-        data_dir = {"data_dir": str(self.data_dir)}
-        both = {**data_dir, **self.seed, "mode": self._mode}
-        roller = {"device": self.argument("roller_device"), "threads": len(self.acting)}
         learner = {
+            "data_dir": str(self.data_dir),
+            **self.seed,
+            "mode": self._mode,
             "device": self.argument("learner_device"),
             "threads": len(self.training),
             "collect_interval": self.number("collect_interval", int),
@@ -182,17 +225,13 @@ class Run:
         light = self.training if yields else self.acting
         everywhere = sorted({*self.acting, *self.training})
         return [
-            self.node(
-                "planet_roller", "roller_node", "roller", [{**both, **roller}], cores=self.acting
-            ),
-            self.node(
-                "planet_replay", "replay_node", "replay", [data_dir], cores=light, shared=True
-            ),
+            self.roller(mode=self._mode),
+            self.replay(light),
             self.node(
                 "planet_learner",
                 "learner_node",
                 "learner",
-                [{**both, **learner}],
+                [learner],
                 cores=everywhere if yields else self.training,
                 threads=len(self.training),
                 shared=True,
@@ -232,13 +271,13 @@ class Run:
             raise RuntimeError(
                 f"{event.process_name} cannot start as it is configured: see its error."
             )
+        if name in self._ends and event.returncode == 0:
+            return [Shutdown(reason=f"the {name} ends the session")]
         if name in self._essential:
             raise RuntimeError(
                 f"{event.process_name} has ended with exit code {event.returncode}, "
                 "and is not started again by itself: see its last lines."
             )
-        if name in self._ends and event.returncode == 0:
-            return [Shutdown(reason=f"the {name} ends the session")]
         return None
 
 

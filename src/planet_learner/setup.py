@@ -9,7 +9,12 @@ setup(
         ("share/ament_index/resource_index/packages", ["resource/planet_learner"]),
         ("share/planet_learner", ["package.xml"]),
     ],
-    entry_points={"console_scripts": ["learner_node = planet_learner.learner_node:main"]},
+    entry_points={
+        "console_scripts": [
+            "evaluator_node = planet_learner.evaluator_node:main",
+            "learner_node = planet_learner.learner_node:main",
+        ]
+    },
     license="Apache-2.0",
     description="Trains the world model while the robots move, and publishes its weights.",
 )

@@ -1,0 +1,102 @@
+"""A trained model plays, and learns nothing: touches, returns and a video of what it imagines.
+
+`data_dir` is given evaluation.csv, evaluation.json, video.webm, and weights.safetensors, which is
+the checkpoint made small. The launch ends by itself, with 0 when all episodes were made.
+"""
+
+import atexit
+import json
+from pathlib import Path
+
+from launch.actions import DeclareLaunchArgument, OpaqueFunction
+from planet_bringup.launching import Run, arguments, split_cores
+
+from launch import LaunchContext, LaunchDescription
+
+
+def generate_launch_description() -> LaunchDescription:
+    return LaunchDescription(
+        [
+            *arguments(
+                data_dir="~/.local/share/robo_planet/evaluation", seed="2000000", learning=False
+            ),
+            DeclareLaunchArgument(
+                "checkpoint",
+                default_value="",
+                description="data_dir of a training run, one of its checkpoints, or a "
+                "weights.safetensors; empty: the one that comes with this package.",
+            ),
+            DeclareLaunchArgument(
+                "episodes",
+                default_value="100",
+                description="Episodes; the n-th, from 0, resets the simulator with seed + n.",
+            ),
+            DeclareLaunchArgument(
+                "video",
+                default_value="true",
+                choices=["true", "false"],
+                description="Whether to write half a minute of video.",
+            ),
+            DeclareLaunchArgument(
+                "real_time_factor",
+                default_value="0.0",
+                description="Simulated seconds per second; 0 is lockstep, as fast as it goes.",
+            ),
+            DeclareLaunchArgument(
+                "control",
+                default_value="torque",
+                choices=["torque", "position"],
+                description="What the model was trained with; see sim.launch.py.",
+            ),
+            OpaqueFunction(function=start),
+        ]
+    )
+
+
+def start(context: LaunchContext) -> list:
+    run = Run(
+        context,
+        essential=["evaluator"],
+        ends=["evaluator"],
+        learning=False,
+        log_level="warn",  # it is the evaluator that tells how it goes
+    )
+    pace = {"real_time_factor": run.number("real_time_factor", float)}
+    if pace["real_time_factor"]:  # they act at the same time then
+        run.acting, run.training = split_cores("async")
+    shipped = run.config.parent / "demo" / "poke.safetensors"
+    evaluation = {
+        "data_dir": str(run.data_dir),
+        "checkpoint": run.argument("checkpoint") or str(shipped),
+        "episodes": run.number("episodes", int),
+        "video": run.argument("video") == "true",
+        **run.seed,
+        **pace,
+    }
+    result = run.data_dir / "evaluation.json"
+    result.unlink(missing_ok=True)
+    atexit.register(last_word, result)
+    world = {"control": run.argument("control"), **run.seed, **pace}
+    return [
+        run.node("ergojr_sim", "sim_node", "sim", [world], cores=run.training),
+        run.roller(seed_episodes=0, evaluation_interval=1, evaluation_seed=run.seed["seed"]),
+        run.replay(run.training),
+        run.node(
+            "planet_learner",
+            "evaluator_node",
+            "evaluator",
+            [evaluation],
+            cores=run.training,
+            shared=True,
+            again=False,
+        ),
+        *run.ending(),
+    ]
+
+
+def last_word(result: Path) -> None:
+    """Print what was found after all that the launch has to say of its own end."""
+    if result.exists():
+        found = json.loads(result.read_text())
+        touched, episodes = found["touched"], found["episodes"]
+        print(f"touched {touched} of {episodes} episodes ({100 * touched / episodes:.0f} %)")

@@ -1,0 +1,127 @@
+"""A video of episodes: what the cameras saw, how the model explains it, what it had imagined."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from planet_model.agent import IMAGINED_STEPS, Agent
+from planet_model.config import PlannerConfig
+from planet_model.episode import IMAGE_SIZE, Episode
+from planet_model.world_model import WorldModel
+
+SECONDS = 30.0
+"""A video begins no further episode after so long."""
+
+Picture = npt.NDArray[np.uint8]
+
+_TITLES = ("seen", "reconstructed", f"imagined {IMAGINED_STEPS} decisions ahead")
+_SCALE = 4
+_MARGIN, _GAP = 24, 12  # pixels around the pictures and between them
+_HEAD, _FOOT = 44, 56  # pixels of the lines of text above and below
+_PAUSE = 0.8  # s that the last picture of an episode stays
+_PAPER, _INK, _PALE, _TOUCH = (24, 22, 20), (235, 235, 235), (150, 150, 150), (95, 200, 120)  # RGB
+_FONT, _SIZE = cv2.FONT_HERSHEY_DUPLEX, 0.55
+
+
+class VideoError(Exception):
+    """A video cannot be written; one sentence says why."""
+
+
+def duration(episode: Episode) -> float:
+    """The seconds that an episode takes in a video: its own, and a pause."""
+    return episode.frame_count * _period(episode) + _PAUSE
+
+
+def write(path: Path, model: WorldModel, episodes: list[tuple[int, Episode]]) -> None:
+    """Write episodes, each with its number, as VP8 in a WebM file, in the robot's own pace.
+
+    Raises:
+        VideoError: it cannot be written.
+    """
+    writer: cv2.VideoWriter | None = None
+    period = _period(episodes[0][1])
+    for number, episode in episodes:
+        for frame in frames(number, episode, model):
+            if writer is None:
+                with _silence():
+                    writer = cv2.VideoWriter(
+                        str(path), cv2.VideoWriter_fourcc(*"VP80"), 1 / period, frame.shape[1::-1]
+                    )
+                if not writer.isOpened():
+                    raise VideoError(f"{path} cannot be written by this OpenCV as VP8 in WebM")
+            writer.write(np.ascontiguousarray(frame[..., ::-1]))
+        for _ in range(round(_PAUSE / period)):
+            writer.write(np.ascontiguousarray(frame[..., ::-1]))
+    if writer is not None:
+        writer.release()
+
+
+def frames(number: int, episode: Episode, model: WorldModel) -> Iterator[Picture]:
+    """Yield a picture for each observation of an episode, uint8 [H, W, 3] RGB.
+
+    The belief is inferred again from what was seen and done; nothing is planned.
+    """
+    agent = Agent(model, PlannerConfig(planner="random"), seed=0)
+    reward = np.where(episode.reward_valid, episode.reward, 0.0).cumsum()
+    touched = np.logical_or.accumulate(episode.touched)
+    for step in range(episode.frame_count):
+        state = np.concatenate([episode.position[step], episode.velocity[step]])
+        agent.observe(episode.images[step], episode.action[step], state)
+        rows = agent.prediction()
+        if rows is None:  # without decoders, or of a model that sees no cameras
+            rows = episode.images[step]
+        facts = f"episode {number}    decision {step}    return {reward[step]:.2f}"
+        yield _page(rows, facts, bool(touched[step]))
+
+
+def _page(rows: Picture, facts: str, touched: bool) -> Picture:
+    """Lay out the rows of :meth:`Agent.prediction` as columns, the cameras below each other."""
+    cameras = rows.shape[1] // IMAGE_SIZE
+    columns = rows.shape[0] // IMAGE_SIZE
+    size = IMAGE_SIZE * _SCALE
+    height = _HEAD + cameras * (size + _GAP) - _GAP + _FOOT
+    width = 2 * _MARGIN + columns * (size + _GAP) - _GAP
+    page = np.full((height + height % 2, width + width % 2, 3), _PAPER, np.uint8)
+    for column in range(columns):
+        left = _MARGIN + column * (size + _GAP)
+        cv2.putText(page, _TITLES[column], (left, 29), _FONT, _SIZE, _PALE, 1, cv2.LINE_AA)
+        for camera in range(cameras):
+            picture = rows[
+                column * IMAGE_SIZE : (column + 1) * IMAGE_SIZE,
+                camera * IMAGE_SIZE : (camera + 1) * IMAGE_SIZE,
+            ]
+            top = _HEAD + camera * (size + _GAP)
+            page[top : top + size, left : left + size] = picture.repeat(_SCALE, 0).repeat(_SCALE, 1)
+    base = height - 21
+    cv2.putText(page, facts, (_MARGIN, base), _FONT, _SIZE, _INK, 1, cv2.LINE_AA)
+    if touched:
+        (wide, _), _ = cv2.getTextSize("TOUCHED", _FONT, _SIZE, 1)
+        place = (width - _MARGIN - wide, base)
+        cv2.putText(page, "TOUCHED", place, _FONT, _SIZE, _TOUCH, 1, cv2.LINE_AA)
+    return page
+
+
+def _period(episode: Episode) -> float:
+    """Seconds of a decision."""
+    return float(episode.metadata["control_period"]) * int(episode.metadata["action_repeat"])
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """FFmpeg remarks on VP8 in every WebM file, straight to the terminal."""
+    sys.stderr.flush()
+    kept, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(null, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(null)

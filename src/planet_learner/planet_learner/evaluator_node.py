@@ -1,0 +1,148 @@
+"""The evaluator node: publishes a trained model's weights, and judges the episodes that come of it.
+
+It stands in the learner's place. The roller is told to evaluate only, from the same seed on.
+
+Topics
+    /learner/weights (planet_msgs/Weights, latched): those of the checkpoint, once.
+Subscribes
+    /replay/status (planet_msgs/ReplayStatus): says when to look for episodes.
+    /diagnostics: what keeps the roller from acting ends this node, with the roller's reason.
+
+Parameters
+    those of EvaluatorConfig
+
+Files, under the parameter data_dir
+    episodes/ is read; evaluation.csv, evaluation.json, video.webm and weights.safetensors are
+    written when all episodes were made, and the node ends.
+"""
+
+from __future__ import annotations
+
+import array
+import sys
+import time
+from pathlib import Path
+
+from diagnostic_msgs.msg import DiagnosticArray
+from planet_model.episode import Episode
+from planet_model.weights import architecture_hash, to_bytes, to_file
+from planet_node.main import StartupError, fail, run, stop
+from planet_node.parameters import declare
+from planet_node.qos import LATCHED, STREAM
+from rclpy.node import Node
+
+from planet_learner import evaluation, evaluation_video
+from planet_learner.evaluation import Evaluation, EvaluationError, EvaluatorConfig
+from planet_msgs.msg import ReplayStatus, Weights
+from planet_node import diagnostics
+from planet_replay import durable
+
+EPISODES_PER_LINE = 10
+PATIENCE = 120.0  # s without an episode, with a reason given by the roller
+
+
+class EvaluatorNode(Node):
+    """See the module's docstring."""
+
+    def __init__(self) -> None:
+        super().__init__("evaluator")
+        self._config = declare(self, EvaluatorConfig)
+        self._data_dir = Path(self._config.data_dir).expanduser()
+        try:
+            self._trained = evaluation.read(Path(self._config.checkpoint).expanduser())
+        except EvaluationError as error:
+            raise StartupError(f"{self.get_name()}: {error}.") from error
+        self._evaluation = Evaluation(self._config, started=time.time())
+        self._last_episode = time.monotonic()
+        self._looked_at: set[Path] = set(self._stored())
+        self._film: list[tuple[int, Episode]] = []
+        self._film_seconds = 0.0
+        print(
+            f"{self._trained.path}: {self._trained.update} updates, seeds "
+            f"{self._config.seed} to {self._config.seed + self._config.episodes - 1}",
+            flush=True,
+        )
+        publisher = self.create_publisher(Weights, "/learner/weights", LATCHED)
+        publisher.publish(self._weights())
+        self.create_subscription(ReplayStatus, "/replay/status", self._on_status, LATCHED)
+        self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, STREAM)
+
+    def _weights(self) -> Weights:
+        trained = self._trained
+        data = to_bytes(trained.model, with_decoder=trained.model.decoders is not None)
+        return Weights(
+            run_id=trained.path.name,
+            version=max(1, trained.update),
+            update=trained.update,
+            architecture_hash=architecture_hash(trained.model.config),
+            config_json=trained.config_json,
+            safetensors=array.array("B", data),
+        )
+
+    def _stored(self) -> list[Path]:
+        """The stored episodes, oldest first."""
+        directory = self._data_dir / "episodes"
+        return list(durable.files(directory)) if directory.is_dir() else []
+
+    def _on_status(self, message: ReplayStatus) -> None:
+        for path in self._stored():
+            if path in self._looked_at or path.name.endswith(durable.PARTIAL_SUFFIX):
+                continue
+            self._looked_at.add(path)
+            try:
+                self._take(Episode.from_bytes(durable.read(path)))
+            except FileNotFoundError:  # evicted, so it is not one of the newest
+                continue
+
+    def _take(self, episode: Episode) -> None:
+        row = self._evaluation.add(episode)
+        if row is None:
+            return
+        self._last_episode = time.monotonic()
+        if self._config.video and self._film_seconds < evaluation_video.SECONDS:
+            self._film.append((row.episode, episode))
+            self._film_seconds += evaluation_video.duration(episode)
+        made = len(self._evaluation.rows)
+        if made % EPISODES_PER_LINE == 0:
+            touched = self._evaluation.touched
+            print(f"{made} of {self._config.episodes} episodes, touched {touched}", flush=True)
+        if self._evaluation.complete:
+            self._finish()
+
+    def _finish(self) -> None:
+        trained = self._trained
+        small = to_file(trained.model, trained.config_json, trained.update)
+        durable.replace(self._data_dir / "weights.safetensors", small)
+        if self._film:
+            video = self._data_dir / "video.webm"
+            evaluation_video.write(video, trained.model, self._film)
+            print(f"video: {video}", flush=True)
+        found = self._evaluation.write(self._data_dir, trained)
+        steps = found["steps_to_touch_median"]
+        print(
+            f"touch rate {found['touch_rate']:.1%} (95 %: {found['touch_rate_low']:.1%} to "
+            f"{found['touch_rate_high']:.1%}), return {found['return_mean']:.2f} ± "
+            f"{found['return_std']:.2f}" + (f", {steps:g} decisions to a touch" if steps else ""),
+            flush=True,
+        )
+        stop()
+
+    def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        waited = time.monotonic() - self._last_episode
+        for status in message.status:
+            node, _, part = status.name.partition(": ")
+            if not node.endswith("/roller") or status.level == diagnostics.OK:
+                continue
+            refused = part == "weights" and status.level == diagnostics.ERROR
+            if refused or (part == "episode" and waited > PATIENCE):
+                fail(self, StartupError(f"the roller cannot act: {part}: {status.message}."))
+                return
+
+
+def main() -> int:
+    """Run the node; the exit code is for the launch file."""
+    return run(EvaluatorNode)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
