@@ -1,0 +1,167 @@
+"""The report: its numbers are the runs', and what is not complete is not in them."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+from experiments import report
+from experiments.definition import DefinitionError, load
+from experiments.results import bootstrap, interquartile_mean, read, wilson
+from experiments.run import Record
+
+START = 1_000_000.0
+
+DEFINITION: dict[str, Any] = {
+    "title": "Fast & slow",
+    "minutes": 10,
+    "seeds": [0, 1],
+    "evaluation": {"every": 5, "episodes": 20, "final_episodes": 100, "seed": 3_000_000},
+    "launch": {"profile": "laptop", "real_time_factor": 1.0},
+    "methods": [{"name": "async"}, {"name": "sync C = 10", "launch": {"mode": "sync"}}],
+}
+
+Episode = tuple[float, str, int, float, int]
+"""Seconds since the launch, policy, steps, return, touched."""
+EPISODES: list[Episode] = [
+    (10.0, "random", 50, -10.0, 0),
+    (50.0, "planner", 100, -4.0, 0),
+    (55.0, "evaluation", 100, 100.0, 1),
+    (599.0, "planner", 10, -1.0, 1),
+]
+RATES = [(5.0, 0.5, 20), (10.0, 0.96, 100)]
+
+
+def begin(folder: Path, **changes: Any) -> list[Record]:
+    """Write the definition; return the records of its runs."""
+    folder.mkdir(exist_ok=True)
+    (folder / "experiment.yaml").write_text(yaml.safe_dump({**DEFINITION, **changes}))
+    return [Record(run, folder) for run in load(folder / "experiment.yaml").runs]
+
+
+def complete(
+    record: Record,
+    episodes: list[Episode] = EPISODES,
+    rates: list[tuple[float, float, int]] = RATES,
+    seconds: float | None = 0.1,
+) -> None:
+    """Write what a complete run leaves."""
+    record.begin()
+    with (record.folder / "episodes.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(
+            [
+                "sequence",
+                "id",
+                "wall_time",
+                "robot",
+                "policy",
+                "steps",
+                "return",
+                "touched",
+                "weights_version",
+            ]
+        )
+        for number, (second, policy, steps, value, touched) in enumerate(episodes):
+            writer.writerow(
+                [number, f"e{number}", START + second, "ergojr", policy, steps, value, touched, 1]
+            )
+    (record.folder / "updates.csv").write_text(
+        f"wall_time,update\n{START + 60},100\n{START + 590},1600\n"
+    )
+    with record.evaluations.open("w") as out:
+        out.write(
+            "minutes,update,episodes,touched,touch_rate,return_mean,return_std,"
+            "steps_to_touch_median,real_time_factor,seconds\n"
+        )
+        for minutes, rate, count in rates:
+            out.write(
+                f"{minutes},{minutes:.0f}00,{count},{rate * count:.0f},{rate},-1,0.5,7,0,30\n"
+            )
+        out.write("10,1000,100,90,0.9,-1,0.5,7,1,200\n")
+    record.update(state="complete", started=START, decision_seconds=seconds)
+
+
+def test_a_run_s_numbers_are_those_of_its_files(tmp_path: Path) -> None:
+    complete(begin(tmp_path)[0])
+    run = read(tmp_path)[1][0]
+    np.testing.assert_allclose(run.ended[:2], [1 / 6, 5 / 6])
+    np.testing.assert_allclose(run.decisions_at(np.array([0.0, 0.5, 10.0])), [0, 50, 260])
+    assert run.final == (96, 100)
+    assert run.final_in_real_time == (90, 100)
+    assert run.evaluation_seconds == 260
+    # A decision takes 0.1 s, so the first episode began five seconds before its end.
+    assert run.setup_seconds == pytest.approx(5)
+    assert run.idle_share == pytest.approx(1 - 26 / 595)
+
+
+def test_the_touch_curve_begins_at_nothing(tmp_path: Path) -> None:
+    complete(begin(tmp_path)[0])
+    run = read(tmp_path)[1][0]
+    assert run.touch_area == pytest.approx((0.25 * 5 + 0.73 * 5) / 10)
+    assert (run.time_to(0.5), run.time_to(0.9), run.time_to(0.97)) == (5.0, 10.0, float("inf"))
+
+
+def test_returns_are_binned_without_the_evaluations(tmp_path: Path) -> None:
+    complete(begin(tmp_path)[0])
+    bins = read(tmp_path)[1][0].binned_returns()
+    np.testing.assert_allclose(bins, [-7.0, *[np.nan] * 8, -1.0])
+
+
+def test_in_lockstep_no_idle_time_is_claimed(tmp_path: Path) -> None:
+    complete(begin(tmp_path, launch={"profile": "laptop"})[0], seconds=None)
+    assert np.isnan(read(tmp_path)[1][0].idle_share)
+    assert "Robot idle" not in report.write(tmp_path).read_text()
+
+
+def test_the_page_shows_the_complete_runs_and_names_the_others(tmp_path: Path) -> None:
+    first, second, third, fourth = begin(tmp_path)
+    complete(first)
+    complete(second, rates=[(5.0, 0.1, 20), (10.0, 0.4, 100)])
+    third.begin()
+    fourth.begin()
+    fourth.update(error="its learner wrote no checkpoint <here>.")
+    page = report.write(tmp_path).read_text()
+    assert "Fast &amp; slow" in page
+    assert "2 of 4 runs, 10 minutes" in page
+    assert page.count("data:image/svg+xml;base64,") == 6
+    assert "2 of 4 runs are not complete" in page
+    assert "cut short" in page
+    assert "failed: its learner wrote no checkpoint &lt;here&gt;." in page
+    assert "96 of 100" in page
+    assert "5.0 min <small>(1 of 1 seeds)</small>" in page
+    assert "not reached <small>(0 of 1 seeds)</small>" in page
+    assert (tmp_path / "report.png").stat().st_size > 10_000
+
+
+def test_before_any_run_is_complete_there_is_a_page(tmp_path: Path) -> None:
+    begin(tmp_path)
+    assert "0 of 4 runs" in report.write(tmp_path).read_text()
+
+
+def test_a_folder_that_is_no_experiment_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DefinitionError, match=r"holds no experiment\.yaml"):
+        read(tmp_path)
+
+
+def test_wilson_s_interval() -> None:
+    assert wilson(27, 30) == pytest.approx((0.744, 0.965), abs=1e-3)
+    assert wilson(30, 30)[1] == 1.0
+
+
+def test_the_interquartile_mean_leaves_out_a_quarter_at_each_end() -> None:
+    assert interquartile_mean(np.array([100.0, 2.0, 1.0, -50.0])) == 1.5
+    assert interquartile_mean(np.array([0.0, 3.0, 9.0])) == 4.0
+
+
+def test_the_bootstrap_holds_the_mean_of_runs() -> None:
+    values = np.random.default_rng(1).normal(size=40)
+    interval = bootstrap(values)
+    assert interval is not None
+    assert interval[0] < float(interquartile_mean(values)) < interval[1]
+    assert bootstrap(values[:1]) is None
