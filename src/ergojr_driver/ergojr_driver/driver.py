@@ -109,7 +109,11 @@ class DriverConfig:
     control_period: float = _value("One tick of the control loop, in s.", 0.05, 0.02, 1.0)
     max_steps: int = _value("Length of an episode, in ticks.", 100, 1)
     max_observation_age: float = _value(
-        "A command that answers an observation older than this is ignored, in s.", 0.5, 0.05, 5.0
+        "Age of the oldest image that the newest command knows of, from which on the torque goes "
+        "off during an episode, in s.",
+        0.14,
+        0.05,
+        5.0,
     )
     command_watchdog: float = _value(
         "Control periods without a command during an episode until the torque goes off.",
@@ -236,6 +240,7 @@ class Driver:
         self._lost: deque[int] = deque(maxlen=_WARN_CYCLES)  # answers lost in each cycle
         self._lost_writes = 0
         self._durations: deque[float] = deque(maxlen=_WARN_CYCLES)
+        self._ages: deque[float] = deque(maxlen=_WARN_CYCLES)
         self._overruns = 0
         self._ignored = 0
 
@@ -245,6 +250,7 @@ class Driver:
         self._first_stamp = 0
         self._command: Array = np.zeros(4)
         self._command_time = 0.0
+        self._seen_time = 0.0  # of the oldest image that the newest command knows of
         self._episode_start = 0.0
 
     # What others ask for
@@ -327,10 +333,11 @@ class Driver:
             age = (self._now() - stamp) * 1e-9
             fresh = -_AHEAD <= age <= self._config.max_observation_age
             if stamp < self._first_stamp or not fresh:
-                self._ignored += 1  # the watchdog does the rest
+                self._ignored += 1  # the watchdogs do the rest
                 return
             self._command = command
             self._command_time = arrival
+            self._seen_time = arrival - age
             if self.status.state == "ready":
                 self._episode_start = arrival
                 self._set("driving", True, "")
@@ -515,6 +522,13 @@ class Driver:
                 self._hold()
             elif waited > config.command_watchdog * config.control_period:
                 raise _FaultError(f"no joint_command for {1e3 * waited:.0f} ms")
+            elif (age := now - self._seen_time) > config.max_observation_age:
+                raise _FaultError(
+                    f"the newest joint_command answers an image of {1e3 * age:.0f} ms ago: a "
+                    "camera or the roller is late"
+                )
+            else:
+                self._ages.append(age)
         elif self.status.state == "resetting":
             self._settle(joints, now)
 
@@ -773,6 +787,7 @@ class Driver:
         # Of the whole span, even before it is over: one hiccup at the start is no warning.
         rate = sum(self._lost) / (_WARN_CYCLES * len(MOTORS))
         durations = sorted(self._durations) or [0.0]
+        ages = sorted(self._ages) or [0.0]
         waited = self._steady() - self._complete
         values: dict[str, object] = {
             "answers_lost_percent": f"{100 * rate:.2f}",
@@ -781,6 +796,8 @@ class Driver:
             "cycle_p99_ms": f"{1e3 * durations[int(0.99 * (len(durations) - 1))]:.2f}",
             "overruns": self._overruns,
             "stale_commands": self._ignored,
+            "image_age_p99_ms": f"{1e3 * ages[int(0.99 * (len(ages) - 1))]:.0f}",
+            "image_age_most_ms": f"{1e3 * ages[-1]:.0f}",
         }
         if waited > 1.0:
             self._on_report("bus", WARN, f"no complete reading for {waited:.0f} s", values)

@@ -387,6 +387,19 @@ def test_commands_for_old_observations_do_not_feed_the_watchdog(arm: Arm) -> Non
     assert arm.off()
 
 
+def test_commands_that_answer_one_and_the_same_image_let_go_when_it_is_old(arm: Arm) -> None:
+    arm.drive()
+    seen = arm.now()
+
+    def one() -> bool:
+        arm.driver.command(NAMES, (0.0,) * 4, seen)
+        return not arm.driver.status.torque
+
+    assert 0.14 - PERIOD <= arm.cycle_until(one) <= 0.14 + PERIOD
+    assert arm.off()
+    assert "answers an image of 1" in arm.driver.status.cause
+
+
 def test_commands_of_a_clock_that_is_ahead_do_not_feed_the_watchdog(arm: Arm) -> None:
     arm.drive()
 

@@ -581,8 +581,7 @@ class ControlLoop:
             lasted = round((tick - first - 0.5) * spec.control_period * 1e9)
             wanted = Wanted(expected=observation.stamp + lasted, grace=_IMAGE_GRACE * spec.tick)
             after = self._robot.observe(observation.stamp, timeout, wanted)
-            if after.stamp > seen.stamp:
-                self._robot.command(command, after.oldest)  # the next is yet to be planned
+            self._repeat(command, seen, self._clock.now())  # the next is yet to be planned
         else:
             after = self._robot.observe(final.stamp - 1, timeout, Wanted(oldest=True))
         ticks = (after.stamp - observation.stamp) * 1e-9 / spec.control_period

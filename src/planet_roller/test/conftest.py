@@ -83,6 +83,8 @@ class FakeRobot:
         )
         self.resets: list[tuple[int, bool]] = []
         self.commands: list[tuple[float, np.ndarray, int]] = []  # time, effort, stamp
+        self.repeats: list[tuple[float, np.ndarray, int]] = []  # the same, for a further image
+        self._repeating = False
         self.mute: set[str] = set()
         self.refuse_reset = ""
         self.terminate_at: int | None = None  # tick
@@ -117,7 +119,9 @@ class FakeRobot:
             self._republish_later(self._epoch, self._stamp)
 
     def command(self, effort: np.ndarray, stamp: int) -> None:
-        self.commands.append((self.clock.now(), effort.copy(), stamp))
+        sent = self.repeats if self._repeating else self.commands
+        sent.append((self.clock.now(), effort.copy(), stamp))
+        self._repeating = False
         self._moving = True
         if not self.spec.lockstep or stamp != self._stamp:
             return
@@ -133,7 +137,9 @@ class FakeRobot:
         return self.assembler.observe(after, timeout, wanted)
 
     def newer(self, after: int, until: float) -> Any:
-        return self.assembler.newer(after, until)
+        newer = self.assembler.newer(after, until)
+        self._repeating = newer is not None
+        return newer
 
     def respawn(self, *, announced: bool) -> None:
         """As a robot's process that is killed and started again: it wants a reset first."""

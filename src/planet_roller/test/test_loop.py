@@ -183,14 +183,37 @@ def test_after_a_late_plan_the_ticks_are_where_they_were(bench):
 
 
 def test_no_action_is_sent_more_than_r_times(bench):
-    b = planner_bench(bench, lambda n: 0.09 if n == 1 else 0.0, action_repeat=3)
+    def time_of(decision):
+        b.agents[0].value = decision / 10
+        return 0.09 if decision == 1 else 0.0
+
+    b = planner_bench(bench, time_of, action_repeat=3)
     b.run()
-    sent = Counter(stamp for _, _, stamp in b.robot.commands)
+    sent = Counter(effort[0] for _, effort, _ in b.robot.commands)
     assert max(sent.values()) <= 3
     (episode,) = b.episodes
     assert episode.missed_ticks.tolist()[:3] == [0, 0, 1]
-    stamps = sorted(sent)
-    assert [sent[stamp] for stamp in stamps[:2]] == [3, 2]
+    assert [sent[effort] for effort in sorted(sent)[:2]] == [3, 2]
+
+
+def test_a_command_s_stamp_grows_with_the_images_and_stands_still_without_them(bench):
+    b = planner_bench(bench, lambda _: 0.01, action_repeat=2)
+    sent = []
+
+    def fail(tick):
+        if tick == 5 and not sent:
+            b.robot.mute.add("camera_side")
+            b.clock.at(b.clock.now() + 1.0, see_again)
+
+    def see_again():
+        sent.extend(sorted(b.robot.commands + b.robot.repeats, key=lambda one: one[0]))
+        b.robot.mute.clear()
+
+    b.robot.on_tick = fail
+    b.run()
+    assert len({stamp for _, _, stamp in sent}) == 5  # the first image, and of the ticks 1 to 4
+    blind = [time for time, _, stamp in sent if stamp == sent[-1][2]]
+    assert blind[-1] - blind[0] < 2.3 * PERIOD  # one decision, and no new one
 
 
 def test_images_that_come_a_little_before_or_after_a_tick_are_evenly_spaced(bench):

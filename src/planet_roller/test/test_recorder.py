@@ -15,7 +15,9 @@ TICK = 50 * MS
 
 
 def observation(tick: float) -> Observation:
-    return Observation(int(tick * TICK), np.full((64, 128, 3), int(tick), np.uint8), 0.0, 0.0)
+    return Observation(
+        int(tick * TICK), int(tick * TICK), np.full((64, 128, 3), int(tick), np.uint8), 0.0, 0.0
+    )
 
 
 def reward(tick: float, value: float = 1.0, **flags: bool) -> RewardSample:
