@@ -99,7 +99,7 @@ def write(folder: Path) -> Path:
     pictures = []
     with mpl.rc_context(STYLE):
         for panel in panels:
-            figure, axis = plt.subplots(figsize=(6, 3.7), layout="constrained")
+            figure, axis = plt.subplots(figsize=(5.4, 3.5), layout="constrained")
             panel.draw(axis, shown)
             if len(shown) > 1 and panel.draw is not _draw_idle:
                 axis.legend(**_legend(len(shown)))
@@ -193,14 +193,16 @@ def _draw_returns(axis: Axes, methods: Sequence[Method]) -> None:
             capsize=2,
             label=method.name,
         )
-    axis.set(xlabel="wall-clock time (min)", ylabel="return", xlim=(0, None))
+    axis.set(ylabel="return")
+    _of_time(axis, methods)
 
 
 def _draw_touches(axis: Axes, methods: Sequence[Method]) -> None:
     _draw_curves(
         axis, methods, [[run.touch_curve for run in method.runs] for method in methods], 100
     )
-    axis.set(xlabel="wall-clock time (min)", ylabel="touches (%)", ylim=(-2, 102))
+    axis.set(ylabel="touches (%)", ylim=(-2, 102))
+    _of_time(axis, methods)
 
 
 def _draw_experience(axis: Axes, methods: Sequence[Method]) -> None:
@@ -224,7 +226,8 @@ def _draw_episodes(axis: Axes, methods: Sequence[Method]) -> None:
         for method in methods
     ]
     _draw_curves(axis, methods, curves, marked=False)
-    axis.set(xlabel="wall-clock time (min)", ylabel="episodes", ylim=(0, None))
+    axis.set(ylabel="episodes", ylim=(0, None))
+    _of_time(axis, methods)
 
 
 def _draw_updates(axis: Axes, methods: Sequence[Method]) -> None:
@@ -233,7 +236,14 @@ def _draw_updates(axis: Axes, methods: Sequence[Method]) -> None:
         for method in methods
     ]
     _draw_curves(axis, methods, curves, marked=False)
-    axis.set(xlabel="wall-clock time (min)", ylabel="updates", ylim=(0, None))
+    axis.set(ylabel="updates", ylim=(0, None))
+    _of_time(axis, methods)
+
+
+def _of_time(axis: Axes, methods: Sequence[Method]) -> None:
+    longest = max(run.definition.minutes for method in methods for run in method.runs)
+    axis.set(xlabel="wall-clock time (min)", xlim=(0, 1.02 * longest))
+    axis.locator_params(axis="x", nbins=8, steps=[1, 2, 5, 10])
 
 
 def _draw_curves(
@@ -484,9 +494,13 @@ that never did counts as later than all others. What has no brackets is a mean o
 def _lede(runs: Sequence[Run], complete: int) -> str:
     minutes = sorted({run.definition.minutes for run in runs})
     machines = sorted({_machine(run) for run in runs if run.values})
-    lengths = " or ".join(f"{value:g}" for value in minutes)
+    lengths = _listed([f"{value:g}" for value in minutes], "or")
     text = f"{complete} of {len(runs)} runs, {lengths} minutes of wall-clock time each"
-    return escape(f"{text}, on {' and '.join(machines)}." if machines else f"{text}.")
+    return escape(f"{text}, on {_listed(machines, 'and')}." if machines else f"{text}.")
+
+
+def _listed(words: Sequence[str], last: str) -> str:
+    return f" {last} ".join(part for part in (", ".join(words[:-1]), words[-1]) if part)
 
 
 def _machine(run: Run) -> str:
@@ -594,7 +608,7 @@ table { border-collapse: collapse; font-size: .92rem; font-variant-numeric: tabu
 th, td { padding: .35rem .9rem .35rem 0; text-align: left; vertical-align: top;
   border-bottom: 1px solid #eee; }
 thead th { border-bottom: 2px solid #ccc; white-space: nowrap; }
-tbody th { font-weight: 400; color: #555; }
+tbody th { font-weight: 400; color: #555; min-width: 9rem; }
 th i { display: inline-block; width: .7em; height: .7em; border-radius: 50%; margin-right: .4em; }
 small { color: #777; font-size: .85em; white-space: nowrap; }
 code { font-size: .85em; background: #f5f5f5; padding: .1em .3em; border-radius: 3px;

@@ -71,7 +71,7 @@ def read(path: Path) -> Trained:
     if path.is_dir():
         found = [p for p in (path / "checkpoints").glob("checkpoint_*") if durable.stem(p)]
         if not found:
-            raise EvaluationError(f"{path} holds no checkpoint: was it a run's data_dir?")
+            raise EvaluationError(f"{path} holds no checkpoint, so it is no run's data_dir")
         path = max(found)
     if not path.is_file():
         raise EvaluationError(f"there is no checkpoint {path}")

@@ -21,7 +21,6 @@ SECONDS = 30.0
 
 Picture = npt.NDArray[np.uint8]
 
-_TITLES = ("seen", "reconstructed", f"imagined {IMAGINED_STEPS} decisions ahead")
 _SCALE = 4
 _MARGIN, _GAP = 24, 12  # pixels around the pictures and between them
 _HEAD, _FOOT = 44, 56  # pixels of the lines of text above and below
@@ -78,10 +77,11 @@ def frames(number: int, episode: Episode, model: WorldModel) -> Iterator[Picture
         if rows is None:  # without decoders, or of a model that sees no cameras
             rows = episode.images[step]
         facts = f"episode {number}    decision {step}    return {reward[step]:.2f}"
-        yield _page(rows, facts, bool(touched[step]))
+        past = f"imagined from decision {max(0, step - IMAGINED_STEPS)} on"
+        yield _page(rows, ("seen", "reconstructed", past), facts, bool(touched[step]))
 
 
-def _page(rows: Picture, facts: str, touched: bool) -> Picture:
+def _page(rows: Picture, titles: tuple[str, ...], facts: str, touched: bool) -> Picture:
     """Lay out the rows of :meth:`Agent.prediction` as columns, the cameras below each other."""
     cameras = rows.shape[1] // IMAGE_SIZE
     columns = rows.shape[0] // IMAGE_SIZE
@@ -91,7 +91,7 @@ def _page(rows: Picture, facts: str, touched: bool) -> Picture:
     page = np.full((height + height % 2, width + width % 2, 3), _PAPER, np.uint8)
     for column in range(columns):
         left = _MARGIN + column * (size + _GAP)
-        cv2.putText(page, _TITLES[column], (left, 29), _FONT, _SIZE, _PALE, 1, cv2.LINE_AA)
+        cv2.putText(page, titles[column], (left, 29), _FONT, _SIZE, _PALE, 1, cv2.LINE_AA)
         for camera in range(cameras):
             picture = rows[
                 column * IMAGE_SIZE : (column + 1) * IMAGE_SIZE,

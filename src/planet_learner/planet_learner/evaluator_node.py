@@ -38,7 +38,7 @@ from planet_node import diagnostics
 from planet_replay import durable
 
 EPISODES_PER_LINE = 10
-PATIENCE = 120.0  # s without an episode, with a reason given by the roller
+PATIENCE = 300.0  # s without an episode, whatever is started again meanwhile
 
 
 class EvaluatorNode(Node):
@@ -54,6 +54,7 @@ class EvaluatorNode(Node):
             raise StartupError(f"{self.get_name()}: {error}.") from error
         self._evaluation = Evaluation(self._config, started=time.time())
         self._last_episode = time.monotonic()
+        self._complaint = "nothing was heard of the roller"
         self._looked_at: set[Path] = set(self._stored())
         self._film: list[tuple[int, Episode]] = []
         self._film_seconds = 0.0
@@ -66,6 +67,7 @@ class EvaluatorNode(Node):
         publisher.publish(self._weights())
         self.create_subscription(ReplayStatus, "/replay/status", self._on_status, LATCHED)
         self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, STREAM)
+        self.create_timer(1.0, self._check_patience)
 
     def _weights(self) -> Weights:
         trained = self._trained
@@ -115,28 +117,34 @@ class EvaluatorNode(Node):
         durable.replace(self._data_dir / "weights.safetensors", small)
         if self._film:
             video = self._data_dir / "video.webm"
+            print(f"writing {video}", flush=True)
             evaluation_video.write(video, trained.model, self._film)
-            print(f"video: {video}", flush=True)
         found = self._evaluation.write(self._data_dir, trained)
+        rate, low, high = (
+            round(100 * found[name]) for name in ("touch_rate", "touch_rate_low", "touch_rate_high")
+        )
         steps = found["steps_to_touch_median"]
         print(
-            f"touch rate {found['touch_rate']:.1%} (95 %: {found['touch_rate_low']:.1%} to "
-            f"{found['touch_rate_high']:.1%}), return {found['return_mean']:.2f} ± "
-            f"{found['return_std']:.2f}" + (f", {steps:g} decisions to a touch" if steps else ""),
+            f"touch rate {rate} % (95 % interval: {low} to {high} %), "
+            f"return {found['return_mean']:.2f} ± {found['return_std']:.2f}"
+            + (f", {steps:g} decisions to a touch" if steps else ""),
             flush=True,
         )
         stop()
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
-        waited = time.monotonic() - self._last_episode
         for status in message.status:
             node, _, part = status.name.partition(": ")
-            if not node.endswith("/roller") or status.level == diagnostics.OK:
+            if not node.endswith("/roller"):
                 continue
-            refused = part == "weights" and status.level == diagnostics.ERROR
-            if refused or (part == "episode" and waited > PATIENCE):
-                fail(self, StartupError(f"the roller cannot act: {part}: {status.message}."))
-                return
+            self._complaint = f"the last of the roller is {part}: {status.message}"
+            if part == "weights" and status.level == diagnostics.ERROR:
+                fail(self, StartupError(f"the roller cannot act: {status.message}."))
+
+    def _check_patience(self) -> None:
+        if time.monotonic() - self._last_episode > PATIENCE:
+            sentence = f"no episode was made for {PATIENCE:.0f} s; {self._complaint}."
+            fail(self, StartupError(sentence))
 
 
 def main() -> int:
