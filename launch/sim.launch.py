@@ -28,13 +28,14 @@ def generate_launch_description() -> LaunchDescription:
 
 def start(context: LaunchContext) -> list:
     run = Run(context)
-    world = {
-        "control": run.argument("control"),
-        "real_time_factor": run.number("real_time_factor", float),
-        **run.seed,
-    }
+    pace = run.number("real_time_factor", float)
+    world = {"control": run.argument("control"), "real_time_factor": pace, **run.seed}
+    # In lockstep roller and simulator take turns all the time. At a pace of its own the robot
+    # leaves time between the ticks, which is the learner's.
+    paced = pace > 0.0 and run.argument("mode") == "async"
+    cores = run.training if paced else run.acting
     return [
-        run.node("ergojr_sim", "sim_node", "sim", [world], cores=run.acting),
-        *run.learning(),
+        run.node("ergojr_sim", "sim_node", "sim", [world], cores=cores),
+        *run.learning(yields=paced),
         *run.ending(),
     ]
