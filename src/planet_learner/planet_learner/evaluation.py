@@ -76,7 +76,7 @@ def read(path: Path) -> Trained:
     if not path.is_file():
         raise EvaluationError(f"there is no checkpoint {path}")
     try:
-        with safe_open(path, "pt") as file:
+        with safe_open(path, "pt") as file:  # type: ignore[no-untyped-call]
             metadata = file.metadata() or {}
             if metadata.get("format") != checkpoint.FORMAT:
                 return Trained(path, *from_file(path))

@@ -44,20 +44,20 @@ def write(path: Path, model: WorldModel, episodes: list[tuple[int, Episode]]) ->
     Raises:
         VideoError: it cannot be written.
     """
-    writer: cv2.VideoWriter | None = None
     period = _period(episodes[0][1])
+    pause = round(_PAUSE / period)
+    writer: cv2.VideoWriter | None = None
     for number, episode in episodes:
-        for frame in frames(number, episode, model):
-            if writer is None:
-                with _silence():
-                    writer = cv2.VideoWriter(
-                        str(path), cv2.VideoWriter_fourcc(*"VP80"), 1 / period, frame.shape[1::-1]
-                    )
-                if not writer.isOpened():
-                    raise VideoError(f"{path} cannot be written by this OpenCV as VP8 in WebM")
-            writer.write(np.ascontiguousarray(frame[..., ::-1]))
-        for _ in range(round(_PAUSE / period)):
-            writer.write(np.ascontiguousarray(frame[..., ::-1]))
+        pictures = list(frames(number, episode, model))
+        if writer is None:
+            height, width, _ = pictures[0].shape
+            with _silence():
+                code = cv2.VideoWriter.fourcc(*"VP80")
+                writer = cv2.VideoWriter(str(path), code, 1 / period, (width, height))
+            if not writer.isOpened():
+                raise VideoError(f"{path} cannot be written by this OpenCV as VP8 in WebM")
+        for picture in [*pictures, *pictures[-1:] * pause]:
+            writer.write(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
     if writer is not None:
         writer.release()
 

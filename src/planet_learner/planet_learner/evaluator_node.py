@@ -118,7 +118,10 @@ class EvaluatorNode(Node):
         if self._film:
             video = self._data_dir / "video.webm"
             print(f"writing {video}", flush=True)
-            evaluation_video.write(video, trained.model, self._film)
+            try:
+                evaluation_video.write(video, trained.model, self._film)
+            except evaluation_video.VideoError as error:  # what was measured is worth more
+                self.get_logger().error(f"there is no video: {error}")
         found = self._evaluation.write(self._data_dir, trained)
         rate, low, high = (
             round(100 * found[name]) for name in ("touch_rate", "touch_rate_low", "touch_rate_high")

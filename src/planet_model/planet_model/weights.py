@@ -106,7 +106,7 @@ def from_file(path: Path) -> tuple[WorldModel, str, int]:
     Raises :class:`WeightsError` when it is no such file, and when it is of another release.
     """
     try:
-        with safe_open(path, "pt") as file:
+        with safe_open(path, "pt") as file:  # type: ignore[no-untyped-call]
             metadata = file.metadata() or {}
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:

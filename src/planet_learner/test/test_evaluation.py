@@ -1,0 +1,195 @@
+"""Which episodes count, what they amount to, where a model is read from, and the video."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from planet_learner.checkpoint import Checkpoints
+from planet_learner.config import LearnerConfig
+from planet_learner.evaluation import Evaluation, EvaluationError, EvaluatorConfig, Trained, wilson
+from planet_learner.trainer import Trainer
+from planet_model.config import ModelConfig, ObjectiveConfig
+from planet_model.episode import Episode
+from planet_model.weights import to_file
+from planet_model.world_model import WorldModel
+
+from planet_learner import evaluation, evaluation_video
+
+CONFIG = ModelConfig(
+    cameras=("camera_0", "camera_1"),
+    action_size=2,
+    deterministic_size=8,
+    stochastic_size=4,
+    hidden_size=8,
+    embedding_size=16,
+    conv_depth=2,
+)
+Make = Callable[..., Episode]
+
+
+@pytest.fixture
+def make_played(make_episode: Make) -> Make:
+    def make(
+        seed: int,
+        touched: bool = False,
+        created: float = 100.0,
+        policy: str = "evaluation",
+        steps: int = 6,
+    ) -> Episode:
+        episode = make_episode(f"e{seed}", policy, steps=steps, cameras=2)
+        metadata = {**episode.metadata, "seed": str(seed), "created": repr(created)}
+        last = np.arange(steps + 1) == steps
+        return dataclasses.replace(episode, metadata=metadata, touched=last & touched)
+
+    return make
+
+
+def trained(path: Path = Path("poke.safetensors")) -> Trained:
+    model = WorldModel(CONFIG)
+    return Trained(path, model, json.dumps({"model": CONFIG.to_dict(), "objective": {}}), 12)
+
+
+def save(directory: Path, update: int) -> Trainer:
+    """Write a checkpoint as the learner does."""
+    trainer = Trainer(CONFIG, ObjectiveConfig(), LearnerConfig(seed=update))
+    checkpoints = Checkpoints(directory / "checkpoints", logging.getLogger("test"))
+    tensors, values = trainer.state()
+    configs = {"model": CONFIG.to_dict(), "objective": ObjectiveConfig().to_dict()}
+    checkpoints.save(
+        update, tensors, {"trainer": values, "progress": {"update": update}, **configs}
+    )
+    checkpoints.close()
+    return trainer
+
+
+def test_an_evaluation_has_each_seed_once_and_nothing_that_was_there_before(
+    make_played: Make,
+) -> None:
+    judge = Evaluation(EvaluatorConfig("", episodes=2, seed=30), started=50.0)
+    assert judge.add(make_played(30, created=49.0)) is None  # of an evaluation before
+    assert judge.add(make_played(30, policy="random")) is None
+    assert judge.add(make_played(32)) is None  # one too many
+    assert judge.add(make_played(30, touched=True)) is not None
+    assert judge.add(make_played(30)) is None  # the roller began anew
+    assert not judge.complete
+    assert judge.add(make_played(31)) is not None
+    assert judge.complete
+    assert [(row.episode, row.seed, row.touched) for row in judge.rows] == [
+        (0, 30, True),
+        (1, 31, False),
+    ]
+
+
+def test_the_table_and_the_summary_are_of_the_same_episodes(
+    make_played: Make, tmp_path: Path
+) -> None:
+    config = EvaluatorConfig("", episodes=3, seed=30, real_time_factor=1.0)
+    judge = Evaluation(config, started=50.0)
+    episodes = [make_played(30, True, steps=4), make_played(31, True, steps=6), make_played(32)]
+    for episode in episodes:
+        judge.add(episode)
+    judge.write(tmp_path, trained())
+    with (tmp_path / "evaluation.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["episode", "seed", "touched", "steps", "return"]
+    assert [row["touched"] for row in rows] == ["1", "1", "0"]
+    found = json.loads((tmp_path / "evaluation.json").read_text())
+    returns = [episode.episode_return for episode in episodes]
+    assert found["return_mean"] == pytest.approx(np.mean(returns))
+    assert [float(row["return"]) for row in rows] == pytest.approx(returns, rel=1e-5)
+    assert (found["episodes"], found["touched"]) == (3, 2)
+    assert found["steps_to_touch_median"] == 5.0
+    assert found["touch_rate_low"] < found["touch_rate"] < found["touch_rate_high"]
+    assert (found["update"], found["seed"], found["real_time_factor"]) == (12, 30, 1.0)
+
+
+def test_without_a_touch_there_is_no_time_to_one(make_played: Make, tmp_path: Path) -> None:
+    judge = Evaluation(EvaluatorConfig("", episodes=1, seed=30), started=50.0)
+    judge.add(make_played(30))
+    assert judge.write(tmp_path, trained())["steps_to_touch_median"] is None
+
+
+@pytest.mark.parametrize(
+    ("successes", "trials", "low", "high"),
+    # R: prop.test(x, n, correct = FALSE)
+    [(95, 100, 0.888250, 0.978456), (0, 10, 0.0, 0.277533), (10, 10, 0.722467, 1.0)],
+)
+def test_the_interval_is_wilson_s(successes: int, trials: int, low: float, high: float) -> None:
+    assert wilson(successes, trials) == pytest.approx((low, high), abs=1e-6)
+
+
+def test_a_run_s_newest_checkpoint_is_read_and_each_by_its_name(tmp_path: Path) -> None:
+    older, newest = save(tmp_path, 5), save(tmp_path, 20)
+    read = evaluation.read(tmp_path)
+    assert read.update == 20
+    assert json.loads(read.config_json)["model"] == CONFIG.to_dict()
+    for name, tensor in newest.state()[0].items():
+        if name.startswith("model."):
+            assert torch.equal(read.model.state_dict()[name.removeprefix("model.")], tensor)
+    path = min((tmp_path / "checkpoints").glob("checkpoint_*"))
+    os.link(path, tmp_path / "snapshot")
+    read = evaluation.read(tmp_path / "snapshot")
+    assert read.update == 5
+    assert torch.equal(
+        read.model.reward_head[0].weight, older.state()[0]["model.reward_head.0.weight"]
+    )
+
+
+def test_a_weights_file_is_read_as_a_checkpoint_is(tmp_path: Path) -> None:
+    one = trained(tmp_path / "weights.safetensors")
+    one.path.write_bytes(to_file(one.model, one.config_json, one.update))
+    read = evaluation.read(one.path)
+    assert (read.config_json, read.update) == (one.config_json, one.update)
+
+
+def test_what_holds_no_model_is_refused_by_name(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("no tensors")
+    for path, sentence in [
+        (tmp_path, "holds no checkpoint"),
+        (tmp_path / "nothing", "there is no checkpoint"),
+        (tmp_path / "notes.txt", "is no checkpoint and no weights file"),
+    ]:
+        with pytest.raises(EvaluationError, match=sentence) as caught:
+            evaluation.read(path)
+        assert str(path) in str(caught.value)
+
+
+def test_the_video_shows_every_observation_and_marks_the_touch(
+    make_played: Make, tmp_path: Path
+) -> None:
+    episodes = [(0, make_played(30, touched=True)), (1, make_played(31))]
+    path = tmp_path / "video.webm"
+    evaluation_video.write(path, trained().model, episodes)
+    capture = cv2.VideoCapture(str(path))
+    frames = []
+    while (read := capture.read())[0]:
+        frames.append(read[1][..., ::-1].astype(int))
+    seconds = sum(evaluation_video.duration(episode) for _, episode in episodes)
+    assert len(frames) == round(seconds / 0.05)
+    # Seen is left, with both cameras in it; green is written at the touch and not before.
+    images = episodes[0][1].images[0]
+    seen = frames[0][44:300, 24:280].reshape(64, 4, 64, 4, 3).mean((1, 3))
+    assert np.abs(seen - images[:, :64]).mean() < 20
+    foot = [frame[-56:, -200:] for frame in frames]
+    green = [int(((f[..., 1] - f[..., 0]) > 60).sum()) for f in foot]
+    assert green[5] == 0 < green[6]
+
+
+def test_without_decoders_the_video_shows_what_was_seen(make_played: Make) -> None:
+    bare = WorldModel(CONFIG, with_decoder=False)
+    full, alone = (
+        next(evaluation_video.frames(0, make_played(30), model))
+        for model in (WorldModel(CONFIG), bare)
+    )
+    assert alone.shape[1] < full.shape[1]
+    assert (alone[44:300, 24:280] == full[44:300, 24:280]).all()
