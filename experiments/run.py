@@ -31,7 +31,7 @@ from typing import Any
 
 import yaml
 
-from experiments.definition import Definition, DefinitionError, Experiment, load
+from experiments.definition import NODES, Definition, DefinitionError, Experiment, load
 
 TICK = 0.05  # s, the robot's
 FIRST_DOMAIN = 80  # ROS_DOMAIN_ID where none is set: away from a `make sim` beside it
@@ -194,7 +194,7 @@ class Runner:
                 await self._train(record, slot)
             await self._evaluate(record, slot)
             record.tidy(self._experiment.keep)
-            record.update(state="complete", error=None)
+            record.update(state="complete", error="")
             self._say(f"{name}: {summary(record)}")
         except (RunFailedError, OSError) as error:
             record.update(error=str(error))
@@ -474,7 +474,12 @@ def append(path: Path, row: dict[str, Any]) -> None:
         writer = csv.DictWriter(file, EVALUATION_COLUMNS)
         if new:
             writer.writeheader()
-        writer.writerow({name: "" if row[name] is None else row[name] for name in row})
+        writer.writerow(
+            {
+                name: f"{value:.6g}" if isinstance(value, float) else value
+                for name, value in row.items()
+            }
+        )
 
 
 def episodes(path: Path) -> Iterable[tuple[bool, float]]:
@@ -495,9 +500,10 @@ def decision_seconds(definition: Definition) -> float | None:
         return None
     profile = yaml.safe_load((PROFILES / f"{definition.profile}.yaml").read_text())
     repeat = 1
-    for parameters in ({**profile}, definition.ros_parameters()):
-        roller = parameters.get("/**/roller", {}).get("ros__parameters", {})
-        repeat = roller.get("action_repeat", repeat)
+    for nodes in (profile, definition.ros_parameters()):
+        for name in ("/**", NODES["roller"]):
+            parameters = nodes.get(name, {}).get("ros__parameters", {})
+            repeat = parameters.get("action_repeat", repeat)
     return TICK * int(repeat) / definition.real_time_factor
 
 
