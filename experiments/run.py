@@ -155,7 +155,7 @@ class Runner:
         self._records = [Record(definition, out) for definition in experiment.runs]
         self._phases: dict[str, str] = {}
         self._evaluating = [0, 0.0]  # episodes, and the seconds that they took
-        self._failed = 0
+        self._failed: set[str] = set()
         self._tty = sys.stdout.isatty()
         self._line = ""
 
@@ -184,7 +184,7 @@ class Runner:
                 task.cancel()
             await asyncio.gather(reporter, *tasks, return_exceptions=True)
             self._show("")
-        return self._failed == 0
+        return not self._failed
 
     async def _make(self, record: Record, slots: asyncio.Queue[Slot]) -> None:
         slot = await slots.get()
@@ -198,7 +198,7 @@ class Runner:
             self._say(f"{name}: {summary(record)}")
         except (RunFailedError, OSError) as error:
             record.update(error=str(error))
-            self._failed += 1
+            self._failed.add(record.definition.folder)
             self._say(f"{name} failed: {error}")
         finally:
             self._phases.pop(record.definition.folder, None)
@@ -309,10 +309,10 @@ class Runner:
             active = [
                 record for record in self._records if record.definition.folder in self._phases
             ]
-            parts = [self._status(record) for record in active]
-            parts.append(f"{self.completed} of {self.total} runs done")
-            parts.append(f"about {duration(self._left())} left")
-            self._show(" | ".join(parts))
+            whole = (
+                f"{self.completed} of {self.total} runs done, about {duration(self._left())} left"
+            )
+            self._show(" | ".join([whole, *map(self._status, active)]))
 
     def _status(self, record: Record) -> str:
         definition = record.definition
@@ -333,9 +333,9 @@ class Runner:
         longest = 0.0
         total = 0.0
         for record in self._records:
-            if record.state == "complete":
-                continue
             definition = record.definition
+            if record.state == "complete" or definition.folder in self._failed:
+                continue
             training = 60 * definition.minutes if record.state != "trained" else 0.0
             if self._phases.get(definition.folder) == "training":
                 training = max(0.0, training - (time.time() - record.started))
@@ -547,8 +547,8 @@ def summary(record: Record) -> str:
     last = next(row for row in reversed(rows) if float(row["real_time_factor"]) == 0)
     seconds = sum(float(row["seconds"]) for row in rows)
     return (
-        f"touched {last['touched']} of {last['episodes']} episodes after {last['minutes']} minutes "
-        f"and {last['update']} updates (evaluated in {duration(seconds)})"
+        f"touched {last['touched']} of {last['episodes']} episodes after "
+        f"{float(last['minutes']):.1f} minutes and {last['update']} updates (evaluated in {duration(seconds)})"
     )
 
 

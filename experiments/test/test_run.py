@@ -30,7 +30,7 @@ with open(os.environ["FAKE_LOG"], "a") as log:
     print(json.dumps({{"file": file, "domain": os.environ["ROS_DOMAIN_ID"],
                        "cores": len(os.sched_getaffinity(0)), **values}}), file=log)
 if os.environ.get("FAKE_FAIL") == file:
-    sys.exit(3)
+    sys.exit(int(os.environ.get("FAKE_CODE", 3)))
 if file == "evaluate.launch.py":
     assert pathlib.Path(values["checkpoint"]).exists()
     n = int(values["episodes"])
@@ -256,6 +256,18 @@ def test_a_run_that_fails_is_named_and_the_rest_goes_on(
     said = capsys.readouterr().out
     assert "async, seed 0 failed: ros2 launch ended with exit code 3, see " in said
     assert "0 of 3 runs are complete" in said
+
+
+def test_a_run_that_ends_early_does_not_count(
+    tmp_path: Path,
+    launches: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("FAKE_FAIL", "sim.launch.py")
+    monkeypatch.setenv("FAKE_CODE", "0")
+    assert run.main([str(written(tmp_path, methods=only("async"), seeds=[0], minutes=5))]) == 1
+    assert "seed 0 failed: it ended after 0.0 of 5 minutes, see " in capsys.readouterr().out
 
 
 def test_a_run_of_another_definition_is_not_mixed_in(
