@@ -548,7 +548,8 @@ def summary(record: Record) -> str:
     seconds = sum(float(row["seconds"]) for row in rows)
     return (
         f"touched {last['touched']} of {last['episodes']} episodes after "
-        f"{float(last['minutes']):.1f} minutes and {last['update']} updates (evaluated in {duration(seconds)})"
+        f"{float(last['minutes']):.1f} minutes and {last['update']} updates "
+        f"(evaluated in {duration(seconds)})"
     )
 
 
