@@ -24,6 +24,7 @@ Picture = npt.NDArray[np.uint8]
 _SCALE = 4
 _MARGIN, _GAP = 24, 12  # pixels around the pictures and between them
 _HEAD, _FOOT = 44, 56  # pixels of the lines of text above and below
+_SPEED = 0.5  # of the robot's own: a touch takes it half a second
 _PAUSE = 0.8  # s that the last picture of an episode stays
 _PAPER, _INK, _PALE, _TOUCH = (24, 22, 20), (235, 235, 235), (150, 150, 150), (95, 200, 120)  # RGB
 _FONT, _SIZE = cv2.FONT_HERSHEY_DUPLEX, 0.55
@@ -34,18 +35,18 @@ class VideoError(Exception):
 
 
 def duration(episode: Episode) -> float:
-    """The seconds that an episode takes in a video: its own, and a pause."""
-    return episode.frame_count * _period(episode) + _PAUSE
+    """The seconds that an episode takes in a video, with the pause after it."""
+    return episode.frame_count / _rate(episode) + _PAUSE
 
 
 def write(path: Path, model: WorldModel, episodes: list[tuple[int, Episode]]) -> None:
-    """Write episodes, each with its number, as VP8 in a WebM file, in the robot's own pace.
+    """Write episodes, each with its number, as VP8 in a WebM file, at half the robot's pace.
 
     Raises:
         VideoError: it cannot be written.
     """
-    period = _period(episodes[0][1])
-    pause = round(_PAUSE / period)
+    rate = _rate(episodes[0][1])
+    pause = round(_PAUSE * rate)
     writer: cv2.VideoWriter | None = None
     for number, episode in episodes:
         pictures = list(frames(number, episode, model))
@@ -53,7 +54,7 @@ def write(path: Path, model: WorldModel, episodes: list[tuple[int, Episode]]) ->
             height, width, _ = pictures[0].shape
             with _silence():
                 code = cv2.VideoWriter.fourcc(*"VP80")
-                writer = cv2.VideoWriter(str(path), code, 1 / period, (width, height))
+                writer = cv2.VideoWriter(str(path), code, rate, (width, height))
             if not writer.isOpened():
                 raise VideoError(f"{path} cannot be written by this OpenCV as VP8 in WebM")
         for picture in [*pictures, *pictures[-1:] * pause]:
@@ -108,9 +109,10 @@ def _page(rows: Picture, titles: tuple[str, ...], facts: str, touched: bool) -> 
     return page
 
 
-def _period(episode: Episode) -> float:
-    """Seconds of a decision."""
-    return float(episode.metadata["control_period"]) * int(episode.metadata["action_repeat"])
+def _rate(episode: Episode) -> float:
+    """Decisions per second of video."""
+    period = float(episode.metadata["control_period"]) * int(episode.metadata["action_repeat"])
+    return _SPEED / period
 
 
 @contextlib.contextmanager
