@@ -285,23 +285,23 @@ def _draw_curves(
 
 
 def _draw_idle(axis: Axes, methods: Sequence[Method]) -> None:
-    for place, method in enumerate(methods):
+    paced = [m for m in methods if np.isfinite(m.of(lambda run: run.idle_share)).all()]
+    for place, method in enumerate(paced):
         shares = 100 * method.of(lambda run: run.idle_share)
-        if np.isfinite(shares).all():
-            axis.barh(place, shares.mean(), height=0.55, color=method.colour, alpha=0.35)
-            axis.plot(
-                shares, np.full(len(shares), place), linestyle="", marker="o", color=method.colour
-            )
-            axis.annotate(
-                f"{shares.mean():.0f} %",
-                (max(shares), place),
-                xytext=(8, 0),
-                textcoords="offset points",
-                va="center",
-                color="#444444",
-            )
-    axis.set_yticks(range(len(methods)), [method.name for method in methods])
-    axis.invert_yaxis()
+        axis.barh(place, shares.mean(), height=0.55, color=method.colour, alpha=0.35)
+        axis.plot(
+            shares, np.full(len(shares), place), linestyle="", marker="o", color=method.colour
+        )
+        axis.annotate(
+            f"{shares.mean():.0f} %",
+            (shares.max(), place),
+            xytext=(8, 0),
+            textcoords="offset points",
+            va="center",
+            color="#444444",
+        )
+    axis.set_yticks(range(len(paced)), [method.name for method in paced])
+    axis.set_ylim(len(paced) - 0.4, -0.6)
     axis.grid(visible=False, axis="y")
     axis.set(xlabel="robot idle (%)", xlim=(0, 108))
 
