@@ -78,7 +78,7 @@ def frames(number: int, episode: Episode, model: WorldModel) -> Iterator[Picture
         if rows is None:  # without decoders, or of a model that sees no cameras
             rows = episode.images[step]
         facts = f"episode {number}    decision {step}    return {reward[step]:.2f}"
-        past = f"imagined from decision {max(0, step - IMAGINED_STEPS)} on"
+        past = f"imagined since decision {max(0, step - IMAGINED_STEPS)}"
         yield _page(rows, ("seen", "reconstructed", past), facts, bool(touched[step]))
 
 
