@@ -39,6 +39,7 @@ MAX_FAILURES = 10
 """Updates in a row that may fail before the learner gives up (see :class:`LearnerError`)."""
 
 _WAIT = 0.5  # s; bounds how late a checkpoint is while there is nothing to train on
+_TOLD = 10.0  # s; a new start is told for so long: who listens takes a while to find a new node
 
 
 class LearnerError(Exception):
@@ -156,6 +157,7 @@ class Learner:
         self._published: Publication | None = None
         self._published_at = self._saved_at = clock()
         self._saved_update = 0
+        self._told_until = 0.0
         torch.set_num_threads(config.threads)
         data_dir = Path(config.data_dir).expanduser()
         try:
@@ -165,6 +167,7 @@ class Learner:
             checkpoint = self._checkpoints.newest()
             if checkpoint is not None:
                 self._resume(checkpoint)
+                self._told_until = clock() + _TOLD
             self._metrics = MetricsWriter(data_dir / "metrics", self._progress.update)
         except (durable.DirectoryError, OSError, ValueError) as error:
             raise LearnerError(str(error)) from error
@@ -367,10 +370,11 @@ class Learner:
                 self._publish()
         if progress.update % self._config.metrics_updates == 0:
             self._write_metrics()
+        again = self._clock() < self._told_until
         self._report(
             "training",
-            "ok",
-            "training",
+            "warn" if again else "ok",
+            "started again: training" if again else "training",
             update=progress.update,
             episodes=self._mirror.episodes,
             failed_updates=self._failed_updates,

@@ -198,6 +198,10 @@ def test_a_resumed_learner_receives_the_replay_before_it_trains(rig) -> None:
     rig.replay.pump()
     rig.steps(2)
     assert rig.trainer.seen == [4, 4]
+    assert rig.reports["training"] == ("warn", "started again: training")  # who comes late hears it
+    rig.time += 10.0
+    rig.steps(1)
+    assert rig.reports["training"] == ("ok", "training")
 
 
 def test_a_replay_that_was_replaced_starts_the_mirror_afresh(rig, caplog) -> None:
