@@ -201,18 +201,25 @@ class Run:
             cores=self.acting,
         )
 
-    def replay(self, cores: list[int]) -> Node:
-        """The replay, on `cores`."""
-        parameters = {"data_dir": str(self.data_dir)}
+    def replay(self, cores: list[int], yields: bool = False) -> Node:
+        """The replay, on `cores`; see `node` for `yields`."""
         return self.node(
-            "planet_replay", "replay_node", "replay", [parameters], cores=cores, shared=True
+            "planet_replay",
+            "replay_node",
+            "replay",
+            [{"data_dir": str(self.data_dir)}],
+            cores=cores,
+            shared=True,
+            yields=yields,
         )
 
     def learning(self, yields: bool = False) -> list[Node]:
         """Roller, replay, learner and the line of progress.
 
         A learner that `yields` trains on every core whenever nothing else runs there; then the
-        roller has the acting cores, and whatever else there is goes to the others.
+        roller has the acting cores, and whatever else there is goes to the others. The replay and
+        the line of progress yield, too: no motion waits for them, and one that is started again
+        would take a core for seconds.
         """
         learner = {
             "data_dir": str(self.data_dir),
@@ -226,7 +233,7 @@ class Run:
         everywhere = sorted({*self.acting, *self.training})
         return [
             self.roller(mode=self._mode),
-            self.replay(light),
+            self.replay(light, yields=yields),
             self.node(
                 "planet_learner",
                 "learner_node",
@@ -237,7 +244,7 @@ class Run:
                 shared=True,
                 yields=yields,
             ),
-            self.node("planet_bringup", "progress_node", "progress", cores=light),
+            self.node("planet_bringup", "progress_node", "progress", cores=light, yields=yields),
         ]
 
     def ending(self) -> list[Action]:
