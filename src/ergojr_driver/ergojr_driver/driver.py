@@ -250,7 +250,8 @@ class Driver:
         self._first_stamp = 0
         self._command: Array = np.zeros(4)
         self._command_time = 0.0
-        self._seen_time = 0.0  # of the oldest image that the newest command knows of
+        self._seen_stamp = 0  # of the oldest image that a command knows of, in ns
+        self._seen_time = 0.0  # and the same on the steady clock
         self._episode_start = 0.0
 
     # What others ask for
@@ -337,7 +338,9 @@ class Driver:
                 return
             self._command = command
             self._command_time = arrival
-            self._seen_time = arrival - age
+            # An image does not get younger by being named again, whatever the clock is set to.
+            if self.status.state == "ready" or stamp > self._seen_stamp:
+                self._seen_stamp, self._seen_time = stamp, arrival - max(0.0, age)
             if self.status.state == "ready":
                 self._episode_start = arrival
                 self._set("driving", True, "")
@@ -443,10 +446,12 @@ class Driver:
         if self.status.torque:
             self._watch(bus, motors, now)
         if len(motors) < len(MOTORS):
-            return  # the motors keep their last command, until the watchdog bites
+            self._follow(now)
+            return  # the motors keep their last command, until a watchdog bites
         self._complete = now
         self._corrupt = 0
         self._joints = joints = self._calibration.joints(motors)
+        self._follow(now)
         if self.status.torque:
             self._written = self._decide(joints, now)
             bus.write_command(self._written)
@@ -513,23 +518,27 @@ class Driver:
             return f"{name} has {health.voltage:.1f} V, the least is {config.min_voltage}"
         return ""
 
+    def _follow(self, now: float) -> None:
+        """See to it that an episode has commands of one who sees the arm, and an end."""
+        if self.status.state != "driving":
+            return
+        config = self._config
+        waited, age = now - self._command_time, now - self._seen_time
+        if now - self._episode_start >= config.max_steps * config.control_period:
+            self._hold()
+        elif waited > config.command_watchdog * config.control_period:
+            raise _FaultError(f"no joint_command for {1e3 * waited:.0f} ms")
+        elif age > config.max_observation_age:
+            raise _FaultError(
+                f"the newest joint_command answers an image of {1e3 * age:.0f} ms ago: a "
+                "camera or the roller is late"
+            )
+        else:
+            self._ages.append(age)
+
     def _decide(self, joints: Joints, now: float) -> dict[int, MotorCommand]:
         """What the motors are to do in the next cycle; the limiter has the last word."""
-        config = self._config
-        if self.status.state == "driving":
-            waited = now - self._command_time
-            if now - self._episode_start >= config.max_steps * config.control_period:
-                self._hold()
-            elif waited > config.command_watchdog * config.control_period:
-                raise _FaultError(f"no joint_command for {1e3 * waited:.0f} ms")
-            elif (age := now - self._seen_time) > config.max_observation_age:
-                raise _FaultError(
-                    f"the newest joint_command answers an image of {1e3 * age:.0f} ms ago: a "
-                    "camera or the roller is late"
-                )
-            else:
-                self._ages.append(age)
-        elif self.status.state == "resetting":
+        if self.status.state == "resetting":
             self._settle(joints, now)
 
         most = self._limiter.config.max_effort * self._derating()

@@ -10,7 +10,7 @@ Publishes
 
 Subscribes to
     joint_command (sensor_msgs/JointState): `effort` in N m for m1 m2 m3 m5, stamped like the
-        observation that it answers
+        older image of the newest pair that its sender has seen
     reward (planet_msgs/Reward): terminated or truncated ends the episode, and the arm holds
 
 Serves

@@ -400,6 +400,34 @@ def test_commands_that_answer_one_and_the_same_image_let_go_when_it_is_old(arm: 
     assert "answers an image of 1" in arm.driver.status.cause
 
 
+def test_a_silent_motor_does_not_hide_that_the_arm_is_not_seen(arm: Arm) -> None:
+    arm.drive()
+    seen = arm.now()
+
+    def one() -> bool:
+        arm.driver.command(NAMES, (0.0,) * 4, seen)
+        if arm.now() - seen > 100e6:
+            arm.bus.silent.add(3)
+        return not arm.driver.status.torque
+
+    assert arm.cycle_until(one) < 0.14 + 0.04 + 0.08  # a cycle, and letting go, without its answers
+    assert "answers an image of 1" in arm.driver.status.cause
+
+
+def test_an_image_gets_no_younger_when_the_clock_is_set_back(arm: Arm) -> None:
+    arm.drive()
+    seen = arm.now()
+
+    def one() -> bool:
+        arm.driver.command(NAMES, (0.0,) * 4, seen)
+        return not arm.driver.status.torque
+
+    assert not one()
+    now = arm.driver._now
+    arm.driver._now = lambda: now() - round(60e6)
+    assert arm.cycle_until(one) < 0.14 + 2 * PERIOD
+
+
 def test_commands_of_a_clock_that_is_ahead_do_not_feed_the_watchdog(arm: Arm) -> None:
     arm.drive()
 

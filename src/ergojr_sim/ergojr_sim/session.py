@@ -270,7 +270,8 @@ class Session:
 
     def _on_command(self, command: _Command) -> None:
         if not self._running:
-            self._report("joint_command", WARN, "a command came between episodes; it is ignored")
+            if self._lockstep:  # in real time the roller learns of an episode's end a little later
+                self._report("joint_command", WARN, "a command between episodes is ignored")
         elif self._lockstep:
             if command.stamp == self._stamp:
                 self._report("joint_command", OK, "commands answer observations")
@@ -292,6 +293,7 @@ class Session:
                 "joint_command", WARN, "a command that answers a future observation is ignored"
             )
         else:
+            self._report("joint_command", OK, "commands answer observations")
             self._command = command
 
     def _on_reset(self, request: _Reset) -> None:

@@ -269,6 +269,7 @@ class ControlLoop:
         self._latencies: deque[float] = deque(maxlen=_LATENCIES)
         self._ticks = 0
         self._missed = 0
+        self._first_command = 0.0  # of the episode in real time, s
         self._reported = -math.inf
         self._predicted = -math.inf
         self._prediction_time = 0.0
@@ -561,6 +562,8 @@ class ControlLoop:
         while True:
             self._robot.command(command, seen.oldest)
             now = self._clock.now()
+            if first == 0 and sent == 0:
+                self._first_command = now
             tick = max(tick, math.floor((now - origin) / spec.tick))
             if sent == 0:
                 latency = now - observation.arrival
@@ -588,6 +591,9 @@ class ControlLoop:
         recorder.signals(*self._robot.drain())
         known = recorder.end()
         ended = tick >= spec.max_steps or (known is not None and known.stamp <= after.stamp)
+        if tick >= spec.max_steps and known is None:
+            # The robot counts its ticks from the first command, and wants one until the last.
+            self._repeat(command, seen, self._first_command + spec.max_steps * spec.tick)
         return _Held(after, max(1, math.floor(ticks + 0.5)), missed, latency, tick, ended)
 
     def _repeat(

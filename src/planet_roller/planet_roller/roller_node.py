@@ -12,7 +12,8 @@ Subscribes to
 
 Publishes
     joint_command (sensor_msgs/JointState): effort per action, stamped like the observation
-        that it answers
+        that it answers; in real time repeated, with the stamp of the oldest image of the newest
+        observation
     transition (planet_msgs/Transition): each decision
     prediction/image_raw (sensor_msgs/Image): seen, reconstructed and imagined, a few times a
         second, if somebody subscribes and the weights hold a decoder

@@ -196,6 +196,15 @@ def test_no_action_is_sent_more_than_r_times(bench):
     assert [sent[effort] for effort in sorted(sent)[:2]] == [3, 2]
 
 
+def test_a_slow_first_plan_does_not_leave_the_robot_s_last_ticks_without_a_command(bench):
+    b = planner_bench(bench, lambda n: 0.12 if n == 0 else 0.0)
+    b.robot.truncates = False
+    b.run()
+    first = b.robot.commands[0][0]
+    last = b.robot.repeats[-1][0]
+    assert first + 9 * PERIOD <= last <= first + 10 * PERIOD
+
+
 def test_a_command_s_stamp_grows_with_the_images_and_stands_still_without_them(bench):
     b = planner_bench(bench, lambda _: 0.01, action_repeat=2)
     sent = []
