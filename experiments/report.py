@@ -13,6 +13,7 @@ import base64
 import io
 import math
 import sys
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -454,12 +455,12 @@ def _page(
         for panel, picture in zip(panels, pictures, strict=True)
     )
     missing = len(runs) - complete
-    note = (
+    notes = (
         f'<p class="note">{missing} of {len(runs)} runs {"is" if missing == 1 else "are"} not '
         "complete, and not in the pictures and the comparison; the list of runs says which.</p>"
         if missing
         else ""
-    )
+    ) + _commits(runs)
     return f"""<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
@@ -469,7 +470,7 @@ def _page(
 <main>
 <h1>{escape(experiment.title)}</h1>
 <p class="lede">{_lede(runs, complete)}</p>
-{note}
+{notes}
 <div class="figures">{figures}</div>
 <h2>Comparison</h2>
 <div class="wide"><table class="comparison"><thead><tr><th></th>{heads}</tr></thead>
@@ -499,13 +500,31 @@ def _lede(runs: Sequence[Run], complete: int) -> str:
     return escape(f"{text}, on {_listed(machines, 'and')}." if machines else f"{text}.")
 
 
+def _commits(runs: Sequence[Run]) -> str:
+    """A note, where the complete runs were not all made with the same code."""
+    made = Counter(
+        (run.values or {}).get("versions", {}).get("commit") or "an unknown one"
+        for run in runs
+        if run.complete
+    )
+    if len(made) < 2:
+        return ""
+    counts = [f"{commit} ({count})" for commit, count in made.items()]
+    return (
+        '<p class="note">The runs were made with different commits, so more than the methods may '
+        f"differ between them: {escape(_listed(counts, 'and'))}.</p>"
+    )
+
+
 def _listed(words: Sequence[str], last: str) -> str:
     return f" {last} ".join(part for part in (", ".join(words[:-1]), words[-1]) if part)
 
 
 def _machine(run: Run) -> str:
     machine = (run.values or {}).get("machine", {})
-    return f"{machine.get('cores', '?')} cores of {machine.get('cpu', 'an unknown CPU')}"
+    cores = machine.get("cores", "?")
+    unit = "core" if cores == 1 else "cores"
+    return f"{cores} {unit} of {machine.get('cpu', 'an unknown CPU')}"
 
 
 def _run_row(run: Run) -> str:

@@ -132,7 +132,7 @@ def read(folder: Path) -> tuple[Experiment, list[Run]]:
     path = folder / "experiment.yaml"
     if not path.exists():
         raise DefinitionError(f"{folder} holds no experiment.yaml: was it made by experiments.run?")
-    experiment = load(path)
+    experiment = load(path, to_run=False)
     return experiment, [_read_run(run, folder / run.folder) for run in experiment.runs]
 
 

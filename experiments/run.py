@@ -93,6 +93,9 @@ class Record:
                 ) from None
             asked = _as_json(definition)
             differing = [name for name in asked if asked[name] != made.get(name)]
+            used = profile(definition)
+            if self.values.get("profile", used) != used:  # earlier versions did not store it
+                differing.append(f"profile (launch/config/{definition.profile}.yaml)")
             if differing:
                 raise DefinitionError(
                     f"{self.folder} was made with another {' and '.join(differing)}: "
@@ -108,19 +111,21 @@ class Record:
         """Unix time of the launch, where the training's clock begins."""
         return float(self.values["started"])
 
-    def begin(self) -> None:
-        """Begin anew."""
+    def begin(self, cores: Sequence[int]) -> None:
+        """Begin anew, on these cores."""
         if self.folder.exists():
             shutil.rmtree(self.folder)
         self.snapshots.mkdir(parents=True)
         parameters = self.definition.ros_parameters()
         self.config.write_text(yaml.safe_dump(parameters, sort_keys=False))
+        self.values = {}
         self.update(
             definition=_as_json(self.definition),
+            profile=profile(self.definition),
             state="training",
             started=time.time(),
             decision_seconds=decision_seconds(self.definition),
-            machine=machine(),
+            machine=machine(cores),
             versions=versions(),
         )
 
@@ -205,7 +210,7 @@ class Runner:
             slots.put_nowait(slot)
 
     async def _train(self, record: Record, slot: Slot) -> None:
-        record.begin()
+        record.begin(slot.cores)
         definition = record.definition
         self._phases[definition.folder] = "training"
         seconds = 60 * definition.minutes
@@ -248,6 +253,11 @@ class Runner:
 
     async def _evaluate(self, record: Record, slot: Slot) -> None:
         definition = record.definition
+        if not checkpoints(record.snapshots):
+            raise RunFailedError(
+                f"its checkpoints are gone from {record.snapshots}: "
+                f"delete {record.folder} to make the run again."
+            )
         done = {(row["update"], float(row["real_time_factor"])) for row in record.evaluated()}
         todo = [
             (path, episodes, factor)
@@ -411,13 +421,20 @@ async def launched(
     try:
         yield process
     finally:
-        for number, patience in ((signal.SIGINT, 60), (signal.SIGTERM, 10), (signal.SIGKILL, 10)):
-            if process.returncode is not None:
-                break
+        try:
+            for number, patience in ((signal.SIGINT, 60), (signal.SIGTERM, 10)):
+                if process.returncode is not None:
+                    break
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, number)
+                with suppress(asyncio.TimeoutError):
+                    await asyncio.wait_for(process.wait(), patience)
+        finally:
+            # A launch that was killed has not stopped its nodes.
             with suppress(ProcessLookupError):
-                os.killpg(process.pid, number)
+                os.killpg(process.pid, signal.SIGKILL)
             with suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(process.wait(), patience)
+                await asyncio.wait_for(process.wait(), 10)
 
 
 def share(parallel: int) -> list[Slot]:
@@ -457,9 +474,12 @@ def updates_of(checkpoint: Path) -> str:
 
 
 def evaluations(record: Record) -> list[tuple[Path, int, float]]:
-    """All of a trained run: checkpoint, episodes and real-time factor."""
+    """All of a trained run: checkpoint, episodes and real-time factor; none without checkpoints."""
     definition = record.definition
-    *earlier, last = checkpoints(record.snapshots)
+    found = checkpoints(record.snapshots)
+    if not found:
+        return []
+    *earlier, last = found
     factors = [0.0, definition.real_time_factor] if definition.real_time_factor > 0 else [0.0]
     return [
         *((path, definition.evaluation.episodes, 0.0) for path in earlier),
@@ -494,20 +514,25 @@ def episodes(path: Path) -> Iterable[tuple[bool, float]]:
 # What a run says of itself.
 
 
+def profile(definition: Definition) -> dict[str, Any]:
+    """The parameters over which the definition's are laid."""
+    values: dict[str, Any] = yaml.safe_load((PROFILES / f"{definition.profile}.yaml").read_text())
+    return values
+
+
 def decision_seconds(definition: Definition) -> float | None:
     """Wall-clock time of one decision; None in lockstep, where it takes what it takes."""
     if definition.real_time_factor == 0:
         return None
-    profile = yaml.safe_load((PROFILES / f"{definition.profile}.yaml").read_text())
     repeat = 1
-    for nodes in (profile, definition.ros_parameters()):
+    for nodes in (profile(definition), definition.ros_parameters()):
         for name in ("/**", NODES["roller"]):
             parameters = nodes.get(name, {}).get("ros__parameters", {})
             repeat = parameters.get("action_repeat", repeat)
     return TICK * int(repeat) / definition.real_time_factor
 
 
-def machine() -> dict[str, Any]:
+def machine(cores: Sequence[int]) -> dict[str, Any]:
     model = platform.machine()
     with suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text().splitlines():
@@ -516,7 +541,7 @@ def machine() -> dict[str, Any]:
                 break
     return {
         "cpu": model,
-        "cores": len(os.sched_getaffinity(0)),
+        "cores": len(cores),  # of the run, where several share them
         "load": round(os.getloadavg()[0], 2),  # of the last minute, before the run
     }
 
@@ -611,7 +636,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         lock.truncate(0)
         lock.write("data/\nsnapshots/\nevaluation/\n*.log\n")
         lock.flush()
-        shutil.copyfile(parsed.file, out / "experiment.yaml")
+        with suppress(shutil.SameFileError):
+            shutil.copyfile(parsed.file, out / "experiment.yaml")
         try:
             complete = asyncio.run(_until_stopped(runner))
         except asyncio.CancelledError:

@@ -51,7 +51,7 @@ def complete(
     seconds: float | None = 0.1,
 ) -> None:
     """Write what a complete run leaves."""
-    record.begin()
+    record.begin([0, 1])
     with (record.folder / "episodes.csv").open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(
@@ -123,8 +123,8 @@ def test_the_page_shows_the_complete_runs_and_names_the_others(tmp_path: Path) -
     first, second, third, fourth = begin(tmp_path)
     complete(first)
     complete(second, rates=[(5.0, 0.1, 20), (10.0, 0.4, 100)])
-    third.begin()
-    fourth.begin()
+    third.begin([0])
+    fourth.begin([0])
     fourth.update(error="its learner wrote no checkpoint <here>.")
     page = report.write(tmp_path).read_text()
     assert "Fast &amp; slow" in page
@@ -137,6 +137,32 @@ def test_the_page_shows_the_complete_runs_and_names_the_others(tmp_path: Path) -
     assert "5.0 min <small>(1 of 1 seeds)</small>" in page
     assert "not reached <small>(0 of 1 seeds)</small>" in page
     assert (tmp_path / "report.png").stat().st_size > 10_000
+
+
+def test_runs_of_different_commits_are_not_compared_in_silence(tmp_path: Path) -> None:
+    first, second, third, fourth = begin(tmp_path)
+    for record, commit in [(first, "v1-3-gabc"), (second, "v1-3-gabc"), (third, "v1-4-gdef-dirty")]:
+        complete(record)
+        record.update(versions={"commit": commit})
+    fourth.begin([0])  # not complete, so it is made again
+    fourth.update(versions={"commit": "v0"})
+    page = report.write(tmp_path).read_text()
+    assert "different commits" in page
+    assert "v1-3-gabc (2) and v1-4-gdef-dirty (1)." in page
+    third.update(versions={"commit": "v1-3-gabc"})
+    assert "different commits" not in report.write(tmp_path).read_text()
+
+
+def test_the_cores_on_the_page_are_the_run_s(tmp_path: Path) -> None:
+    begin(tmp_path)[0].begin([3])
+    assert "on 1 core of " in report.write(tmp_path).read_text()
+
+
+def test_what_was_run_is_shown_although_its_nodes_have_lost_a_parameter(tmp_path: Path) -> None:
+    begin(tmp_path)
+    path = tmp_path / "experiment.yaml"
+    path.write_text(yaml.safe_dump({**DEFINITION, "parameters": {"roller": {"gone": 1}}}))
+    assert "gone=1" in report.write(tmp_path).read_text()
 
 
 def test_before_any_run_is_complete_there_is_a_page(tmp_path: Path) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,7 +20,7 @@ import pytest
 import yaml
 
 from experiments import run
-from experiments.definition import DefinitionError, load, slug
+from experiments.definition import DECLARED, NODES, DefinitionError, load, parameters_of, slug
 
 ROS2 = '''#!{python}
 """Leaves what `ros2 launch` would; $FAKE_LOG hears of each launch, $FAKE_FAIL names what fails."""
@@ -116,6 +119,14 @@ def wait_until(happened: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
+def is_gone(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return True
+    return state == "Z"  # its parent is gone, and who inherits it may be slow to look
+
+
 def only(name: str) -> list[dict[str, Any]]:
     return [{"name": name}]
 
@@ -163,6 +174,61 @@ def test_each_shipped_definition_is_valid(path: Path) -> None:
 def test_a_mistake_is_one_sentence(tmp_path: Path, changes: dict[str, Any], sentence: str) -> None:
     with pytest.raises(DefinitionError, match=sentence):
         load(written(tmp_path, **changes))
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        (
+            {"parameters": {"learner": {"batchsize": 16}}},
+            "parameters.learner.batchsize is no parameter of the learner, "
+            "the nearest is batch_size.",
+        ),
+        (
+            {"parameters": {"roller": {"planner": {"horison": 8}}}},
+            "parameters.roller.planner.horison is no parameter of the roller, "
+            "the nearest is planner.horizon.",
+        ),
+        (
+            {"methods": [{"name": "a", "parameters": {"progress": {"periods": 1.0}}}]},
+            "methods[0].parameters.progress.periods is no parameter of the progress, "
+            "the nearest is period.",
+        ),
+    ],
+)
+def test_a_mistyped_parameter_is_not_run_without(
+    tmp_path: Path, changes: dict[str, Any], sentence: str
+) -> None:
+    path = written(tmp_path, **changes)
+    with pytest.raises(DefinitionError) as caught:
+        load(path)
+    assert str(caught.value) == f"{path}: {sentence}"
+
+
+@pytest.mark.parametrize("path", sorted(run.PROFILES.glob("*.yaml")), ids=lambda path: path.stem)
+def test_no_parameter_of_a_profile_is_taken_for_a_mistake(path: Path, tmp_path: Path) -> None:
+    profile = yaml.safe_load(path.read_text())
+    for node, name in NODES.items():
+        parameters = {node: profile.get(name, {}).get("ros__parameters", {})}
+        load(written(tmp_path, parameters=parameters, methods=only("a")))
+
+
+@pytest.mark.parametrize(
+    ("node", "file"),
+    [
+        ("learner", "src/planet_learner/planet_learner/learner_node.py"),
+        ("progress", "launch/planet_bringup/progress_node.py"),
+        ("replay", "src/planet_replay/planet_replay/replay_node.py"),
+        ("roller", "src/planet_roller/planet_roller/roller_node.py"),
+        ("sim", "src/ergojr_sim/ergojr_sim/sim_node.py"),
+    ],
+)
+def test_no_parameter_that_a_node_declares_is_forgotten(node: str, file: str) -> None:
+    found = re.findall(r'declare\(self, (\w+)(?:, "(\w+)")?\)', Path(file).read_text())
+    assert {(name, prefix and f"{prefix}.") for name, prefix in found} == {
+        (name, prefix) for prefix, _, name in DECLARED[node]
+    }
+    assert parameters_of(node)
 
 
 def test_a_file_that_is_not_yaml_is_named(tmp_path: Path) -> None:
@@ -279,6 +345,66 @@ def test_a_run_of_another_definition_is_not_mixed_in(
     assert "seed_0 was made with another minutes: name another --out" in capsys.readouterr().err
 
 
+def test_a_run_of_another_profile_is_not_mixed_in(
+    tmp_path: Path,
+    launches: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    path = written(tmp_path, methods=only("async"), seeds=[0])
+    assert run.main([str(path)]) == 0
+    profile = yaml.safe_load((run.PROFILES / "test.yaml").read_text())
+    profile["/learner"]["ros__parameters"]["chunk_length"] += 1
+    (tmp_path / "test.yaml").write_text(yaml.safe_dump(profile))
+    monkeypatch.setattr(run, "PROFILES", tmp_path)
+    with pytest.raises(SystemExit):
+        run.main([str(path)])
+    said = capsys.readouterr().err
+    assert "seed_0 was made with another profile (launch/config/test.yaml): name another" in said
+
+
+def test_a_run_from_before_profiles_were_stored_goes_on(tmp_path: Path, launches: Path) -> None:
+    path = written(tmp_path, methods=only("async"), seeds=[0])
+    assert run.main([str(path)]) == 0
+    file = tmp_path / "comparison" / "async" / "seed_0" / "run.json"
+    values = json.loads(file.read_text())
+    del values["profile"]
+    file.write_text(json.dumps(values))
+    assert run.main([str(path)]) == 0
+    assert [launch["file"] for launch in told(launches)].count("sim.launch.py") == 1
+
+
+def test_the_folder_s_own_definition_goes_on_with_it(tmp_path: Path, launches: Path) -> None:
+    assert run.main([str(written(tmp_path, methods=only("async"), seeds=[0]))]) == 0
+    out = tmp_path / "comparison"
+    assert run.main([str(out / "experiment.yaml"), "--out", str(out)]) == 0
+
+
+def test_a_trained_run_without_its_checkpoints_fails_and_the_rest_goes_on(
+    tmp_path: Path,
+    launches: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    path = written(tmp_path, methods=only("async"))
+    monkeypatch.setenv("FAKE_FAIL", "evaluate.launch.py")
+    assert run.main([str(path)]) == 1
+    monkeypatch.delenv("FAKE_FAIL")
+    shutil.rmtree(tmp_path / "comparison" / "async" / "seed_0" / "snapshots")
+    assert run.main([str(path)]) == 1
+    said = capsys.readouterr().out
+    assert "async, seed 0 failed: its checkpoints are gone from " in said
+    assert "1 of 2 runs are complete" in said
+
+
+def test_a_run_that_begins_anew_has_forgotten_its_failure(tmp_path: Path) -> None:
+    record = run.Record(load(written(tmp_path)).runs[0], tmp_path / "comparison")
+    record.begin([0])
+    record.update(error="its learner wrote no checkpoint.")
+    record.begin([0])
+    assert "error" not in json.loads((record.folder / "run.json").read_text())
+
+
 def test_runs_at_once_share_the_cores_and_have_domains_of_their_own(
     tmp_path: Path, launches: Path
 ) -> None:
@@ -288,7 +414,10 @@ def test_runs_at_once_share_the_cores_and_have_domains_of_their_own(
     assert run.main([str(path)]) == 0
     trained = [launch for launch in told(launches) if launch["file"] == "sim.launch.py"]
     assert {launch["domain"] for launch in trained} == {"61", "62"}
-    assert {launch["cores"] for launch in trained} == {len(os.sched_getaffinity(0)) // 2}
+    half = len(os.sched_getaffinity(0)) // 2
+    assert {launch["cores"] for launch in trained} == {half}
+    for file in tmp_path.glob("comparison/async/seed_*/run.json"):
+        assert json.loads(file.read_text())["machine"]["cores"] == half
 
 
 def test_ctrl_c_stops_the_launch_and_says_how_to_go_on(tmp_path: Path, launches: Path) -> None:
@@ -313,3 +442,22 @@ def test_a_runner_that_is_killed_leaves_no_launch_behind(tmp_path: Path, launche
     runner.kill()
     runner.wait()
     wait_until(lambda: told(launches)[-1] == {"file": "interrupted"})
+
+
+def test_nodes_do_not_survive_a_launch_that_was_killed(tmp_path: Path) -> None:
+    node = "import os, signal, time; signal.signal(signal.SIGINT, signal.SIG_IGN); time.sleep(300)"
+    launch = (
+        "import os, signal, subprocess, sys\n"
+        f"print(subprocess.Popen([sys.executable, '-c', {node!r}]).pid, flush=True)\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    slot = run.Slot(tuple(sorted(os.sched_getaffinity(0))), 61)
+
+    async def make() -> None:
+        command = [sys.executable, "-c", launch]
+        async with run.launched(command, tmp_path / "log", slot) as process:
+            await process.wait()
+
+    asyncio.run(make())
+    pid = int((tmp_path / "log").read_text().split()[-1])
+    wait_until(lambda: is_gone(pid))
