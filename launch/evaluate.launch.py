@@ -1,7 +1,8 @@
 """A trained model plays, and learns nothing: touches, returns and a video of what it imagines.
 
 `data_dir` is given evaluation.csv, evaluation.json, video.webm, and weights.safetensors, which is
-the checkpoint made small. The launch ends by itself, with 0 when all episodes were made.
+the checkpoint made small; those of an earlier evaluation go at the start. The launch ends by
+itself, with 0 when all episodes were made.
 """
 
 import atexit
@@ -12,6 +13,8 @@ from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from planet_bringup.launching import Run, arguments, split_cores
 
 from launch import LaunchContext, LaunchDescription
+
+RESULTS = ("evaluation.json", "evaluation.csv", "video.webm", "weights.safetensors")
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -73,9 +76,8 @@ def start(context: LaunchContext) -> list:
         **run.seed,
         **pace,
     }
-    result = run.data_dir / "evaluation.json"
-    result.unlink(missing_ok=True)
-    atexit.register(last_word, result)
+    clear(run.data_dir, Path(evaluation["checkpoint"]).expanduser())
+    atexit.register(last_word, run.data_dir / "evaluation.json")
     world = {"control": run.argument("control"), **run.seed, **pace}
     return [
         run.node("ergojr_sim", "sim_node", "sim", [world], cores=run.training),
@@ -92,6 +94,13 @@ def start(context: LaunchContext) -> list:
         ),
         *run.ending(),
     ]
+
+
+def clear(data_dir: Path, checkpoint: Path) -> None:
+    """Delete an earlier evaluation's results, all but a model that is the one to evaluate."""
+    for path in (data_dir / name for name in RESULTS):
+        if path.exists() and not (checkpoint.exists() and path.samefile(checkpoint)):
+            path.unlink()
 
 
 def last_word(result: Path) -> None:

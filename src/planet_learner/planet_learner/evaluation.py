@@ -49,6 +49,10 @@ class EvaluationError(Exception):
     """There is nothing to evaluate; the message is one sentence for the operator."""
 
 
+class CorruptCheckpointError(EvaluationError):
+    """A checkpoint does not hold the bytes that its name promises."""
+
+
 @dataclass(frozen=True)
 class Trained:
     """A model to evaluate."""
@@ -63,18 +67,37 @@ class Trained:
 
 
 def read(path: Path) -> Trained:
-    """Read the model in `path`: a training run's directory (its newest checkpoint) or a file.
+    """Read the model in `path`: a training run's directory (its newest whole checkpoint) or a file.
+
+    A corrupt checkpoint of a run is named on the standard output, and left where it is.
 
     Raises:
         EvaluationError: there is none.
     """
-    if path.is_dir():
-        found = [p for p in (path / "checkpoints").glob("checkpoint_*") if durable.stem(p)]
-        if not found:
-            raise EvaluationError(f"{path} holds no checkpoint, so it is no run's data_dir")
-        path = max(found)
+    if not path.is_dir():
+        return _read(path)
+    found = sorted(p for p in (path / "checkpoints").glob("checkpoint_*") if durable.stem(p))
+    if not found:
+        raise EvaluationError(f"{path} holds no checkpoint, so it is no run's data_dir")
+    oldest, *newer = found
+    for candidate in reversed(newer):
+        try:
+            return _read(candidate)
+        except CorruptCheckpointError as error:
+            print(f"{error}, so the one before it is taken.", flush=True)
+    return _read(oldest)
+
+
+def _read(path: Path) -> Trained:
     if not path.is_file():
         raise EvaluationError(f"there is no checkpoint {path}")
+    try:
+        if durable.stem(path) is not None:
+            durable.read(path)  # a flipped bit is a weight like others
+    except durable.CorruptFileError as error:
+        raise CorruptCheckpointError(f"{path} is corrupt: {error}") from error
+    except OSError as error:
+        raise EvaluationError(f"{path} cannot be read: {error.strerror}") from error
     try:
         with safe_open(path, "pt") as file:  # type: ignore[no-untyped-call]
             metadata = file.metadata() or {}
@@ -117,13 +140,20 @@ class Evaluation:
         self._rows: dict[int, Row] = {}
         self._finished = started
 
+    def shows_life(self, episode: Episode) -> bool:
+        """Whether the roller has evaluated since the start, be it an episode that was had before.
+
+        One that was started again makes those before the next new one once more.
+        """
+        made = float(episode.metadata["created"])
+        return episode.policy == "evaluation" and made >= self._started
+
     def add(self, episode: Episode) -> Row | None:
         """Take an episode; return its row if it is a new one of this evaluation."""
         seed = int(episode.metadata["seed"])
         number = seed - self._config.seed
         if (
-            episode.policy != "evaluation"
-            or float(episode.metadata["created"]) < self._started
+            not self.shows_life(episode)
             or number in self._rows
             or not 0 <= number < self._config.episodes
         ):

@@ -97,10 +97,11 @@ class EvaluatorNode(Node):
                 continue
 
     def _take(self, episode: Episode) -> None:
+        if self._evaluation.shows_life(episode):
+            self._last_episode = time.monotonic()
         row = self._evaluation.add(episode)
         if row is None:
             return
-        self._last_episode = time.monotonic()
         if self._config.video and self._film_seconds < evaluation_video.SECONDS:
             self._film.append((row.episode, episode))
             self._film_seconds += evaluation_video.duration(episode)

@@ -7,8 +7,11 @@ import dataclasses
 import json
 import logging
 import os
+import runpy
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import cv2
 import numpy as np
@@ -90,6 +93,15 @@ def test_an_evaluation_has_each_seed_once_and_nothing_that_was_there_before(
     ]
 
 
+def test_an_episode_made_again_counts_as_life_and_an_old_one_does_not(make_played: Make) -> None:
+    judge = Evaluation(EvaluatorConfig("", episodes=2, seed=30), started=50.0)
+    assert judge.shows_life(make_played(30))
+    judge.add(make_played(30))
+    assert judge.shows_life(make_played(30))  # the roller was started again
+    assert not judge.shows_life(make_played(31, created=49.0))
+    assert not judge.shows_life(make_played(31, policy="random"))
+
+
 def test_the_table_and_the_summary_are_of_the_same_episodes(
     make_played: Make, tmp_path: Path
 ) -> None:
@@ -143,6 +155,65 @@ def test_a_run_s_newest_checkpoint_is_read_and_each_by_its_name(tmp_path: Path) 
     assert torch.equal(
         read.model.reward_head[0].weight, older.state()[0]["model.reward_head.0.weight"]
     )
+
+
+def test_a_corrupt_checkpoint_is_named_and_never_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for update in (5, 20):
+        save(tmp_path, update)
+    oldest, newest = sorted((tmp_path / "checkpoints").glob("checkpoint_*"))
+    flip_a_bit(newest)
+    assert evaluation.read(tmp_path).update == 5
+    said = capsys.readouterr().out
+    assert said.startswith(f"{newest} is corrupt: its ")
+    assert said.endswith(" the checksum in its name, so the one before it is taken.\n")
+    assert newest.exists()  # it is the run's
+    with pytest.raises(EvaluationError, match="is corrupt"):
+        evaluation.read(newest)
+    flip_a_bit(oldest)
+    with pytest.raises(EvaluationError, match="is corrupt") as caught:
+        evaluation.read(tmp_path)
+    assert str(oldest) in str(caught.value)
+
+
+def flip_a_bit(path: Path) -> None:
+    """In the last tensor, where nothing but the checksum tells."""
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+
+
+@pytest.fixture
+def clear(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path, Path], None]:
+    """The function of evaluate.launch.py, with stand-ins for what it imports of ROS."""
+    for name in ("launch", "launch.actions", "planet_bringup", "planet_bringup.launching"):
+        monkeypatch.setitem(sys.modules, name, MagicMock())
+    found: Callable[[Path, Path], None] = runpy.run_path("launch/evaluate.launch.py")["clear"]
+    return found
+
+
+def test_no_result_of_an_earlier_evaluation_is_taken_for_this_one_s(
+    clear: Callable[[Path, Path], None], tmp_path: Path
+) -> None:
+    for name in ("evaluation.json", "evaluation.csv", "video.webm", "weights.safetensors"):
+        (tmp_path / name).write_text("old")
+    (tmp_path / "episodes").mkdir()
+    clear(tmp_path, tmp_path / "elsewhere")
+    assert [path.name for path in tmp_path.iterdir()] == ["episodes"]
+    clear(tmp_path, tmp_path / "elsewhere")  # there is nothing to delete
+
+
+def test_the_model_to_evaluate_is_not_deleted_as_an_earlier_result(
+    clear: Callable[[Path, Path], None], tmp_path: Path
+) -> None:
+    data_dir = tmp_path / "evaluation"
+    data_dir.mkdir()
+    (tmp_path / "link").symlink_to(data_dir)
+    for name in ("evaluation.json", "weights.safetensors"):
+        (data_dir / name).write_text("old")
+    clear(data_dir, tmp_path / "link" / "weights.safetensors")
+    assert [path.name for path in data_dir.iterdir()] == ["weights.safetensors"]
 
 
 def test_a_weights_file_is_read_as_a_checkpoint_is(tmp_path: Path) -> None:
