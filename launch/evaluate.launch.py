@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
-from planet_bringup.launching import Run, arguments, split_cores
+from planet_bringup.launching import Run, arguments, robot_arguments, split_cores
 
 from launch import LaunchContext, LaunchDescription
 
@@ -40,17 +40,7 @@ def generate_launch_description() -> LaunchDescription:
                 choices=["true", "false"],
                 description="Whether to write half a minute of video.",
             ),
-            DeclareLaunchArgument(
-                "real_time_factor",
-                default_value="0.0",
-                description="Simulated seconds per second; 0 is lockstep, as fast as it goes.",
-            ),
-            DeclareLaunchArgument(
-                "control",
-                default_value="torque",
-                choices=["torque", "position"],
-                description="What the model was trained with; see sim.launch.py.",
-            ),
+            *robot_arguments(),
             OpaqueFunction(function=start),
         ]
     )

@@ -1,7 +1,7 @@
 """A simulated Ergo Jr learns to poke: simulator, roller, replay, learner and a line of progress."""
 
-from launch.actions import DeclareLaunchArgument, OpaqueFunction
-from planet_bringup.launching import Run, arguments
+from launch.actions import OpaqueFunction
+from planet_bringup.launching import Run, arguments, robot_arguments
 
 from launch import LaunchContext, LaunchDescription
 
@@ -10,17 +10,7 @@ def generate_launch_description() -> LaunchDescription:
     return LaunchDescription(
         [
             *arguments(data_dir="~/.local/share/robo_planet/sim"),
-            DeclareLaunchArgument(
-                "real_time_factor",
-                default_value="0.0",
-                description="Simulated seconds per second; 0 is lockstep, as fast as it goes.",
-            ),
-            DeclareLaunchArgument(
-                "control",
-                default_value="torque",
-                choices=["torque", "position"],
-                description="torque: the robot's; position: the paper's environment.",
-            ),
+            *robot_arguments(),
             OpaqueFunction(function=start),
         ]
     )

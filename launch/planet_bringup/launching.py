@@ -92,6 +92,23 @@ def arguments(
     return declared
 
 
+def robot_arguments() -> list[DeclareLaunchArgument]:
+    """The arguments of the launch files with a simulated robot."""
+    return [
+        DeclareLaunchArgument(
+            "real_time_factor",
+            default_value="0.0",
+            description="Simulated seconds per second; 0 is lockstep, as fast as it goes.",
+        ),
+        DeclareLaunchArgument(
+            "control",
+            default_value="torque",
+            choices=["torque", "position"],
+            description="torque: the robot's; position: the paper's environment.",
+        ),
+    ]
+
+
 class Run:
     """One launch: its arguments as values, and the nodes that every robot needs.
 
