@@ -376,6 +376,8 @@ class Driver:
 
     def emergency_stop(self, on: bool) -> str:
         """Latch the torque off, or release the latch; returns a sentence."""
+        if on:
+            self._stopped = True  # an activation that holds the lock looks at it
         with self._lock:
             self._stopped = on
             if on:
@@ -708,6 +710,8 @@ class Driver:
     def _switch_on(self, bus: Bus, motor: int) -> None:
         if self._ended.is_set():
             raise _FaultError("the node is being stopped")
+        if self._stopped:
+            raise _FaultError("emergency stop")
         for _ in range(_ATTEMPTS):
             bus.set_torque([motor], True)
             if _persist(bus.read, motor, xl320.TORQUE_ENABLE):

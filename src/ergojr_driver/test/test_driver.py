@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
@@ -618,6 +619,29 @@ def test_an_emergency_stop_is_latched_until_it_is_released(arm: Arm) -> None:
     assert arm.off()
     arm.driver.activate()
     assert arm.driver.status.state == "holding"
+
+
+def test_an_emergency_stop_ends_an_activation_that_is_under_way(arm: Arm) -> None:
+    arm.driver.configure()
+    arm.cycle()
+    threads: list[threading.Thread] = []
+    set_torque = arm.bus.set_torque
+
+    def second_motor(motors: Sequence[int], on: bool) -> None:
+        set_torque(motors, on)
+        if on and list(motors) == [2] and not threads:
+            threads.append(threading.Thread(target=arm.driver.emergency_stop, args=(True,)))
+            threads[0].start()
+            while not arm.driver._stopped:
+                threads[0].join(0.001)
+
+    arm.bus.set_torque = second_motor  # type: ignore[method-assign]
+    with pytest.raises(DriverError, match="emergency stop"):
+        arm.driver.activate()
+    threads[0].join()
+    assert arm.bus.log.count("on") == 2  # and not all six
+    assert arm.driver.status == Status("stopped", False, "emergency stop")
+    assert arm.off()
 
 
 def test_an_emergency_stop_answers_a_reset_that_waits(arm: Arm) -> None:
