@@ -17,12 +17,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-import rclpy
 from planet_node.images import to_array
 from planet_node.qos import COMMAND, IMAGE, LATCHED, STREAM
 from planet_node.stamps import to_ns
+from planet_node.testing import Bench
 from planet_roller.observations import fit_image
-from rclpy.executors import SingleThreadedExecutor
 from sensor_msgs.msg import CameraInfo, Image, JointState
 
 from planet_msgs.msg import Reward, RobotSpec, Transition
@@ -67,11 +66,8 @@ def watch(arguments: list[str], domain: int) -> Seen:
     reader = threading.Thread(target=lambda: output.extend(process.stdout or []))
     reader.start()
     seen = Seen(messages={name: [] for name in (*PUBLISHED, "joint_command", "transition")})
-    context = rclpy.Context()
-    rclpy.init(context=context, domain_id=domain)
-    node = rclpy.create_node("watcher", context=context)
-    executor = SingleThreadedExecutor(context=context)
-    executor.add_node(node)
+    bench = Bench(name="watcher", domain=domain)
+    node = bench.node
     driving = threading.Event()  # messages count from the first transition on
 
     def listen(name: str, kind: Any, qos: Any) -> None:
@@ -94,7 +90,7 @@ def watch(arguments: list[str], domain: int) -> Seen:
             for name, heard in seen.messages.items()
             if name != "transition"
         ):
-            executor.spin_once(timeout_sec=0.1)
+            bench.executor.spin_once(timeout_sec=0.1)
             if node.get_clock().now().nanoseconds > deadline or process.poll() is not None:
                 counts = {name: len(heard) for name, heard in seen.messages.items()}
                 pytest.fail(f"{arguments[0]} said only {counts}:\n" + "".join(output))
@@ -113,9 +109,7 @@ def watch(arguments: list[str], domain: int) -> Seen:
         os.killpg(process.pid, signal.SIGINT)
         process.wait(timeout=60)
         reader.join()
-        executor.shutdown()
-        node.destroy_node()
-        rclpy.shutdown(context=context)
+        bench.close()
     return seen
 
 

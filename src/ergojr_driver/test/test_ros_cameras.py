@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections import defaultdict
@@ -15,14 +12,13 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from ergojr_driver.detection import Image as Array
 from ergojr_sim.mjpeg import MjpegServer
 from planet_node.images import to_array
 from planet_node.qos import IMAGE, LATCHED, PREVIEW, STREAM
 from planet_node.stamps import to_ns
-from rclpy.executors import SingleThreadedExecutor
+from planet_node.testing import Bench
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from planet_msgs.msg import OperatorRequest, Reward
@@ -70,35 +66,26 @@ class Scene:
             server.close()
 
 
-class Graph:
+class Graph(Bench):
     """The nodes' processes and a node that listens to them."""
 
     def __init__(self, scene: Scene) -> None:
-        self.domain = 30 + os.getpid() % 70
-        self.context = rclpy.Context()
-        rclpy.init(context=self.context, domain_id=self.domain)
-        self.node = rclpy.create_node("test", context=self.context, namespace="/ergojr")
-        self.executor = SingleThreadedExecutor(context=self.context)
-        self.executor.add_node(self.node)
+        super().__init__("/ergojr")
         self.last: dict[str, Any] = {}
         self.counts: dict[str, int] = defaultdict(int)
         self.health: dict[str, str] = {}
-        self.processes: dict[str, subprocess.Popen[bytes]] = {}
         for topic, (kind, qos) in STREAMS.items():
             self.node.create_subscription(kind, topic, self.keeper(topic), qos)
         self.node.create_subscription(DiagnosticArray, "/diagnostics", self.on_health, STREAM)
         self.requests = self.node.create_publisher(OperatorRequest, "operator/request", LATCHED)
         for name, server in scene.servers.items():
             source = f"http://127.0.0.1:{server.port}/"
-            self.start(name, "camera_node", source=source, field_of_view=60.0)
-        self.start("pixel_reward", "pixel_reward_node")
+            self.start_node(name, "camera_node", source=source, field_of_view=60.0)
+        self.start_node("pixel_reward", "pixel_reward_node")
 
-    def start(self, name: str, module: str, **parameters: Any) -> None:
-        given = [x for key, value in parameters.items() for x in ("-p", f"{key}:={value}")]
-        remaps = ["-r", "__ns:=/ergojr", "-r", f"__node:={name}"]
-        command = [sys.executable, "-m", f"ergojr_driver.{module}", "--ros-args", *remaps, *given]
-        environment = {**os.environ, "ROS_DOMAIN_ID": str(self.domain), "OMP_NUM_THREADS": "1"}
-        self.processes[name] = subprocess.Popen(command, env=environment)
+    def start_node(self, name: str, module: str, **parameters: Any) -> None:
+        remap = ("-r", f"__node:={name}")
+        self.start(f"ergojr_driver.{module}", *remap, stderr=None, **parameters)
 
     def keeper(self, topic: str) -> Callable[[Any], None]:
         def keep(message: Any) -> None:
@@ -110,12 +97,6 @@ class Graph:
     def on_health(self, message: DiagnosticArray) -> None:
         self.health.update({status.name: status.message for status in message.status})
 
-    def until(self, condition: Callable[[], Any], what: str, timeout: float = 20.0) -> None:
-        deadline = time.monotonic() + timeout
-        while not condition():
-            assert time.monotonic() < deadline, f"waited {timeout} s for {what}"
-            self.executor.spin_once(timeout_sec=0.05)
-
     def says(self, name: str, sentence: str) -> None:
         self.until(lambda: sentence in self.health.get(name, ""), repr(sentence))
 
@@ -123,14 +104,6 @@ class Graph:
         count = self.counts[topic]
         self.until(lambda: self.counts[topic] > count + 1, f"new messages on {topic}")
         return self.last[topic]
-
-    def close(self) -> None:
-        for process in self.processes.values():
-            process.terminate()  # not killed: Fast DDS minds peers that vanish
-            process.wait(20)
-        self.executor.shutdown()
-        self.node.destroy_node()
-        rclpy.shutdown(context=self.context)
 
 
 @pytest.fixture
@@ -199,6 +172,6 @@ def test_images_and_reward_through_faults_and_repair(graph: Graph, scene: Scene)
     graph.says("/ergojr/camera_side: camera", "sends images")
     graph.afresh("reward")
 
-    for process in graph.processes.values():
+    for process in graph.processes:
         process.send_signal(signal.SIGINT)
-    assert [process.wait(10.0) for process in graph.processes.values()] == [0, 0, 0]
+    assert [process.wait(10.0) for process in graph.processes] == [0, 0, 0]

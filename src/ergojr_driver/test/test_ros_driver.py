@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,14 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from ergojr_sim.virtual_bus import BusFault, Line, VirtualBus
 from ergojr_sim.virtual_servo import ServoFault, VirtualServo
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from planet_node.qos import COMMAND, LATCHED, STREAM
-from rclpy.executors import SingleThreadedExecutor
+from planet_node.testing import Bench
 from sensor_msgs.msg import JointState
 from std_srvs.srv import SetBool
 
@@ -75,18 +72,13 @@ class Hardware:
             thread.join()
 
 
-class Robot:
+class Robot(Bench):
     """The driver's processes, its hardware, and a node that speaks to it."""
 
     def __init__(self, folder: Path) -> None:
+        super().__init__("/ergojr")
         self.port = folder / "port"
         self.hardware = Hardware(self.port)
-        self.domain = 30 + os.getpid() % 70
-        self.context = rclpy.Context()
-        rclpy.init(context=self.context, domain_id=self.domain)
-        self.node = rclpy.create_node("test", context=self.context, namespace="/ergojr")
-        self.executor = SingleThreadedExecutor(context=self.context)
-        self.executor.add_node(self.node)
         self.status = DriverStatus()
         self.specs: list[RobotSpec] = []
         self.joints: list[JointState] = []
@@ -98,69 +90,39 @@ class Robot:
         make(DiagnosticArray, "/diagnostics", self.on_diagnostics, STREAM)
         self.commands = self.node.create_publisher(JointState, "joint_command", COMMAND)
         self.rewards = self.node.create_publisher(Reward, "reward", STREAM)
-        self.process: subprocess.Popen[str] | None = None
+        self.transitions = self.node.create_client(ChangeState, "driver/change_state")
+        self.states = self.node.create_client(GetState, "driver/get_state")
+        self.resets = self.node.create_client(Reset, "reset")
+        self.stops = self.node.create_client(SetBool, "emergency_stop")
+        self.compliance = self.node.create_client(SetBool, "set_compliant")
         self.log = folder / "log"
 
     def on_diagnostics(self, message: DiagnosticArray) -> None:
         for status in message.status:
             self.diagnostics[status.name.split(": ")[1]] = status
 
-    def start(self, **parameters: Any) -> None:
+    def start_driver(self, **parameters: Any) -> None:
         given = {"port": self.port, "autostart": True, **parameters}
-        values = [x for key, value in given.items() for x in ("-p", f"{key}:={value}")]
         with self.log.open("w") as log:
-            self.process = subprocess.Popen(
-                [
-                    *(sys.executable, "-m", "ergojr_driver.guard"),
-                    *("--ros-args", "-r", "__ns:=/ergojr", *values),
-                ],
-                env={**os.environ, "ROS_DOMAIN_ID": str(self.domain), "OMP_NUM_THREADS": "1"},
-                stdout=log,
-                stderr=log,
-                text=True,
-            )
+            self.start("ergojr_driver.guard", stderr=log, **given)
 
     def child(self) -> int:
-        assert self.process is not None
         path = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
         return int(path.read_text().split()[0])
 
-    def end(self, number: signal.Signals = signal.SIGTERM) -> int:
-        assert self.process is not None
-        self.process.send_signal(number)
-        return self.process.wait(10.0)
-
     def close(self) -> None:
-        if self.process is not None and self.process.poll() is None:
-            self.process.terminate()  # not killed: Fast DDS minds peers that vanish
-            self.process.wait(20)
-        self.hardware.close()
-        self.executor.shutdown()
-        self.node.destroy_node()
-        rclpy.shutdown(context=self.context)
-
-    def until(self, condition: Callable[[], Any], what: str, timeout: float = 20.0) -> None:
-        deadline = time.monotonic() + timeout
-        while not condition():
-            assert time.monotonic() < deadline, (
-                f"waited {timeout} s for {what}; {self.status}\n{self.log.read_text()}"
-            )
-            self.executor.spin_once(timeout_sec=0.01)
-
-    def call(self, kind: Any, name: str, request: Any) -> Any:
-        client = self.node.create_client(kind, name)
-        self.until(client.service_is_ready, name)
-        future = client.call_async(request)
-        self.until(future.done, f"the answer of {name}")
-        self.node.destroy_client(client)
-        return future.result()
+        try:
+            super().close()
+        finally:
+            self.hardware.close()
+        print(self.status, self.log.read_text(), sep="\n")  # pytest shows it where a test fails
 
     def transition(self, number: int) -> bool:
         request = ChangeState.Request(transition=Transition(id=number))
-        return bool(self.call(ChangeState, "driver/change_state", request).success)
+        return bool(self.call(self.transitions, request).success)
 
     def state(self) -> str:
-        answer = self.call(GetState, "driver/get_state", GetState.Request())
+        answer = self.call(self.states, GetState.Request())
         return str(answer.current_state.label)
 
     def in_state(self, state: str) -> None:
@@ -179,7 +141,7 @@ class Robot:
     def ready(self) -> None:
         if not self.status.torque:
             self.activate()
-        answer = self.call(Reset, "reset", Reset.Request(seed=1))
+        answer = self.call(self.resets, Reset.Request(seed=1))
         assert answer.ok, answer.message
         self.in_state("ready")
 
@@ -222,7 +184,7 @@ def robot(tmp_path: Path) -> Iterator[Robot]:
 
 
 def test_an_episode_and_the_interface(robot: Robot) -> None:
-    robot.start(max_steps=20)
+    robot.start_driver(max_steps=20)
     robot.driving()
     robot.drive(lambda: robot.status.state == "holding", "the episode's end")
     assert robot.hardware.torque()
@@ -243,11 +205,11 @@ def test_an_episode_and_the_interface(robot: Robot) -> None:
     assert robot.transition(Transition.TRANSITION_DEACTIVATE)
     robot.in_state("inactive")
     assert not robot.hardware.torque()
-    assert robot.end(signal.SIGINT) == 0
+    assert robot.end(signal.SIGINT)[0] == 0
 
 
 def test_faults_let_go_one_after_the_other_and_each_is_mended(robot: Robot) -> None:
-    robot.start()
+    robot.start_driver()
     bus, servos = robot.hardware.bus, robot.hardware.servos
     robot.in_state("inactive")
     nan = float("nan")
@@ -286,7 +248,7 @@ def test_faults_let_go_one_after_the_other_and_each_is_mended(robot: Robot) -> N
 
 
 def test_half_of_the_packets_corrupt_stops_and_one_in_a_hundred_does_not(robot: Robot) -> None:
-    robot.start()
+    robot.start_driver()
     robot.driving()
     noisy = frozenset(range(1, 7))
     robot.hardware.bus.fault = BusFault(corrupt=0.01, noisy=noisy)
@@ -298,34 +260,33 @@ def test_half_of_the_packets_corrupt_stops_and_one_in_a_hundred_does_not(robot: 
 
 
 def test_an_emergency_stop_is_latched(robot: Robot) -> None:
-    robot.start()
+    robot.start_driver()
     robot.driving()
-    assert robot.call(SetBool, "emergency_stop", SetBool.Request(data=True)).success
+    assert robot.call(robot.stops, SetBool.Request(data=True)).success
     assert not robot.hardware.torque()
     robot.in_state("stopped")
     assert robot.state() == "inactive"
     assert not robot.transition(Transition.TRANSITION_ACTIVATE)
-    assert robot.call(SetBool, "emergency_stop", SetBool.Request(data=False)).success
+    assert robot.call(robot.stops, SetBool.Request(data=False)).success
     robot.in_state("inactive")
     assert robot.transition(Transition.TRANSITION_ACTIVATE)
     robot.ready()
 
 
 def test_an_emergency_stop_does_not_wait_for_a_reset(robot: Robot) -> None:
-    robot.start(reset_speed=0.05)
+    robot.start_driver(reset_speed=0.05)
     robot.activate()
-    client = robot.node.create_client(Reset, "reset")
-    robot.until(client.service_is_ready, "reset")
-    future = client.call_async(Reset.Request(seed=1))
+    robot.until(robot.resets.service_is_ready, "reset")
+    future = robot.resets.call_async(Reset.Request(seed=1))
     robot.in_state("resetting")
-    assert robot.call(SetBool, "emergency_stop", SetBool.Request(data=True)).success
+    assert robot.call(robot.stops, SetBool.Request(data=True)).success
     robot.until(future.done, "the reset's answer")
     assert not future.result().ok
     assert future.result().message == "emergency stop"
 
 
 def test_a_transition_out_of_turn_is_refused_and_ends_nothing(robot: Robot) -> None:
-    robot.start()
+    robot.start_driver()
     robot.activate()
     for transition in (Transition.TRANSITION_ACTIVATE, Transition.TRANSITION_CONFIGURE):
         assert not robot.transition(transition)
@@ -333,37 +294,35 @@ def test_a_transition_out_of_turn_is_refused_and_ends_nothing(robot: Robot) -> N
 
 
 def test_compliant_and_back(robot: Robot) -> None:
-    robot.start()
+    robot.start_driver()
     robot.activate()
-    assert robot.call(SetBool, "set_compliant", SetBool.Request(data=True)).success
+    assert robot.call(robot.compliance, SetBool.Request(data=True)).success
     assert not robot.hardware.torque()
     robot.in_state("compliant")
     assert robot.state() == "active"
-    assert robot.call(SetBool, "set_compliant", SetBool.Request(data=False)).success
+    assert robot.call(robot.compliance, SetBool.Request(data=False)).success
     robot.in_state("holding")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_lets_go(robot: Robot, number: signal.Signals) -> None:
-    robot.start()
+    robot.start_driver()
     robot.driving()
-    assert robot.end(number) == 0
+    assert robot.end(number)[0] == 0
     assert not robot.hardware.torque()
 
 
 def test_the_drivers_sudden_death_lets_go(robot: Robot) -> None:
-    robot.start()
+    robot.start_driver()
     robot.driving()
     os.kill(robot.child(), signal.SIGKILL)
-    assert robot.process is not None
     assert robot.process.wait(10.0) == 128 + signal.SIGKILL
     assert not robot.hardware.torque()
 
 
 def test_the_guards_sudden_death_lets_go(robot: Robot) -> None:
-    robot.start()
+    robot.start_driver()
     robot.driving()
-    assert robot.process is not None
     robot.process.kill()
     robot.until(lambda: not robot.hardware.torque(), "torque off")
     robot.until(lambda: robot.status.state == "unconfigured", "the last word")
@@ -372,7 +331,7 @@ def test_the_guards_sudden_death_lets_go(robot: Robot) -> None:
 def test_a_port_that_comes_and_goes(robot: Robot) -> None:
     robot.hardware.line.want(False)
     assert robot.hardware.line.settle()
-    robot.start()
+    robot.start_driver()
     robot.until(lambda: "cannot be opened" in robot.status.cause, "the missing port")
     robot.hardware.line.want(True)
     robot.driving()
@@ -385,7 +344,6 @@ def test_a_port_that_comes_and_goes(robot: Robot) -> None:
 
 
 def test_a_wrong_calibration_is_refused_at_start(robot: Robot) -> None:
-    robot.start(direction="[1.0, 1.0]")
-    assert robot.process is not None
+    robot.start_driver(direction="[1.0, 1.0]")
     assert robot.process.wait(20.0) == 2
     assert "direction is [1.0, 1.0], expected six values" in robot.log.read_text()

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import rclpy
 from planet_node.qos import STREAM
-from rclpy.executors import SingleThreadedExecutor
+from planet_node.testing import Bench
 
 from ergojr_description import xl320
 from planet_msgs.msg import Reward
@@ -24,52 +19,19 @@ from planet_msgs.srv import InjectFault, PlaceCube
 cv2 = pytest.importorskip("cv2")
 
 
-class Lab:
+class Lab(Bench):
     """The rig's process and a node that speaks to it."""
 
     def __init__(self, port: Path) -> None:
-        self.domain = 30 + os.getpid() % 70
-        self.context = rclpy.Context()
-        rclpy.init(context=self.context, domain_id=self.domain)
-        self.node = rclpy.create_node("test", context=self.context, namespace="/ergojr")
-        self.executor = SingleThreadedExecutor(context=self.context)
-        self.executor.add_node(self.node)
+        super().__init__("/ergojr")
         self.truths: list[Reward] = []
         self.node.create_subscription(Reward, "rig/truth", self.truths.append, STREAM)
         self.cubes = self.node.create_client(PlaceCube, "rig/place_cube")
         self.faults = self.node.create_client(InjectFault, "rig/fault")
         self.port = port
-        self.process: subprocess.Popen[str] | None = None
 
-    def start(self, **parameters: Any) -> None:
-        given = [x for key, value in parameters.items() for x in ("-p", f"{key}:={value}")]
-        module = [sys.executable, "-m", "ergojr_sim.rig_node"]
-        self.process = subprocess.Popen(
-            [*module, "--ros-args", "-r", "__ns:=/ergojr", "-p", f"port_link:={self.port}", *given],
-            env={**os.environ, "ROS_DOMAIN_ID": str(self.domain), "OMP_NUM_THREADS": "1"},
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
-    def until(self, condition: Callable[[], Any], what: str, timeout: float = 20.0) -> None:
-        deadline = time.monotonic() + timeout
-        while not condition():
-            assert time.monotonic() < deadline, f"waited {timeout} s for {what}"
-            self.executor.spin_once(timeout_sec=0.05)
-
-    def call(self, client: Any, request: Any) -> Any:
-        self.until(client.service_is_ready, "the service")
-        future = client.call_async(request)
-        self.until(future.done, "the answer")
-        return future.result()
-
-    def close(self) -> None:
-        if self.process is not None:
-            self.process.terminate()  # not killed: Fast DDS minds peers that vanish
-            self.process.wait(20)
-        self.executor.shutdown()
-        self.node.destroy_node()
-        rclpy.shutdown(context=self.context)
+    def start_rig(self, **parameters: Any) -> None:
+        self.start("ergojr_sim.rig_node", port_link=self.port, **parameters)
 
 
 @pytest.fixture
@@ -100,7 +62,7 @@ def test_services_truth_and_a_picture_of_the_cube_where_it_was_put(
     lab: Lab, connect: Callable[[Path], Any]
 ) -> None:
     ports = free_ports()
-    lab.start(**ports)
+    lab.start_rig(**ports)
     lab.until(lambda: len(lab.truths) > 3, "rig/truth")
     truth = lab.truths[-1]
     assert truth.valid
@@ -132,9 +94,7 @@ def test_services_truth_and_a_picture_of_the_cube_where_it_was_put(
     assert not refused.ok
     assert "there is no fault 'explode'" in refused.message
 
-    assert lab.process is not None
-    lab.process.send_signal(signal.SIGTERM)
-    assert lab.process.wait(10.0) == 0
+    assert lab.end(signal.SIGTERM)[0] == 0
     assert not lab.port.is_symlink()
 
 
@@ -142,8 +102,7 @@ def test_a_taken_http_port_is_told_in_one_sentence_and_not_tried_again(lab: Lab)
     import socket
 
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        lab.start(side_http_port=taken.getsockname()[1])
-        assert lab.process is not None
+        lab.start_rig(side_http_port=taken.getsockname()[1])
         said = lab.process.communicate(timeout=20.0)[1]
     assert lab.process.returncode == 2
     assert "cannot serve on the HTTP ports" in said

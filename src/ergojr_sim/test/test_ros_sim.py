@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import pytest
-import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from planet_node.images import to_array
 from planet_node.qos import COMMAND, IMAGE, LATCHED, STREAM
 from planet_node.stamps import from_ns, to_ns
-from rclpy.executors import SingleThreadedExecutor
+from planet_node.testing import Bench
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, Image, JointState
 from std_srvs.srv import SetBool
@@ -36,21 +31,14 @@ STREAMS: dict[str, tuple[type, Any]] = {
 }
 
 
-class Robot:
+class Robot(Bench):
     """The simulator's process and a node that speaks to it."""
 
     def __init__(self) -> None:
-        self.domain = 30 + os.getpid() % 70
-        self.context = rclpy.Context()
-        rclpy.init(context=self.context, domain_id=self.domain)
-        self.node = rclpy.create_node("test", context=self.context, namespace="/ergojr")
-        self.executor = SingleThreadedExecutor(context=self.context)
-        self.executor.add_node(self.node)
+        super().__init__("/ergojr")
         self.last: dict[str, Any] = {}
         self.specs: list[RobotSpec] = []
         self.diagnostics: list[str] = []
-        self.process: subprocess.Popen[bytes] | None = None
-        self.ended = threading.Event()
         for topic, (kind, qos) in STREAMS.items():
             self.node.create_subscription(kind, topic, self.keeper(topic), qos)
         self.node.create_subscription(Clock, "/clock", self.keeper("/clock"), STREAM)
@@ -66,56 +54,12 @@ class Robot:
     def on_diagnostics(self, message: DiagnosticArray) -> None:
         self.diagnostics.extend(status.message for status in message.status)
 
-    def start(self, **parameters: Any) -> None:
-        arguments = [x for key, value in parameters.items() for x in ("-p", f"{key}:={value}")]
-        self.process = subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "ergojr_sim.sim_node",
-                "--ros-args",
-                "-r",
-                "__ns:=/ergojr",
-                *arguments,
-            ],
-            env={**os.environ, "ROS_DOMAIN_ID": str(self.domain), "OMP_NUM_THREADS": "1"},
-        )
-
-    def end(self, number: signal.Signals = signal.SIGTERM) -> int:
-        assert self.process is not None
-        self.process.send_signal(number)
-        code = self.process.wait(10.0)
-        self.process = None
-        return code
-
-    def close(self) -> None:
-        if self.process is not None:
-            self.process.terminate()  # not killed: Fast DDS minds peers that vanish
-            self.process.wait(20)
-        self.executor.shutdown()
-        self.node.destroy_node()
-        rclpy.shutdown(context=self.context)
-
-    def until(self, condition: Callable[[], Any], what: str, timeout: float = 20.0) -> None:
-        deadline = time.monotonic() + timeout
-        while not condition():
-            assert time.monotonic() < deadline, f"waited {timeout} s for {what}"
-            self.executor.spin_once(timeout_sec=0.05)
-
-    def call(self, client: Any, request: Any) -> Any:
-        """Ask again every 2 s: a request can go to a server that was killed a moment ago."""
-        self.until(client.service_is_ready, "the service")
-        for _ in range(10):
-            future = client.call_async(request)
-            again = time.monotonic() + 2.0
-            self.until(lambda: future.done() or time.monotonic() > again, "the answer")  # noqa: B023
-            if future.done():
-                return future.result()
-        raise AssertionError(f"no answer to {request}")
+    def start_sim(self, **parameters: Any) -> None:
+        self.start("ergojr_sim.sim_node", stderr=None, **parameters)
 
     def reset(self, seed: int = 1) -> int:
         """Reset and return the stamp of the complete first observation."""
-        answer = self.call(self.resets, Reset.Request(seed=seed))
+        answer = self.call(self.resets, Reset.Request(seed=seed), again=2.0)
         assert answer.ok, answer.message
         stamp = to_ns(answer.first_stamp)
         self.until(lambda: self.complete(stamp), "the first observation")
@@ -142,7 +86,7 @@ def robot() -> Iterator[Robot]:
 
 
 def test_the_whole_interface_in_lockstep_and_after_a_kill(robot: Robot) -> None:
-    robot.start(max_steps=30)
+    robot.start_sim(max_steps=30)
     robot.until(lambda: robot.specs, "the latched robot_spec")
     spec = robot.specs[0]
     assert list(spec.action_names) == ["m1", "m2", "m3", "m5"]
@@ -190,14 +134,14 @@ def test_the_whole_interface_in_lockstep_and_after_a_kill(robot: Robot) -> None:
     # A respawned simulator says who it is again and uses no stamp twice.
     robot.end(signal.SIGKILL)
     robot.last.clear()
-    robot.start()
+    robot.start_sim()
     robot.until(lambda: len(robot.specs) > 1, "the new robot_spec")
     assert robot.reset() > stamp
-    assert robot.end(signal.SIGTERM) == 0
+    assert robot.end(signal.SIGTERM)[0] == 0
 
 
 def test_real_time_publishes_at_20_hz_and_lets_go_without_commands(robot: Robot) -> None:
-    robot.start(real_time_factor=1.0)
+    robot.start_sim(real_time_factor=1.0)
     robot.reset()
     begin, first = time.monotonic(), to_ns(robot.last["joint_states"].header.stamp)
     while time.monotonic() - begin < 2.0:

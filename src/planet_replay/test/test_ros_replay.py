@@ -2,69 +2,36 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
-import time
 from array import array
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import rclpy
 from planet_model.episode import Episode
 from planet_node.qos import LATCHED
-from rclpy.executors import SingleThreadedExecutor
+from planet_node.testing import Bench
 
 from planet_msgs.msg import ReplayStatus
 from planet_msgs.srv import AddEpisode, GetEpisodes
 
 Make = Callable[..., Episode]
+AGAIN = 1.0  # s: a killed replay seems to be there for a while
 
 
-class Replay:
+class Replay(Bench):
     """A replay process and its clients."""
 
     def __init__(self, data_dir: Path) -> None:
+        super().__init__()
         self.data_dir = data_dir
-        domain = 30 + os.getpid() % 70
-        self.environment = {**os.environ, "ROS_DOMAIN_ID": str(domain)}
-        self.context = rclpy.Context()
-        rclpy.init(context=self.context, domain_id=domain)
-        self.node = rclpy.create_node("robot", context=self.context)
-        self.executor = SingleThreadedExecutor(context=self.context)
-        self.executor.add_node(self.node)
         self.adding = self.node.create_client(AddEpisode, "/replay/add_episode")
         self.getting = self.node.create_client(GetEpisodes, "/replay/get_episodes")
-        self.start()
+        self.start_replay()
 
-    def start(self) -> None:
-        self.process = subprocess.Popen(
-            [
-                *(sys.executable, "-m", "planet_replay.replay_node"),
-                *("--ros-args", "-p", f"data_dir:={self.data_dir}"),
-            ],
-            env=self.environment,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
-    def end(self, number: signal.Signals) -> str:
-        self.process.send_signal(number)
-        return self.process.communicate(timeout=20)[1]
-
-    def ask(self, client: Any, request: Any) -> Any:
-        """Ask again until there is an answer: a killed replay seems to be there for a while."""
-        deadline = time.monotonic() + 30
-        while time.monotonic() < deadline:
-            future = client.call_async(request)
-            self.executor.spin_until_future_complete(future, timeout_sec=1.0)
-            if future.done():
-                return future.result()
-            client.remove_pending_request(future)
-        raise AssertionError("no answer")
+    def start_replay(self) -> None:
+        self.start("planet_replay.replay_node", data_dir=self.data_dir)
 
     def add(self, episode: Episode, **changes: Any) -> AddEpisode.Response:
         fields = {
@@ -75,20 +42,11 @@ class Replay:
             "safetensors": array("B", episode.to_bytes()),
             **changes,
         }
-        return self.ask(self.adding, AddEpisode.Request(**fields))
+        return self.call(self.adding, AddEpisode.Request(**fields), again=AGAIN)
 
     def get(self, after: int, max_bytes: int = 2**30) -> GetEpisodes.Response:
         request = GetEpisodes.Request(after_sequence=after, max_bytes=max_bytes)
-        return self.ask(self.getting, request)
-
-    def close(self) -> None:
-        # Stopped, not killed: Fast DDS has crashed here, taking a participant down just after a
-        # peer had vanished.
-        self.process.terminate()
-        self.process.communicate(timeout=20)
-        self.executor.shutdown()
-        self.node.destroy_node()
-        rclpy.shutdown(context=self.context)
+        return self.call(self.getting, request, again=AGAIN)
 
 
 @pytest.fixture
@@ -104,7 +62,7 @@ def test_what_was_acknowledged_is_served_after_a_kill(replay: Replay, make_episo
     for i in range(3):
         assert replay.add(episodes[i], safetensors=sent[i]).sequence == i + 1
     replay.end(signal.SIGKILL)
-    replay.start()
+    replay.start_replay()
     response = replay.get(1)
     assert [episode.safetensors for episode in response.episodes] == sent[1:]
     first = response.episodes[0]
@@ -121,9 +79,7 @@ def test_a_late_joiner_gets_the_status(replay: Replay, make_episode: Make) -> No
     replay.add(make_episode("b"))
     statuses: list[ReplayStatus] = []
     replay.node.create_subscription(ReplayStatus, "/replay/status", statuses.append, LATCHED)
-    deadline = time.monotonic() + 10
-    while not statuses and time.monotonic() < deadline:
-        replay.executor.spin_once(timeout_sec=0.1)
+    replay.until(lambda: statuses, "the status")
     (status,) = statuses
     assert (status.episodes, status.training_episodes, status.newest_sequence) == (2, 1, 2)
 
@@ -151,10 +107,10 @@ def test_a_corrupt_file_is_set_aside_with_a_warning(replay: Replay, make_episode
     path = next((replay.data_dir / "episodes").glob("*_a.*"))
     path.write_bytes(path.read_bytes()[:1000])
     (replay.data_dir / "metrics" / "episodes.csv").unlink()
-    replay.start()
+    replay.start_replay()
     assert [e.id for e in replay.get(0).episodes] == ["b"]
-    errors = replay.end(signal.SIGINT)
-    assert replay.process.returncode == 0
+    code, errors = replay.end(signal.SIGINT)
+    assert code == 0
     assert f"{path} is corrupt" in errors
     assert f"moved to {path.parent / 'corrupt' / path.name}" in errors
     assert "b" in (replay.data_dir / "metrics" / "episodes.csv").read_text()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import signal
 import subprocess
 import sys
@@ -14,12 +13,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import rclpy
 from planet_model.episode import Episode
 from planet_node.images import to_message
 from planet_node.qos import COMMAND, IMAGE, LATCHED, STREAM
 from planet_node.stamps import from_ns, to_ns
-from rclpy.executors import SingleThreadedExecutor
+from planet_node.testing import Bench
 from sensor_msgs.msg import Image, JointState
 
 from planet_msgs.msg import ReplayStatus, Reward, RobotSpec, Transition
@@ -31,16 +29,12 @@ STEPS = 5
 PERIOD = 50_000_000  # ns
 
 
-class Graph:
+class Graph(Bench):
     """A robot in lockstep and a replay, in this process; the roller in one of its own."""
 
     def __init__(self, data_dir: Path) -> None:
+        super().__init__("/ergojr")
         self.data_dir = data_dir
-        domain = 30 + os.getpid() % 70
-        self.environment = {**os.environ, "ROS_DOMAIN_ID": str(domain)}
-        self.context = rclpy.Context()
-        rclpy.init(context=self.context, domain_id=domain)
-        self.node = rclpy.create_node("robot", namespace="ergojr", context=self.context)
         self.commands: list[JointState] = []
         self.transitions: list[Transition] = []
         self.episodes: list[Episode] = []
@@ -75,29 +69,18 @@ class Graph:
             )
         )
         node.create_timer(0.5, self.repeat)
-        executor = SingleThreadedExecutor(context=self.context)
-        executor.add_node(node)
         self.ended = threading.Event()
-        self.thread = threading.Thread(target=self.spin, args=(executor,))
+        self.thread = threading.Thread(target=self.spin)
         self.thread.start()
-        self.roller = self.start()
+        self.start_roller()
 
-    def start(self, *parameters: str) -> subprocess.Popen[str]:
-        given = [part for parameter in parameters for part in ("-p", parameter)]
-        return subprocess.Popen(
-            [
-                *(sys.executable, "-m", "planet_roller.roller_node"),
-                *("--ros-args", "-r", "__ns:=/ergojr", "-p", f"data_dir:={self.data_dir}"),
-                *("-p", "seed_episodes:=1000", *given),
-            ],
-            env=self.environment,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+    def start_roller(self) -> None:
+        self.start("planet_roller.roller_node", data_dir=self.data_dir, seed_episodes=1000)
 
-    def spin(self, executor: SingleThreadedExecutor) -> None:
+    def spin(self) -> None:
+        """All the time, as a robot and a replay do: also while the roller is stopped or killed."""
         while not self.ended.is_set():
-            executor.spin_once(timeout_sec=0.1)
+            self.executor.spin_once(timeout_sec=0.1)
 
     def publish(self) -> None:
         stamp = from_ns(self.stamp)
@@ -144,20 +127,13 @@ class Graph:
         deadline = time.monotonic() + 40
         while not condition():
             assert time.monotonic() < deadline, "nothing came of it in 40 s"
-            assert self.roller.poll() is None, self.roller.communicate()[1]
+            assert self.process.poll() is None, self.process.communicate()[1]
             time.sleep(0.02)
-
-    def end(self, number: signal.Signals = signal.SIGINT) -> str:
-        self.roller.send_signal(number)
-        return self.roller.communicate(timeout=20)[1]
 
     def close(self) -> None:
         self.ended.set()
         self.thread.join()
-        self.roller.terminate()  # not killed: Fast DDS minds peers that vanish
-        self.roller.communicate(timeout=20)
-        self.node.destroy_node()
-        rclpy.shutdown(context=self.context)
+        super().close()
 
 
 @pytest.fixture
@@ -169,8 +145,8 @@ def graph(tmp_path: Path) -> Iterator[Graph]:
 
 def test_commands_answer_observations_and_episodes_reach_the_replay(graph: Graph) -> None:
     graph.wait(lambda: len(graph.episodes) >= 2)
-    errors = graph.end(signal.SIGTERM)
-    assert graph.roller.returncode == 0
+    code, errors = graph.end(signal.SIGTERM)
+    assert code == 0
     assert "Traceback" not in errors
     episode = graph.episodes[0]
     assert episode.reward.tolist() == [0, 1, 2, 3, 4, 5]
@@ -194,7 +170,7 @@ def test_bad_messages_cost_episodes_but_neither_the_process_nor_a_bad_command(gr
     graph.image_size = 64
     count = len(graph.episodes)
     graph.wait(lambda: len(graph.episodes) >= count + 2)
-    errors = graph.end()
+    errors = graph.end(signal.SIGINT)[1]
     assert "the velocity of m1 is not finite" in errors
     assert "camera_front sends 32x32 images, but at least 64x64 are needed" in errors
     assert all(math.isfinite(effort) for command in graph.commands for effort in command.effort)
@@ -207,7 +183,7 @@ def test_kill_9_loses_no_spooled_episode(graph: Graph) -> None:
     graph.end(signal.SIGKILL)
     left = sorted(path.stem.partition("_")[2] for path in spool.glob("*.safetensors"))
     graph.refused = ""
-    graph.roller = graph.start()
+    graph.start_roller()
     graph.wait(lambda: len(graph.episodes) > len(left))
     assert sorted(episode.id for episode in graph.episodes[: len(left)]) == left
 
