@@ -20,6 +20,8 @@ from ergojr_driver import guard
 guard.die_with_parent()
 for number in (signal.SIGINT, signal.SIGTERM):
     signal.signal(number, lambda number, frame: sys.exit({code}))
+for number in (signal.SIGHUP, signal.SIGQUIT):  # who started the tests may have ignored them
+    signal.signal(number, signal.SIG_DFL)
 guard.name_port({port!r}, 1000000)
 print("up", flush=True)
 while True:
