@@ -52,7 +52,28 @@ def wait_for(node: Any, look: Callable[[], T | None], timeout: float = TIMEOUT) 
         spin_for(node, POLL)
 
 
-def settle(node: Any) -> None:
+@contextlib.contextmanager
+def settled_node() -> Iterator[Any]:
+    """Give a hidden node that has heard of all that runs.
+
+    One that starts at the very same moment as others can take a port for itself that is another's,
+    and hears nothing then, however long it listens. So one that is alone makes room for another.
+    """
+    with graph_node() as node:
+        _settle(node)
+        if not _is_alone(node):
+            yield node
+            return
+    with graph_node() as node:
+        _settle(node)
+        yield node
+
+
+def _is_alone(node: Any) -> bool:
+    return len(node_names(node, hidden=True)) <= 1
+
+
+def _settle(node: Any) -> None:
     """Wait until all that runs must have been heard of: longer while something is amiss."""
     start = changed = time.monotonic()
     seen: Any = None
@@ -61,10 +82,9 @@ def settle(node: Any) -> None:
         if now != seen:
             seen, changed = now, time.monotonic()
         waited = time.monotonic() - start
-        if waited > REPEATED and time.monotonic() > changed + QUIET:
-            alone = len(now[0]) <= 1
-            if not (alone or has_unnamed(node)) or waited > 3 * REPEATED:
-                return
+        quiet = waited > REPEATED and time.monotonic() > changed + QUIET
+        if quiet and (not has_unnamed(node) or waited > 2 * REPEATED):
+            return
         spin_for(node, POLL)
 
 

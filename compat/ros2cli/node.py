@@ -21,8 +21,7 @@ def show(options: argparse.Namespace) -> None:
     """List the nodes."""
     from . import graph
 
-    with graph.graph_node() as node:
-        graph.settle(node)
+    with graph.settled_node() as node:
         names = sorted(graph.node_names(node, hidden=options.all))
     if options.count_nodes:
         print(len(names))

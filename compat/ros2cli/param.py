@@ -68,11 +68,10 @@ def show(options: argparse.Namespace) -> None:
     """List the parameters of a node, or of all."""
     from . import graph
 
-    with graph.graph_node() as node:
+    with graph.graph_node() if options.node_name else graph.settled_node() as node:
         if options.node_name:
             names = [graph.wait_for_node(node, options.node_name)]
         else:
-            graph.settle(node)
             names = sorted(graph.node_names(node))
         for name in names:
             try:

@@ -30,8 +30,7 @@ def show(options: argparse.Namespace) -> None:
     """List the services."""
     from . import graph
 
-    with graph.graph_node() as node:
-        graph.settle(node)
+    with graph.settled_node() as node:
         names = [
             (name, types)
             for name, types in node.get_service_names_and_types()

@@ -57,8 +57,7 @@ def show(options: argparse.Namespace) -> None:
     """List the topics."""
     from . import graph
 
-    with graph.graph_node() as node:
-        graph.settle(node)
+    with graph.settled_node() as node:
         names = [
             (name, types)
             for name, types in node.get_topic_names_and_types()
@@ -76,8 +75,7 @@ def info(options: argparse.Namespace) -> str | None:
 
     name = graph.topic_name(options.topic_name)
     end = "\n\n" if options.verbose else "\n"
-    with graph.graph_node() as node:
-        graph.settle(node)
+    with graph.settled_node() as node:
         types = graph.topic_types(node, name)
         if types is None:
             return f"Unknown topic '{name}'"
