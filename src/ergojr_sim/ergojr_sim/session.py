@@ -30,7 +30,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from ergojr_description.kinematics import ACTIVE_NAMES, Array
+from ergojr_description.kinematics import ACTIVE_NAMES, JOINT_NAMES, Array
 from numpy.typing import NDArray
 
 from ergojr_sim.environment import PokeEnvironment
@@ -75,6 +75,13 @@ class SimConfig:
         default=64,
         metadata={"doc": "Height and width of the images, in pixels.", "low": 16, "high": 1024},
     )
+    cube_in_state: bool = field(
+        default=False,
+        metadata={
+            "doc": "Tell the cube's place too, as joints cube_x and cube_y in m: for a model that "
+            "learns from the state instead of images. No real robot knows it."
+        },
+    )
     max_observation_age: float = field(
         default=0.5,
         metadata={
@@ -89,6 +96,14 @@ class SimConfig:
     )
 
 
+CUBE_NAMES = ("cube_x", "cube_y")
+
+
+def state_names(config: SimConfig) -> tuple[str, ...]:
+    """The joints that an observation tells of."""
+    return (*JOINT_NAMES, *(CUBE_NAMES if config.cube_in_state else ()))
+
+
 @dataclass(frozen=True)
 class Observation:
     """Everything that is published with one stamp.
@@ -98,7 +113,7 @@ class Observation:
     """
 
     stamp: int  # ns
-    joints: JointState
+    joints: JointState  # of `state_names`
     images: dict[str, NDArray[np.uint8]]
     reward: float
     distance: float  # m
@@ -386,7 +401,7 @@ class Session:
     ) -> Observation:
         return Observation(
             stamp=self._stamp,
-            joints=self._environment.world.joint_state(),
+            joints=self._state(),
             images={name: seen[name] for name in self._environment.cameras},
             reward=reward,
             distance=info["distance"],
@@ -394,6 +409,17 @@ class Session:
             truncated=truncated,
             touched=bool(info["touched"]),
             valid=valid,
+        )
+
+    def _state(self) -> JointState:
+        arm = self._environment.world.joint_state()
+        if not self._config.cube_in_state:
+            return arm
+        cube = self._environment.world.cube_state()
+        return JointState(
+            np.concatenate([arm.position, cube.position]),
+            np.concatenate([arm.velocity, cube.velocity]),
+            np.concatenate([arm.effort, cube.effort]),
         )
 
     def _report(self, part: str, level: str, sentence: str) -> None:

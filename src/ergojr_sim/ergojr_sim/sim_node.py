@@ -1,7 +1,8 @@
 """The sim node: a simulated Ergo Jr with its two cameras and its reward, the robot's interface.
 
 Publishes, all with the same stamp, in this order
-    joint_states (sensor_msgs/JointState): m1..m6, rad, rad/s, applied effort in N m
+    joint_states (sensor_msgs/JointState): m1..m6, rad, rad/s, applied effort in N m; with
+        cube_in_state also cube_x and cube_y, m, m/s
     reward (planet_msgs/Reward): minus the distance of tip and cube, +1 with the touch; not valid
         for an episode's first observation and between episodes
     camera_front/image_raw, camera_side/image_raw (sensor_msgs/Image, rgb8) and camera_info
@@ -29,7 +30,7 @@ import threading
 from math import radians, tan
 
 from builtin_interfaces.msg import Time
-from ergojr_description.kinematics import ACTIVE_NAMES, JOINT_NAMES
+from ergojr_description.kinematics import ACTIVE_NAMES
 from planet_node.diagnostics import Diagnostics
 from planet_node.images import to_message
 from planet_node.main import fail, run
@@ -42,7 +43,14 @@ from sensor_msgs.msg import CameraInfo, Image, JointState
 from std_srvs.srv import SetBool
 
 from ergojr_sim import session
-from ergojr_sim.session import CommandError, Observation, Session, SimConfig, command_values
+from ergojr_sim.session import (
+    CommandError,
+    Observation,
+    Session,
+    SimConfig,
+    command_values,
+    state_names,
+)
 from ergojr_sim.world import CAMERAS, CONTROL_PERIOD, Camera, command_bounds
 from planet_msgs.msg import Reward, RobotSpec
 from planet_msgs.srv import Reset
@@ -61,6 +69,7 @@ class SimNode(Node):
     def __init__(self) -> None:
         super().__init__("sim")
         self._config = declare(self, SimConfig)
+        self._state_names = list(state_names(self._config))
         self._diagnostics = Diagnostics(self)
         self._joint_states = self.create_publisher(JointState, "joint_states", STREAM)
         self._reward = self.create_publisher(Reward, "reward", STREAM)
@@ -132,7 +141,7 @@ class SimNode(Node):
         if self._clock_publisher is not None:
             self._clock_publisher.publish(Clock(clock=stamp))
         joints = JointState(
-            name=list(JOINT_NAMES),
+            name=self._state_names,
             position=observation.joints.position.tolist(),
             velocity=observation.joints.velocity.tolist(),
             effort=observation.joints.effort.tolist(),
@@ -171,7 +180,7 @@ def _robot_spec(config: SimConfig) -> RobotSpec:
         action_low=low.tolist(),
         action_high=high.tolist(),
         cameras=list(CAMERAS),
-        state_names=list(JOINT_NAMES),
+        state_names=list(state_names(config)),
         control_period=CONTROL_PERIOD,
         max_steps=config.max_steps,
         real_time_factor=config.real_time_factor,

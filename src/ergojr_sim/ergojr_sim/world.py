@@ -68,7 +68,7 @@ CAMERAS: dict[str, Camera] = {
 
 @dataclass(frozen=True)
 class JointState:
-    """Joint state of m1..m6: position [6] rad, velocity [6] rad/s, applied effort [6] N m."""
+    """Position [n] rad or m, velocity [n] rad/s or m/s, applied effort [n] N m or N."""
 
     position: Array
     velocity: Array
@@ -301,7 +301,7 @@ class World:
         return limited
 
     def joint_state(self) -> JointState:
-        """Where the joints are now."""
+        """Where m1..m6 are now."""
         states = self._bullet.getJointStates(self._arm, self._joints)
         effort = np.array([state[3] for state in states])
         if self._drive == "loose":
@@ -327,6 +327,11 @@ class World:
         """[7]: the cube's centre in m and its orientation, a quaternion x y z w."""
         centre, orientation = self._bullet.getBasePositionAndOrientation(self._cube)
         return [*centre, *orientation]
+
+    def cube_state(self) -> JointState:
+        """The cube as two prismatic joints along x and y: [2] m, [2] m/s, no effort."""
+        velocity = self._bullet.getBaseVelocity(self._cube)[0]
+        return JointState(self.cube()[:2], np.array(velocity[:2]), np.zeros(2))
 
     def motion(self) -> tuple[list[float], list[float]]:
         """[6] rad and [6] rad/s of m1..m6 as plain numbers, for whoever asks 480 times a second."""

@@ -134,9 +134,12 @@ def test_the_whole_interface_in_lockstep_and_after_a_kill(robot: Robot) -> None:
     # A respawned simulator says who it is again and uses no stamp twice.
     robot.end(signal.SIGKILL)
     robot.last.clear()
-    robot.start_sim()
+    robot.start_sim(cube_in_state=True)
     robot.until(lambda: len(robot.specs) > 1, "the new robot_spec")
     assert robot.reset() > stamp
+    joints, names = robot.last["joint_states"], list(robot.specs[1].state_names)
+    assert list(joints.name) == names == ["m1", "m2", "m3", "m4", "m5", "m6", "cube_x", "cube_y"]
+    assert len(joints.position) == len(joints.velocity) == len(joints.effort) == 8
     assert robot.end(signal.SIGTERM)[0] == 0
 
 

@@ -23,6 +23,7 @@ from ergojr_sim.session import (
     SimConfig,
     command_values,
     start_stamp,
+    state_names,
 )
 
 NOW = 1_800_000_000.0  # Unix time
@@ -37,12 +38,12 @@ class Rig:
         self.now = 100.0
         self.published: list[Observation] = []
         self.reports: list[tuple[str, str, str]] = []
-        settings = SimConfig(**config)  # type: ignore[arg-type]
+        self.config = SimConfig(**config)  # type: ignore[arg-type]
         self.session = Session(
-            settings,
+            self.config,
             self.published.append,
             lambda *report: self.reports.append(report),
-            PokeEnvironment(settings.control, (), max_steps=settings.max_steps),
+            PokeEnvironment(self.config.control, (), max_steps=self.config.max_steps),
             clock=lambda: self.now,
             wall=lambda: NOW,
         )
@@ -149,6 +150,24 @@ def test_a_seed_decides_the_episode_and_minus_one_takes_the_next(lockstep: Rig) 
 
     assert start(7) == start(7)
     assert start(-1) != start(-1)
+
+
+def test_the_cubes_place_is_in_the_state_only_when_asked_for() -> None:
+    arm, both = Rig(), Rig(cube_in_state=True)
+    places = set()
+    for seed in (5, 6):
+        arm.reset(seed)
+        both.reset(seed)
+        joints, more = arm.last.joints, both.last.joints
+        assert [values.shape for values in (joints.position, joints.velocity)] == [(6,), (6,)]
+        assert more.velocity.shape == more.effort.shape == (len(state_names(both.config)),)
+        np.testing.assert_allclose(more.position[:6], joints.position, atol=1e-9)
+        x, y = more.position[6:]
+        assert -0.12 <= x <= 0.12
+        assert 0.10 <= y <= 0.17
+        places.add((x, y))
+    assert len(places) == 2
+    assert state_names(arm.config) == ("m1", "m2", "m3", "m4", "m5", "m6")
 
 
 def test_the_nodes_own_episodes_follow_from_its_seed() -> None:
