@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import pytest
+from hypothesis import settings
 
+# An example may take its time: another process may have the cores just then.
+settings.register_profile("patient", settings(), deadline=None)
+settings.load_profile("patient")
+# What a test commands moves no robot in the same network.
+os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
 ROS_TESTS = ["**/test_ros_*.py"]
 collect_ignore_glob: list[str] = []
 

@@ -66,7 +66,10 @@ def start(context: LaunchContext) -> list:
         **run.seed,
         **pace,
     }
-    clear(run.data_dir, Path(evaluation["checkpoint"]).expanduser())
+    checkpoint = Path(evaluation["checkpoint"]).expanduser().absolute()
+    if not checkpoint.exists():
+        raise RuntimeError(f"there is no checkpoint {checkpoint}.")
+    clear(run.data_dir, checkpoint)
     atexit.register(last_word, run.data_dir / "evaluation.json")
     world = {"control": run.argument("control"), **run.seed, **pace}
     return [
@@ -89,7 +92,7 @@ def start(context: LaunchContext) -> list:
 def clear(data_dir: Path, checkpoint: Path) -> None:
     """Delete an earlier evaluation's results, all but a model that is the one to evaluate."""
     for path in (data_dir / name for name in RESULTS):
-        if path.exists() and not (checkpoint.exists() and path.samefile(checkpoint)):
+        if path.exists() and not path.samefile(checkpoint):
             path.unlink()
 
 

@@ -23,23 +23,52 @@ NamesAndTypes = list[tuple[str, list[str]]]
 
 @contextlib.contextmanager
 def graph_node() -> Iterator[Any]:
-    """Give a hidden node, for the time of a `with` block."""
-    rclpy.init()
-    node = rclpy.create_node(f"_ros2cli_{os.getpid()}", start_parameter_services=False)
+    """Give a hidden node that hears the others, for the time of a `with` block."""
+    node = _newcomer()
     try:
         yield node
     except ExternalShutdownException:
         pass  # SIGINT or SIGTERM: the way in which `echo` and `hz` end
     finally:
-        node.destroy_node()
-        rclpy.try_shutdown()
+        _leave(node)
+
+
+def _newcomer() -> Any:
+    """Return a node that hears of others, if there are any.
+
+    One that starts at the very same moment as others can take a port for itself that is another's,
+    and hears nothing then, however long it listens. So one that is alone makes room for another.
+    """
+    node = _join()
+    try:
+        found = wait_for(node, lambda: len(node_names(node, hidden=True)) > 1 or None, REPEATED)
+    except KeyboardInterrupt:
+        _leave(node)
+        raise
+    if found is None:
+        _leave(node)
+        node = _join()
+    return node
+
+
+def _join() -> Any:
+    rclpy.init()
+    return rclpy.create_node(f"_ros2cli_{os.getpid()}", start_parameter_services=False)
+
+
+def _leave(node: Any) -> None:
+    node.destroy_node()
+    rclpy.try_shutdown()
 
 
 def spin_for(node: Any, seconds: float) -> None:
     """Serve the node for some time."""
     end = time.monotonic() + seconds
-    while (rest := end - time.monotonic()) > 0:
-        rclpy.spin_once(node, timeout_sec=rest)
+    try:
+        while (rest := end - time.monotonic()) > 0:
+            rclpy.spin_once(node, timeout_sec=rest)
+    except ExternalShutdownException:
+        raise KeyboardInterrupt from None
 
 
 def wait_for(node: Any, look: Callable[[], T | None], timeout: float = TIMEOUT) -> T | None:
@@ -54,23 +83,10 @@ def wait_for(node: Any, look: Callable[[], T | None], timeout: float = TIMEOUT) 
 
 @contextlib.contextmanager
 def settled_node() -> Iterator[Any]:
-    """Give a hidden node that has heard of all that runs.
-
-    One that starts at the very same moment as others can take a port for itself that is another's,
-    and hears nothing then, however long it listens. So one that is alone makes room for another.
-    """
-    with graph_node() as node:
-        _settle(node)
-        if not _is_alone(node):
-            yield node
-            return
+    """Give a hidden node that has heard of all that runs."""
     with graph_node() as node:
         _settle(node)
         yield node
-
-
-def _is_alone(node: Any) -> bool:
-    return len(node_names(node, hidden=True)) <= 1
 
 
 def _settle(node: Any) -> None:

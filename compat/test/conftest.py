@@ -11,7 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
+settings.register_profile("patient", settings(), deadline=None)  # others may have the cores
+settings.load_profile("patient")
 HERE = Path(__file__).resolve().parent
 
 if importlib.util.find_spec("ros2launch") is not None:

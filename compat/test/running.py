@@ -82,6 +82,7 @@ def environment_for(folder: Path) -> dict[str, str]:
         "PYTHONPATH": os.pathsep.join([str(COMPAT), os.environ.get("PYTHONPATH", "")]),
         "ROS_LOG_DIR": str(folder / "log"),
         "ROS_DOMAIN_ID": "11",
+        "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
     }
 
 

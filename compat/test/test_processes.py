@@ -46,13 +46,13 @@ def test_a_signal_to_the_launcher_stops_every_process(
 
 
 def test_shutdown_escalates_to_sigterm_and_sigkill(launch: Launch) -> None:
-    running = launch(deaf(2, 15, sigterm_timeout="'0.3'", sigkill_timeout="'0.2'"))
+    running = launch(deaf(2, 15, sigterm_timeout="'2'", sigkill_timeout="'1.5'"))
     pid = int(running.wait_for(r"deaf-1. pid (\d+)")[1])
     running.signal(signal.SIGINT)
     running.wait_for(r"\[deaf-1\] heard 2")
-    running.wait_for(r"failed to terminate '0.3' seconds after receiving 'SIGINT', .* 'SIGTERM'")
+    running.wait_for(r"failed to terminate '2' seconds after receiving 'SIGINT', .* 'SIGTERM'")
     running.wait_for(r"\[deaf-1\] heard 15")
-    running.wait_for(r"failed to terminate '0.5' seconds after receiving 'SIGTERM', .* 'SIGKILL'")
+    running.wait_for(r"failed to terminate '3.5' seconds after receiving 'SIGTERM', .* 'SIGKILL'")
     running.wait_for(r"process has died \[pid \d+, exit code -9, cmd ")
     assert running.finish() == 0
     wait_until_gone(pid, timeout=0.0)

@@ -59,9 +59,11 @@ now = time.time()
 (data / "metrics" / "updates.csv").write_text(f"wall_time,update\\n{{now}},10\\n")
 (data / "checkpoints" / "checkpoint_000001_10.0abc.safetensors").write_text("one")
 
-time.sleep(60 * float(values["minutes"]) * 0.7)
+end = now + 66 * float(values["minutes"])
+while not list((data.parent / "snapshots").iterdir()):  # until the runner has put the first aside
+    time.sleep(0.01)
 (data / "checkpoints" / "checkpoint_000002_20.0def.safetensors").write_text("two")
-time.sleep(60 * float(values["minutes"]) * 0.4)
+time.sleep(max(0.0, end - time.time()))
 '''
 
 DEFINITION: dict[str, Any] = {
@@ -122,7 +124,7 @@ def wait_until(happened: Callable[[], bool]) -> None:
 def is_gone(pid: int) -> bool:
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return True
     return state == "Z"  # its parent is gone, and who inherits it may be slow to look
 

@@ -14,8 +14,9 @@ from planet_model.config import ModelConfig, ObjectiveConfig
 from planet_model.episode import Episode
 from planet_model.weights import to_file
 from planet_model.world_model import WorldModel
+from planet_node.testing import own_domain
 
-DOMAIN = str(1 + (os.getpid() + 50) % 100)
+DOMAIN = str(own_domain(30))
 
 
 @pytest.fixture

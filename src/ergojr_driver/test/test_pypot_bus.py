@@ -62,8 +62,8 @@ def test_a_corrupt_answer_is_no_answer(wire: Any, bus: PypotBus) -> None:
 
 
 def test_late_answers_do_not_pass_for_fresh_ones(wire: Any) -> None:
-    bus = PypotBus(wire.port, 1_000_000, 0.02)
-    wire.bus.fault = BusFault(delay=0.03)
+    bus = PypotBus(wire.port, 1_000_000, 0.1)
+    wire.bus.fault = BusFault(delay=0.2)
     for _ in range(5):
         assert bus.read_state(MOTORS).motors == {}
     bus.close()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -133,7 +135,7 @@ class Robot(Bench):
         assert self.transition(Transition.TRANSITION_ACTIVATE)
         self.in_state("holding")
 
-    def command(self, efforts: tuple[float, ...] = (0.0,) * 4, names: Any = None) -> None:
+    def command(self, efforts: tuple[float, ...], names: Any = None) -> None:
         message = JointState(name=NAMES if names is None else names, effort=list(efforts))
         message.header.stamp = self.node.get_clock().now().to_msg()
         self.commands.publish(message)
@@ -145,17 +147,23 @@ class Robot(Bench):
         assert answer.ok, answer.message
         self.in_state("ready")
 
-    def drive(self, until: Callable[[], Any], what: str, timeout: float = 4.0) -> None:
+    def drive(
+        self,
+        until: Callable[[], Any],
+        what: str,
+        efforts: tuple[float, ...] = (0.02, 0.0, 0.0, -0.02),
+        names: Any = None,
+    ) -> None:
         """Command at 20 Hz until something happens."""
         due = [0.0]
 
         def one() -> Any:
             if time.monotonic() >= due[0]:
-                self.command((0.02, 0.0, 0.0, -0.02))
+                self.command(efforts, names)
                 due[0] = time.monotonic() + 0.05
             return until()
 
-        self.until(one, what, timeout)
+        self.until(one, what)
 
     def driving(self) -> None:
         self.ready()
@@ -172,7 +180,7 @@ class Robot(Bench):
         assert cause in self.status.cause
         self.until(lambda: cause in self.diagnostics["driver"].message, "diagnostics")
         assert self.diagnostics["driver"].level == b"\x02"
-        assert self.state() == "inactive"
+        self.until(lambda: self.state() == "inactive", "the transition")
         assert self.log.read_text().count(self.status.cause) == 1
 
 
@@ -214,32 +222,35 @@ def test_faults_let_go_one_after_the_other_and_each_is_mended(robot: Robot) -> N
     robot.in_state("inactive")
     nan = float("nan")
 
+    def let_go() -> bool:
+        return not robot.status.torque
+
     def mend() -> None:
         bus.fault = BusFault()
         for servo in servos:
             servo.fault = ServoFault()
 
+    def after(target: Any, fault: Any) -> Callable[[str], None]:
+        def drive_on(cause: str) -> None:
+            target.fault = fault
+            robot.drive(let_go, cause)
+
+        return drive_on
+
     for cause, break_ in (
-        ("joint_command for m2 is nan", lambda: robot.command((0.0, nan, 0.0, 0.0))),
-        ("joint_command has 3 efforts", lambda: robot.command((0.0,) * 3)),
+        ("joint_command for m2 is nan", partial(robot.drive, let_go, efforts=(0.0, nan, 0.0, 0.0))),
+        ("joint_command has 3 efforts", partial(robot.drive, let_go, efforts=(0.0,) * 3)),
         (
             "joint_command names m1, m2, m3, m4",
-            lambda: robot.command(names=["m1", "m2", "m3", "m4"]),
+            partial(robot.drive, let_go, names=["m1", "m2", "m3", "m4"]),
         ),
-        ("no joint_command for 1", lambda: None),
-        ("m3 silent", lambda: setattr(bus, "fault", BusFault(silent=frozenset({3})))),
-        ("m2 is at 61 °C", lambda: setattr(servos[1], "fault", ServoFault(temperature=61.0))),
-        ("m5 reports overload", lambda: setattr(servos[4], "fault", ServoFault(errors=1))),
+        ("no joint_command for", partial(robot.until, let_go)),
+        ("m3 silent", after(bus, BusFault(silent=frozenset({3})))),
+        ("m2 is at 61 °C", after(servos[1], ServoFault(temperature=61.0))),
+        ("m5 reports overload", after(servos[4], ServoFault(errors=1))),
     ):
-        robot.ready()
-        robot.drive(lambda: robot.status.state == "driving", "driving")
-        break_()
-        if cause.startswith("joint_command"):
-            robot.until(lambda: not robot.status.torque, cause)
-        elif cause.startswith("no"):
-            robot.fault(cause)
-        else:
-            robot.drive(lambda: not robot.status.torque, cause)
+        robot.driving()
+        break_(cause)
         robot.fault(cause)
         mend()
         robot.until(lambda: not any(servo.fault.errors for servo in servos), "mended")
@@ -317,15 +328,18 @@ def test_the_drivers_sudden_death_lets_go(robot: Robot) -> None:
     robot.driving()
     os.kill(robot.child(), signal.SIGKILL)
     assert robot.process.wait(10.0) == 128 + signal.SIGKILL
-    assert not robot.hardware.torque()
+    robot.until(lambda: not robot.hardware.torque(), "torque off")  # its bytes may be under way
 
 
 def test_the_guards_sudden_death_lets_go(robot: Robot) -> None:
     robot.start_driver()
     robot.driving()
+    driver = os.pidfd_open(robot.child())
     robot.process.kill()
     robot.until(lambda: not robot.hardware.torque(), "torque off")
     robot.until(lambda: robot.status.state == "unconfigured", "the last word")
+    robot.until(lambda: select.select([driver], [], [], 0.0)[0], "the driver's end")
+    os.close(driver)
 
 
 def test_a_port_that_comes_and_goes(robot: Robot) -> None:
@@ -336,7 +350,7 @@ def test_a_port_that_comes_and_goes(robot: Robot) -> None:
     robot.hardware.line.want(True)
     robot.driving()
     robot.hardware.line.want(False)
-    robot.in_state("unconfigured")
+    robot.drive(lambda: robot.status.state == "unconfigured", "unconfigured")
     robot.until(lambda: "is lost" in robot.log.read_text(), "the log")
     robot.hardware.line.want(True)
     robot.activate()

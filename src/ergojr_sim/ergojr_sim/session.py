@@ -132,6 +132,9 @@ class ResetResult:
     first_stamp: int = 0
 
 
+_ENDED = ResetResult(False, "the simulation has ended")
+
+
 @dataclass(frozen=True)
 class _Command:
     stamp: int
@@ -240,10 +243,12 @@ class Session:
     def reset(self, seed: int, timeout: float = 10.0) -> ResetResult:
         """Start an episode; `seed` -1 takes the next of the session's own.
 
-        Blocks until the session's thread has done it; not ok after `timeout` s.
+        Blocks until the session's thread has done it; not ok after `timeout` s or `close`.
         """
         answer: Future[ResetResult] = Future()
         self._inbox.put(_Reset(seed, answer))
+        if self._closed.is_set():  # only now: what was put before it was set is answered
+            return _ENDED
         try:
             return answer.result(timeout)
         except FutureTimeoutError:
@@ -266,6 +271,11 @@ class Session:
             while not self._closed.is_set():
                 self.serve(max(self._due - self._clock(), 0.0))
         finally:
+            self._closed.set()
+            while not self._inbox.empty():
+                note = self._inbox.get()
+                if isinstance(note, _Reset):
+                    note.answer.set_result(_ENDED)
             self._environment.close()
 
     def serve(self, timeout: float) -> None:

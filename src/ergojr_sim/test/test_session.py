@@ -329,6 +329,18 @@ def test_reset_does_not_wait_for_ever_for_a_thread_that_is_not_there() -> None:
     assert "did not answer" in answer.message
 
 
+def test_a_reset_does_not_keep_a_simulator_that_ends() -> None:
+    rig = Rig()
+    with ThreadPoolExecutor(1) as pool:
+        pending = pool.submit(rig.session.reset, 0, timeout=20.0)
+        while rig.session._inbox.empty():
+            time.sleep(0.001)
+        rig.session.close()
+        rig.session.run()
+        assert pending.result(timeout=2.0) == rig.session.reset(1, timeout=20.0)
+    assert pending.result().message == "the simulation has ended"
+
+
 def test_a_command_is_sorted_by_its_names() -> None:
     command = command_values(["m5", "m1", "m3", "m2"], [4.0, 1.0, 3.0, 2.0])
     assert command.tolist() == [1.0, 2.0, 3.0, 4.0]

@@ -17,6 +17,14 @@ from rclpy.executors import SingleThreadedExecutor
 PATIENCE = 20.0  # s
 
 
+def own_domain(number: int = 0) -> int:
+    """A ROS_DOMAIN_ID of this process, 20 to 79; those of numbers below 60 differ.
+
+    Apart from the default one and from those of experiments (from 80 on).
+    """
+    return 20 + (os.getpid() + number) % 60
+
+
 class Bench:
     """A node, and the processes of those it speaks to, on a domain of their own.
 
@@ -25,8 +33,8 @@ class Bench:
     """
 
     def __init__(self, namespace: str = "", name: str = "test", domain: int | None = None) -> None:
-        """`namespace` is that of the node and of all that is started; `domain` goes by the pid."""
-        self.domain = 30 + os.getpid() % 70 if domain is None else domain
+        """`namespace` is that of the node and of all that is started."""
+        self.domain = own_domain() if domain is None else domain
         self.context = rclpy.Context()
         rclpy.init(context=self.context, domain_id=self.domain)
         self.node = rclpy.create_node(name, context=self.context, namespace=namespace)
