@@ -129,7 +129,7 @@ def test_images_and_reward_through_faults_and_repair(graph: Graph, scene: Scene)
     red = to_array(image)[160, 210]
     assert red[0] > 150
     assert red[1] < 80
-    assert 0 <= time.time_ns() - to_ns(image.header.stamp) < 500_000_000
+    assert 0 <= time.time_ns() - to_ns(image.header.stamp) < 2_000_000_000
     compressed = graph.last["camera_front/image_raw/compressed"]
     blue = cv2.imdecode(np.frombuffer(compressed.data, np.uint8), cv2.IMREAD_COLOR)[160, 210]
     assert blue[2] > 150, "red, as BGR"
