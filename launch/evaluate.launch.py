@@ -92,7 +92,7 @@ def start(context: LaunchContext) -> list:
 def clear(data_dir: Path, checkpoint: Path) -> None:
     """Delete an earlier evaluation's results, all but a model that is the one to evaluate."""
     for path in (data_dir / name for name in RESULTS):
-        if path.exists() and not path.samefile(checkpoint):
+        if path.exists() and not (checkpoint.exists() and path.samefile(checkpoint)):
             path.unlink()
 
 
