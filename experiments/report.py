@@ -216,6 +216,7 @@ def _draw_experience(axis: Axes, methods: Sequence[Method]) -> None:
         curves.append(of_method)
     _draw_curves(axis, methods, curves, 100)
     axis.set(xlabel="decisions collected", ylabel="touches (%)", ylim=(-2, 102))
+    axis.locator_params("x", nbins=5)  # numbers of five digits are wide
 
 
 def _draw_episodes(axis: Axes, methods: Sequence[Method]) -> None:
