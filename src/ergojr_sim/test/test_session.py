@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import pairwise
 
 import numpy as np
@@ -21,6 +21,7 @@ from ergojr_sim.session import (
     ResetResult,
     Session,
     SimConfig,
+    _Reset,
     command_values,
     start_stamp,
     state_names,
@@ -330,14 +331,12 @@ def test_reset_does_not_wait_for_ever_for_a_thread_that_is_not_there() -> None:
 
 
 def test_a_reset_does_not_keep_a_simulator_that_ends() -> None:
-    rig = Rig()
-    with ThreadPoolExecutor(1) as pool:
-        pending = pool.submit(rig.session.reset, 0, timeout=20.0)
-        while rig.session._inbox.empty():
-            time.sleep(0.001)
-        rig.session.close()
-        rig.session.run()
-        assert pending.result(timeout=2.0) == rig.session.reset(1, timeout=20.0)
+    session = Rig().session
+    pending: Future[ResetResult] = Future()
+    session._inbox.put(_Reset(0, pending))
+    session.close()
+    session.run()
+    assert pending.result(timeout=0.0) == session.reset(1, timeout=20.0)
     assert pending.result().message == "the simulation has ended"
 
 
