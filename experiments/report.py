@@ -100,10 +100,11 @@ def write(folder: Path) -> Path:
     pictures = []
     with mpl.rc_context(STYLE):
         for panel in panels:
-            figure, axis = plt.subplots(figsize=(5.4, 3.5), layout="constrained")
+            rows = math.ceil(len(shown) / _columns(shown, 4.7))
+            figure, axis = plt.subplots(figsize=(5.4, 3.3 + 0.2 * rows), layout="constrained")
             panel.draw(axis, shown)
             if len(shown) > 1 and panel.draw is not _draw_idle:
-                axis.legend(**_legend(len(shown)))
+                axis.legend(**_legend(shown))
             pictures.append(_svg(figure))
             plt.close(figure)
         if panels:
@@ -308,11 +309,17 @@ def _draw_idle(axis: Axes, methods: Sequence[Method]) -> None:
     axis.set(xlabel="robot idle (%)", xlim=(0, 108))
 
 
-def _legend(count: int) -> dict[str, object]:
+def _columns(methods: Sequence[Method], width: float) -> int:
+    """How many of the methods' names fit beside each other in a legend, `width` in inches."""
+    longest = max(len(method.name) for method in methods)
+    return max(1, min(len(methods), int(width / (0.4 + 0.07 * longest))))
+
+
+def _legend(methods: Sequence[Method]) -> dict[str, object]:
     return {
         "loc": "lower left",
         "bbox_to_anchor": (0, 1),
-        "ncols": min(count, 4),
+        "ncols": _columns(methods, 4.7),
         "frameon": False,
         "fontsize": 9,
         "handlelength": 1.6,
@@ -334,7 +341,8 @@ def _overview(experiment: Experiment, panels: Sequence[Panel], methods: Sequence
         axis.set_axis_off()
     handles, labels = axes.flat[1].get_legend_handles_labels()
     if len(methods) > 1:
-        figure.legend(handles, labels, loc="outside upper left", ncols=len(methods), frameon=False)
+        ncols = _columns(methods, 12.0)
+        figure.legend(handles, labels, loc="outside upper left", ncols=ncols, frameon=False)
     return figure
 
 
