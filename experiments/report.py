@@ -34,7 +34,7 @@ from experiments.results import (
     read,
     wilson,
 )
-from experiments.run import duration
+from experiments.run import duration, title
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 # Okabe and Ito's colours, which also the colour-blind tell apart, the lightest ones last.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000", "#999999")
 MARKERS = "osD^vPX*"
+LINES = ("-", "--", ":")
 THRESHOLDS = (0.5, 0.9, 0.95)
 STYLE = {
     "font.family": "sans-serif",
@@ -71,6 +72,8 @@ class Method:
     """Runs that it shall have."""
     colour: str
     marker: str
+    line: str
+    """Its style: colours come back after the eighth method."""
 
     def of(self, number: Callable[[Run], float]) -> Array:
         """The number of each run."""
@@ -126,6 +129,7 @@ def _methods(experiment: Experiment, runs: Sequence[Run]) -> list[Method]:
                 len(own),
                 COLOURS[index % len(COLOURS)],
                 MARKERS[index % len(MARKERS)],
+                LINES[index // len(COLOURS) % len(LINES)],
             )
         )
     return methods
@@ -182,7 +186,7 @@ def _draw_returns(axis: Axes, methods: Sequence[Method]) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)  # a bin without any episode stays NaN
             mean, std = np.nanmean(returns, axis=0), np.nanstd(returns, axis=0)
-        shift = (number - (len(methods) - 1) / 2) * 0.08 * width
+        shift = (number - (len(methods) - 1) / 2) * min(0.08, 0.6 / len(methods)) * width
         axis.errorbar(
             centres + shift,
             mean,
@@ -190,6 +194,7 @@ def _draw_returns(axis: Axes, methods: Sequence[Method]) -> None:
             color=method.colour,
             marker=method.marker,
             markersize=5,
+            linestyle=method.line,
             linewidth=1.8,
             elinewidth=1,
             capsize=2,
@@ -265,6 +270,7 @@ def _draw_curves(
                     thinned,
                     scale * np.interp(thinned, x, y),
                     color=method.colour,
+                    linestyle=method.line,
                     linewidth=0.8,
                     alpha=0.4,
                 )
@@ -279,6 +285,7 @@ def _draw_curves(
             common,
             scale * mean,
             color=method.colour,
+            linestyle=method.line,
             linewidth=2.2,
             marker=method.marker if marked else None,
             markersize=4.5,
@@ -463,13 +470,6 @@ def _page(
         f"<figcaption>{panel.caption}</figcaption></figure>"
         for panel, picture in zip(panels, pictures, strict=True)
     )
-    missing = len(runs) - complete
-    notes = (
-        f'<p class="note">{missing} of {len(runs)} runs {"is" if missing == 1 else "are"} not '
-        "complete, and not in the pictures and the comparison; the list of runs says which.</p>"
-        if missing
-        else ""
-    ) + _commits(runs)
     return f"""<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
@@ -479,7 +479,7 @@ def _page(
 <main>
 <h1>{escape(experiment.title)}</h1>
 <p class="lede">{_lede(runs, complete)}</p>
-{notes}
+{_missing(runs)}{_commits(runs)}{_deaths(runs)}
 <div class="figures">{figures}</div>
 <h2>Comparison</h2>
 <div class="wide"><table class="comparison"><thead><tr><th></th>{heads}</tr></thead>
@@ -509,6 +509,17 @@ def _lede(runs: Sequence[Run], complete: int) -> str:
     return escape(f"{text}, on {_listed(machines, 'and')}." if machines else f"{text}.")
 
 
+def _missing(runs: Sequence[Run]) -> str:
+    """A note, where not all runs are complete."""
+    missing = sum(not run.complete for run in runs)
+    if not missing:
+        return ""
+    return (
+        f'<p class="note">{missing} of {len(runs)} runs {"is" if missing == 1 else "are"} not '
+        "complete, and not in the pictures and the comparison; the list of runs says which.</p>"
+    )
+
+
 def _commits(runs: Sequence[Run]) -> str:
     """A note, where the complete runs were not all made with the same code."""
     made = Counter(
@@ -522,6 +533,22 @@ def _commits(runs: Sequence[Run]) -> str:
     return (
         '<p class="note">The runs were made with different commits, so more than the methods may '
         f"differ between them: {escape(_listed(counts, 'and'))}.</p>"
+    )
+
+
+def _deaths(runs: Sequence[Run]) -> str:
+    """A note, where nodes of the complete runs died."""
+    found = [
+        f"{node} of {title(run.definition)}: {count}"
+        for run in runs
+        if run.complete
+        for node, count in (run.values or {}).get("died", {}).items()
+    ]
+    if not found:
+        return ""
+    return (
+        '<p class="note">Nodes died in training and were started again, which takes time '
+        f"({escape('; '.join(found))}).</p>"
     )
 
 

@@ -17,13 +17,16 @@ import fcntl
 import json
 import os
 import platform
+import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -35,6 +38,7 @@ from experiments.definition import NODES, Definition, DefinitionError, Experimen
 
 TICK = 0.05  # s, the robot's
 FIRST_DOMAIN = 80  # ROS_DOMAIN_ID where none is set: away from a `make sim` beside it
+LAST_DOMAIN = 101  # of those whose ports are not among the ones that Linux gives to anyone
 EVALUATION_COLUMNS = (
     "minutes",
     "update",
@@ -49,6 +53,8 @@ EVALUATION_COLUMNS = (
 )
 PROFILES = Path(__file__).resolve().parents[1] / "launch" / "config"
 PLAYED_AGAIN = ("profile", "control", "roller_device")  # of the launch, by an evaluation
+# In Linux's abstract namespace of sockets: the kernel frees a name, however its holder ends.
+_CLAIM = "\0robo_planet_domain_"
 _POLL = 0.5  # s between looks at a run's files
 _START = 10.0  # s that an evaluation's nodes take to start, before one was measured
 _EPISODE = 2.0  # s, an evaluation episode, before one was measured
@@ -154,9 +160,9 @@ class Record:
 class Runner:
     """Runs what is missing of an experiment."""
 
-    def __init__(self, experiment: Experiment, out: Path) -> None:
+    def __init__(self, experiment: Experiment, out: Path, slots: Sequence[Slot]) -> None:
         self._experiment = experiment
-        self._out = out
+        self._slots = slots
         self._records = [Record(definition, out) for definition in experiment.runs]
         self._phases: dict[str, str] = {}
         self._evaluating = [0, 0.0]  # episodes, and the seconds that they took
@@ -175,7 +181,7 @@ class Runner:
     async def run(self) -> bool:
         """Return whether all is complete."""
         slots: asyncio.Queue[Slot] = asyncio.Queue()
-        for slot in share(self._experiment.parallel):
+        for slot in self._slots:
             slots.put_nowait(slot)
         if self.completed:
             self._say(f"{self.completed} of {self.total} runs are complete already")
@@ -249,7 +255,7 @@ class Runner:
             raise RunFailedError(f"its learner wrote no checkpoint, see {log}.")
         for file in ("episodes.csv", "updates.csv"):
             shutil.copyfile(record.data / "metrics" / file, record.folder / file)
-        record.update(state="trained", ended=ended)
+        record.update(state="trained", ended=ended, died=died(log))
 
     async def _evaluate(self, record: Record, slot: Slot) -> None:
         definition = record.definition
@@ -437,19 +443,42 @@ async def launched(
                 await asyncio.wait_for(process.wait(), 10)
 
 
-def share(parallel: int) -> list[Slot]:
-    """Split the cores among as many runs, each with a domain of its own."""
+def share(parallel: int, held: ExitStack) -> list[Slot]:
+    """Split the cores among as many runs, each with a domain of its own until `held` is closed."""
     cores = sorted(os.sched_getaffinity(0))
     if parallel > len(cores):
         raise DefinitionError(
             f"parallel is {parallel}, but there are only {len(cores)} cores to share."
         )
-    first = int(os.environ.get("ROS_DOMAIN_ID") or FIRST_DOMAIN)
     size = len(cores) // parallel
+    first = os.environ.get("ROS_DOMAIN_ID") or str(FIRST_DOMAIN)
+    if not first.isdecimal():
+        raise DefinitionError(f"ROS_DOMAIN_ID is {first!r}, expected a whole number.")
+    domains = claimed(int(first), parallel, held)
     return [
-        Slot(tuple(cores[index * size : (index + 1) * size]), first + index)
-        for index in range(parallel)
+        Slot(tuple(cores[index * size : (index + 1) * size]), domain)
+        for index, domain in enumerate(domains)
     ]
+
+
+def claimed(first: int, count: int, held: ExitStack) -> list[int]:
+    """As many domains, from `first` on, that no other runner of this machine uses."""
+    domains: list[int] = []
+    for domain in range(first, max(first, LAST_DOMAIN) + 1):
+        name = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        try:
+            name.bind(f"{_CLAIM}{domain}")
+        except OSError:
+            name.close()
+            continue
+        held.enter_context(name)
+        domains.append(domain)
+        if len(domains) == count:
+            return domains
+    raise DefinitionError(
+        f"there are only {len(domains)} free ROS domains from {first} on, expected {count}: "
+        "other runners use the rest."
+    )
 
 
 # Files.
@@ -509,6 +538,12 @@ def episodes(path: Path) -> Iterable[tuple[bool, float]]:
     text = path.read_text()
     rows = csv.DictReader(text[: text.rfind("\n") + 1].splitlines())
     return [(row["touched"] == "1", float(row["return"])) for row in rows]
+
+
+def died(log: Path) -> dict[str, int]:
+    """How often each node of a launch died; it was started again."""
+    text = log.read_text(errors="replace")
+    return dict(Counter(re.findall(r"\[ERROR\] \[(\S+)-\d+\]: process has died", text)))
 
 
 # What a run says of itself.
@@ -571,10 +606,13 @@ def summary(record: Record) -> str:
     rows = record.evaluated()
     last = next(row for row in reversed(rows) if float(row["real_time_factor"]) == 0)
     seconds = sum(float(row["seconds"]) for row in rows)
+    deaths = "".join(
+        f"; deaths of its {node}: {count}" for node, count in record.values.get("died", {}).items()
+    )
     return (
         f"touched {last['touched']} of {last['episodes']} episodes after "
         f"{float(last['minutes']):.1f} minutes and {last['update']} updates "
-        f"(evaluated in {duration(seconds)})"
+        f"(evaluated in {duration(seconds)}){deaths}"
     )
 
 
@@ -620,15 +658,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for program in ("ros2", "setpriv", "taskset"):
         if shutil.which(program) is None:
             parser.error(f"there is no {program}: source .venv/setup.bash after `make sim`.")
-    try:
-        experiment = load(parsed.file)
-        share(experiment.parallel)
-        out = out.resolve()
-        out.mkdir(parents=True, exist_ok=True)
-        runner = Runner(experiment, out)
-    except (DefinitionError, OSError) as error:
-        parser.error(str(error))
-    with (out / ".gitignore").open("a") as lock:
+    with ExitStack() as held:
+        try:
+            experiment = load(parsed.file)
+            slots = share(experiment.parallel, held)
+            out = out.resolve()
+            out.mkdir(parents=True, exist_ok=True)
+            runner = Runner(experiment, out, slots)
+        except (DefinitionError, OSError) as error:
+            parser.error(str(error))
+        lock = held.enter_context((out / ".gitignore").open("a"))
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

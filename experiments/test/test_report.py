@@ -153,6 +153,22 @@ def test_runs_of_different_commits_are_not_compared_in_silence(tmp_path: Path) -
     assert "different commits" not in report.write(tmp_path).read_text()
 
 
+def test_a_run_whose_node_died_is_not_compared_in_silence(tmp_path: Path) -> None:
+    first, *_ = begin(tmp_path)
+    complete(first)
+    assert "Nodes died" not in report.write(tmp_path).read_text()
+    first.update(died={"learner": 2})
+    assert "takes time (learner of async, seed 0: 2)." in report.write(tmp_path).read_text()
+
+
+def test_no_two_of_many_methods_are_drawn_alike(tmp_path: Path) -> None:
+    methods = [{"name": f"method {number}"} for number in range(12)]
+    records = begin(tmp_path, methods=methods, seeds=[0])
+    complete(records[0])
+    drawn = report._methods(*read(tmp_path))
+    assert len({(method.colour, method.marker, method.line) for method in drawn}) == 12
+
+
 def test_the_cores_on_the_page_are_the_run_s(tmp_path: Path) -> None:
     begin(tmp_path)[0].begin([3])
     assert "on 1 core of " in report.write(tmp_path).read_text()

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ import json, os, pathlib, signal, sys, time
 file, values = sys.argv[3], dict(argument.split(":=", 1) for argument in sys.argv[4:])
 data = pathlib.Path(values["data_dir"])
 data.mkdir(parents=True, exist_ok=True)
+print(os.environ.get("FAKE_SAYS", ""))
 with open(os.environ["FAKE_LOG"], "a") as log:
     print(json.dumps({{"file": file, "domain": os.environ["ROS_DOMAIN_ID"],
                        "cores": len(os.sched_getaffinity(0)), **values}}), file=log)
@@ -96,6 +98,7 @@ def launches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("FAKE_LOG", str(tmp_path / "launches"))
     monkeypatch.setenv("ROS_DOMAIN_ID", "61")
     monkeypatch.setattr(run, "_POLL", 0.05)
+    monkeypatch.setattr(run, "_CLAIM", f"\0test_{os.getpid()}_")  # whatever else runs here
     return tmp_path / "launches"
 
 
@@ -420,6 +423,42 @@ def test_runs_at_once_share_the_cores_and_have_domains_of_their_own(
     assert {launch["cores"] for launch in trained} == {half}
     for file in tmp_path.glob("comparison/async/seed_*/run.json"):
         assert json.loads(file.read_text())["machine"]["cores"] == half
+
+
+def test_two_runners_at_once_do_not_share_a_domain(
+    tmp_path: Path, launches: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with ExitStack() as first, ExitStack() as second:
+        taken = run.claimed(61, 2, first)
+        assert not set(taken) & set(run.claimed(61, 2, second))
+        path = written(tmp_path, methods=only("async"), seeds=[0])
+        assert run.main([str(path)]) == 0
+        assert int(told(launches)[0]["domain"]) not in taken
+    monkeypatch.setenv("ROS_DOMAIN_ID", "mine")
+    with pytest.raises(SystemExit):
+        run.main([str(path)])
+
+
+def test_domains_that_are_all_taken_are_one_sentence() -> None:
+    with ExitStack() as held:
+        run.claimed(run.LAST_DOMAIN - 1, 1, held)
+        with pytest.raises(DefinitionError, match=f"free ROS domains from {run.LAST_DOMAIN - 1} "):
+            run.claimed(run.LAST_DOMAIN - 1, 2, held)
+
+
+def test_a_node_that_died_in_training_is_counted(
+    tmp_path: Path,
+    launches: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv(
+        "FAKE_SAYS", "[ERROR] [learner-3]: process has died [pid 7, exit code -9, cmd 'learner']."
+    )
+    assert run.main([str(written(tmp_path, methods=only("async"), seeds=[0]))]) == 0
+    assert "; deaths of its learner: 1" in capsys.readouterr().out
+    values = json.loads((tmp_path / "comparison" / "async" / "seed_0" / "run.json").read_text())
+    assert values["died"] == {"learner": 1}
 
 
 def test_ctrl_c_stops_the_launch_and_says_how_to_go_on(tmp_path: Path, launches: Path) -> None:
