@@ -3,11 +3,15 @@
 #   make sim  [ARGS="profile:=laptop minutes:=15 data_dir:=/tmp/poke"]
 #   make rig  [ARGS="minutes:=10 profile:=test"]      the real robot's nodes on virtual hardware
 #   make test
+#   make setup                                        the set-up alone
 PYTHON ?= python3
 IN_WORKSPACE = $(PYTHON) tools/workspace.py run
 ARGS ?=
 
-.PHONY: demo sim rig test lint unit graph clean
+.PHONY: setup demo sim rig test lint unit graph clean
+
+setup:
+	@$(PYTHON) tools/workspace.py setup
 
 demo:
 	@$(IN_WORKSPACE) ros2 launch planet_bringup evaluate.launch.py episodes:=30 $(ARGS)
