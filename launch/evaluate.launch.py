@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
-from planet_bringup.launching import Run, arguments, robot_arguments, split_cores
+from planet_bringup.launching import Run, arguments, hold_to_control, robot_arguments, split_cores
 
 from launch import LaunchContext, LaunchDescription
 
@@ -69,9 +69,11 @@ def start(context: LaunchContext) -> list:
     checkpoint = Path(evaluation["checkpoint"]).expanduser().absolute()
     if not checkpoint.exists():
         raise RuntimeError(f"there is no checkpoint {checkpoint}.")
+    control = run.argument("control")
+    hold_to_control(checkpoint, control, begin=False)
     clear(run.data_dir, checkpoint)
     atexit.register(last_word, run.data_dir / "evaluation.json")
-    world = {"control": run.argument("control"), **run.seed, **pace}
+    world = {"control": control, **run.seed, **pace}
     return [
         run.node("ergojr_sim", "sim_node", "sim", [world], cores=run.training),
         run.roller(seed_episodes=0, evaluation_interval=1, evaluation_seed=run.seed["seed"]),

@@ -1,7 +1,7 @@
 """A simulated Ergo Jr learns to poke: simulator, roller, replay, learner and a line of progress."""
 
 from launch.actions import OpaqueFunction
-from planet_bringup.launching import Run, arguments, robot_arguments
+from planet_bringup.launching import Run, arguments, hold_to_control, robot_arguments
 
 from launch import LaunchContext, LaunchDescription
 
@@ -19,7 +19,9 @@ def generate_launch_description() -> LaunchDescription:
 def start(context: LaunchContext) -> list:
     run = Run(context)
     pace = run.number("real_time_factor", float)
-    world = {"control": run.argument("control"), "real_time_factor": pace, **run.seed}
+    control = run.argument("control")
+    hold_to_control(run.data_dir, control, begin=True)
+    world = {"control": control, "real_time_factor": pace, **run.seed}
     # In lockstep roller and simulator take turns all the time. At a pace of its own the robot
     # leaves time between the ticks, which is the learner's.
     paced = pace > 0.0 and run.argument("mode") == "async"

@@ -320,6 +320,23 @@ def prepare(data_dir: Path) -> Path:
     return data_dir
 
 
+def hold_to_control(folder: Path, control: str, *, begin: bool) -> None:
+    """Refuse a run's folder that was commanded otherwise: nothing else in it would show that.
+
+    `begin`: a folder that does not say becomes one of this control.
+    """
+    note = folder / "control"
+    if note.exists():
+        held = note.read_text().strip()
+        if held != control:
+            raise RuntimeError(
+                f"{folder} holds a run with control:={held}, but control is {control}: "
+                "give that, or another folder."
+            )
+    elif begin:
+        note.write_text(f"{control}\n")
+
+
 def split_cores(mode: str) -> tuple[list[int], list[int]]:
     """Return the cores for acting and for training.
 

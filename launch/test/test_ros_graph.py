@@ -293,6 +293,14 @@ def test_weights_of_another_architecture_stop_the_launch(data_dir: Path) -> None
     assert re.search(r"learner-\d+ cannot start as it is configured", output)
 
 
+def test_a_run_is_not_gone_on_with_under_another_control(data_dir: Path) -> None:
+    process = launch(data_dir, "profile:=test", "control:=position")
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert f"{data_dir} holds a run with control:=torque, but control is position" in output
+    assert "Traceback" not in output
+
+
 def test_a_corrupt_episode_is_set_aside_and_never_served(watcher: Watcher, data_dir: Path) -> None:
     victim = sorted((data_dir / "episodes").glob("*.safetensors"))[0]
     content = bytearray(victim.read_bytes())

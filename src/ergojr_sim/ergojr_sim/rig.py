@@ -302,6 +302,7 @@ class _Cameras:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._pipe = self._process.stdin.fileno()
+        self._news: dict[str, Any] = {}  # what the process has not been told yet
         line = self._process.stdout.readline()
         if not line:
             self.close()
@@ -311,10 +312,19 @@ class _Cameras:
         os.set_blocking(self._pipe, False)
 
     def show(self, arm: list[float], cube: list[float]) -> None:
-        self._send({"arm": arm, "cube": cube})
+        news, self._news = self._news, {}
+        message = {"arm": arm, "cube": cube, **news}
+        try:
+            os.write(self._pipe, json.dumps(message).encode() + b"\n")
+        except BlockingIOError:
+            # It is behind by hundreds of states, and will get a newer one.
+            self._news = {**news, **self._news}
+        except BrokenPipeError as error:
+            raise RuntimeError("the process of the cameras has ended") from error
 
     def break_(self, faults: dict[str, CameraFault]) -> None:
-        self._send({"fault": {name: asdict(fault) for name, fault in faults.items()}})
+        """Break and mend, from the next `show` on."""
+        self._news = {"fault": {name: asdict(fault) for name, fault in faults.items()}}
 
     def close(self) -> None:
         assert self._process.stdin is not None
@@ -324,14 +334,6 @@ class _Cameras:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-
-    def _send(self, message: dict[str, Any]) -> None:
-        try:
-            os.write(self._pipe, json.dumps(message).encode() + b"\n")
-        except BlockingIOError:
-            pass  # it is behind by hundreds of states, and will get a newer one
-        except BrokenPipeError as error:
-            raise RuntimeError("the process of the cameras has ended") from error
 
 
 def _motors(names: Any) -> frozenset[int]:

@@ -3,8 +3,8 @@
 Started by `rig.Rig` with one JSON argument (a `CameraConfig`). Reads lines of JSON on stdin:
 
     {"arm": [6 rad], "cube": [x, y, z, qx, qy, qz, qw]}    the newest state of the world
-    {"fault": {<camera>: {"frozen": bool, "connected": bool, "delay": s}}}
 
+with "fault": {<camera>: {"frozen": bool, "connected": bool, "delay": s}} where these have changed,
 and ends when stdin does. Writes one line on stdout when it serves: the ports by camera. A picture
 is drawn `fps` times a second, for the cameras that someone reads, with a sensor's noise: without it
 an arm at rest would look like a frozen camera. A frozen camera goes on sending its last picture.
@@ -97,8 +97,7 @@ class _World:
     def read(self) -> None:
         for line in sys.stdin:
             message = json.loads(line)
-            if "arm" in message:
-                self.state = message
+            self.state = message
             for camera, fault in message.get("fault", {}).items():
                 self.faults[camera] = CameraFault(**fault)
         self.ended.set()
