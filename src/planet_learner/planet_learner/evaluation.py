@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 from planet_model.config import ModelConfig
-from planet_model.episode import Episode
+from planet_model.episode import Episode, EpisodeError
 from planet_model.weights import WeightsError, from_file, of_state
 from planet_model.world_model import WorldModel
 from safetensors import SafetensorError, safe_open
@@ -46,7 +46,7 @@ class EvaluatorConfig:
 
 
 class EvaluationError(Exception):
-    """There is nothing to evaluate; the message is one sentence for the operator."""
+    """There is nothing to evaluate, or not all of it; one sentence for the operator."""
 
 
 class CorruptCheckpointError(EvaluationError):
@@ -114,6 +114,17 @@ def _read(path: Path) -> Trained:
     return Trained(path, model, json.dumps(configs, sort_keys=True), update)
 
 
+def read_episode(path: Path) -> Episode | None:
+    """Read a stored episode; None if it is not there any more or, as is printed, unreadable."""
+    try:
+        return Episode.from_bytes(durable.read(path))
+    except FileNotFoundError:
+        return None
+    except (OSError, durable.CorruptFileError, EpisodeError) as error:
+        print(f"{path} is passed over: {error}.", flush=True)
+        return None
+
+
 @dataclass(frozen=True)
 class Row:
     """One episode, as in evaluation.csv."""
@@ -130,37 +141,47 @@ class Row:
 class Evaluation:
     """The episodes of one evaluation, by their seeds.
 
-    Whatever else comes is passed over: what was stored before `started`, here or by an evaluation
-    that was broken off, and what a roller that was started again does once more.
+    Whatever else comes is passed over: what other weights made, here or for an evaluation that was
+    broken off, and what a roller that was started again does once more.
+
+    Args:
+        version: under which the weights are published; no other evaluation's have the same.
     """
 
-    def __init__(self, config: EvaluatorConfig, started: float) -> None:
+    def __init__(self, config: EvaluatorConfig, version: int) -> None:
         self._config = config
-        self._started = started
+        self._version = version
         self._rows: dict[int, Row] = {}
-        self._finished = started
+        self._started = self._finished = time.monotonic()
 
     def shows_life(self, episode: Episode) -> bool:
-        """Whether the roller has evaluated since the start, be it an episode that was had before.
+        """Whether the roller has made it for this evaluation, be it one that was had before.
 
         One that was started again makes those before the next new one once more.
         """
-        made = float(episode.metadata["created"])
-        return episode.policy == "evaluation" and made >= self._started
+        return episode.policy == "evaluation" and episode.weights_version == self._version
 
     def add(self, episode: Episode) -> Row | None:
-        """Take an episode; return its row if it is a new one of this evaluation."""
+        """Take an episode; return its row if it is a new one of this evaluation.
+
+        Raises:
+            EvaluationError: the roller has made them all, and some were not there to be taken.
+        """
+        if not self.shows_life(episode):
+            return None
         seed = int(episode.metadata["seed"])
         number = seed - self._config.seed
-        if (
-            not self.shows_life(episode)
-            or number in self._rows
-            or not 0 <= number < self._config.episodes
-        ):
+        if number >= self._config.episodes and not self.complete:
+            missing = sorted({*range(self._config.episodes)} - {*self._rows})
+            raise EvaluationError(
+                f"the episodes {', '.join(map(str, missing))} were made but could not be read, "
+                "so the evaluation has to be started again"
+            )
+        if number in self._rows or not 0 <= number < self._config.episodes:
             return None
         row = Row(number, seed, episode.touched_any, episode.steps, episode.episode_return)
         self._rows[number] = row
-        self._finished = time.time()
+        self._finished = time.monotonic()
         return row
 
     @property

@@ -19,6 +19,7 @@ Files, under the parameter data_dir
 from __future__ import annotations
 
 import array
+import secrets
 import sys
 import time
 from pathlib import Path
@@ -52,7 +53,9 @@ class EvaluatorNode(Node):
             self._trained = evaluation.read(Path(self._config.checkpoint).expanduser())
         except EvaluationError as error:
             raise StartupError(f"{self.get_name()}: {error}.") from error
-        self._evaluation = Evaluation(self._config, started=time.time())
+        # Not the count of updates: episodes tell by it that they are of this evaluation.
+        self._version = 1 + secrets.randbelow(2**32)
+        self._evaluation = Evaluation(self._config, self._version)
         self._last_episode = time.monotonic()
         self._complaint = "nothing was heard of the roller"
         self._looked_at: set[Path] = set(self._stored())
@@ -74,7 +77,7 @@ class EvaluatorNode(Node):
         data = to_bytes(trained.model, with_decoder=trained.model.decoders is not None)
         return Weights(
             run_id=trained.path.name,
-            version=max(1, trained.update),
+            version=self._version,
             update=trained.update,
             architecture_hash=architecture_hash(trained.model.config),
             config_json=trained.config_json,
@@ -91,10 +94,14 @@ class EvaluatorNode(Node):
             if path in self._looked_at or path.name.endswith(durable.PARTIAL_SUFFIX):
                 continue
             self._looked_at.add(path)
-            try:
-                self._take(Episode.from_bytes(durable.read(path)))
-            except FileNotFoundError:  # evicted, so it is not one of the newest
+            episode = evaluation.read_episode(path)
+            if episode is None:
                 continue
+            try:
+                self._take(episode)
+            except EvaluationError as error:
+                fail(self, StartupError(f"{error}."))
+                return
 
     def _take(self, episode: Episode) -> None:
         if self._evaluation.shows_life(episode):

@@ -8,7 +8,8 @@ what has arrived meanwhile is taken between two updates. The weights are publish
 `pretrain_updates`, every further training episode exactly `collect_interval`, all made on a
 mirror that holds it and nothing newer; then the weights are published once, with its sequence.
 What is owed is part of the checkpoint, so a restart makes exactly the updates that are missing.
-An evaluation episode owes none: the same weights are published again under its sequence.
+An evaluation episode owes none, nor does one that the replay has lost: the same weights are
+published again under its sequence.
 """
 
 from __future__ import annotations
@@ -228,9 +229,7 @@ class Learner:
             if isinstance(item, Arrived):
                 acknowledge |= self._take_episode(item)
             elif isinstance(item, CaughtUp):
-                if item.newest_sequence < self._progress.current_sequence:
-                    self._forget(item.newest_sequence)
-                self._refilled = True
+                acknowledge |= self._catch_up(item.newest_sequence)
             else:
                 self._forget(0)
                 if self._mirror is not None:
@@ -260,6 +259,19 @@ class Learner:
             )
             return False
         progress.replay_sequence = item.sequence
+        return progress.pretrained
+
+    def _catch_up(self, newest_sequence: int) -> bool:
+        """Take notice that nothing more comes up to this sequence; return as `_take_episode`."""
+        progress = self._progress
+        if newest_sequence < progress.current_sequence:
+            self._forget(newest_sequence)
+        self._refilled = True
+        nothing_new = newest_sequence == progress.replay_sequence
+        if self._config.mode == "async" or progress.owed > 0 or nothing_new:
+            return False
+        # The replay took it and cannot read it any more; whoever sent it must not wait for ever.
+        progress.replay_sequence = progress.current_sequence = newest_sequence
         return progress.pretrained
 
     def _add(self, episode: Episode, sequence: int) -> bool:
@@ -460,7 +472,7 @@ class Learner:
         try:
             self._metrics.write(metrics)
         except OSError as error:
-            self._report("metrics", "warn", f"updates.csv lacks a row: {error}")
+            self._report("metrics", "warn", f"a row is not written: {error}")
         else:
             self._report("metrics", "ok", "written")
         self._publish_metrics(metrics)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import dataclasses
 import io
 import os
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from tensorboardX import SummaryWriter
+from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.proto.event_pb2 import Event, SessionLog
+from tensorboardX.proto.summary_pb2 import Summary
 
 from planet_replay import durable
 
@@ -64,14 +68,20 @@ class MetricsWriter:
                 )
             if kept != text:
                 durable.replace(self._path, kept.encode())
-            self._events = SummaryWriter(str(directory / "tensorboard"), purge_step=update + 1)
+            (directory / "tensorboard").mkdir(exist_ok=True)
+            # Not SummaryWriter: its thread dies of a full disk, and then each `add` waits for ever.
+            self._events = EventsWriter(str(directory / "tensorboard" / "events"))
+            start = SessionLog(status=SessionLog.START)  # what follows in older files is undone
+            self._events.write_event(
+                Event(wall_time=time.time(), step=update + 1, session_log=start)
+            )
         except OSError as error:
             raise durable.DirectoryError(
                 f"{self._path} cannot be written: {error.strerror}"
             ) from error
 
     def write(self, metrics: Metrics) -> None:
-        """Append one row; on OSError the CSV is as it was."""
+        """Append one row; on OSError the CSV is as it was, or it is the event that is missing."""
         values = dataclasses.astuple(metrics)
         texts = [f"{v:.3f}" if i == 0 else f"{v:.6g}" for i, v in enumerate(values)]
         texts[1:5] = [str(v) for v in values[1:5]]
@@ -83,14 +93,20 @@ class MetricsWriter:
             except OSError:
                 os.truncate(self._path, end)
                 raise
-        for tag in _TAGS:
-            self._events.add_scalar(
-                f"learner/{tag}", getattr(metrics, tag), metrics.update, metrics.wall_time
-            )
+        # First what a full disk has refused: then there is room in the buffer for a whole event.
+        self._events.flush()
+        scalars = [
+            Summary.Value(tag=f"learner/{tag}", simple_value=getattr(metrics, tag)) for tag in _TAGS
+        ]
+        self._events.write_event(
+            Event(wall_time=metrics.wall_time, step=metrics.update, summary=Summary(value=scalars))
+        )
+        self._events.flush()
 
     def close(self) -> None:
-        """Write out what is buffered."""
-        self._events.close()
+        """Close the events' file."""
+        with contextlib.suppress(OSError):  # what is not written yet, `write` has told of
+            self._events.close()
 
 
 def _until(text: str, update: int) -> str | None:

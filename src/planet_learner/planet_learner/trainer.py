@@ -146,7 +146,7 @@ class Trainer:
         )
 
     def load_state(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
-        """Go on from what :meth:`state` returned.
+        """Go on from what :meth:`state` returned, on whatever device that was.
 
         Raises:
             TrainerError: it belongs to another model.
@@ -163,8 +163,11 @@ class Trainer:
                 if trained
             }
             self._optimiser.load_state_dict(optimiser)
-            self._noise.set_state(tensors["noise"])
             self._draws.bit_generator.state = values["draws"]
+            if tensors["noise"].shape == self._noise.get_state().shape:
+                self._noise.set_state(tensors["noise"])
+            else:  # of another kind of device; reproducible all the same
+                self._noise.manual_seed(int(self._draws.integers(2**63)))
         except (KeyError, ValueError, RuntimeError) as error:
             raise TrainerError(f"the checkpoint does not fit the model: {error}") from error
 

@@ -27,6 +27,7 @@ from planet_model.weights import to_file
 from planet_model.world_model import WorldModel
 
 from planet_learner import evaluation, evaluation_video
+from planet_replay import durable
 
 CONFIG = ModelConfig(
     cameras=("camera_0", "camera_1"),
@@ -37,6 +38,7 @@ CONFIG = ModelConfig(
     embedding_size=16,
     conv_depth=2,
 )
+VERSION = 8  # of the weights that are evaluated
 Make = Callable[..., Episode]
 
 
@@ -45,14 +47,16 @@ def make_played(make_episode: Make) -> Make:
     def make(
         seed: int,
         touched: bool = False,
-        created: float = 100.0,
+        version: int = VERSION,
         policy: str = "evaluation",
         steps: int = 6,
     ) -> Episode:
         episode = make_episode(f"e{seed}", policy, steps=steps, cameras=2)
-        metadata = {**episode.metadata, "seed": str(seed), "created": repr(created)}
+        metadata = {**episode.metadata, "seed": str(seed)}
         last = np.arange(steps + 1) == steps
-        return dataclasses.replace(episode, metadata=metadata, touched=last & touched)
+        return dataclasses.replace(
+            episode, metadata=metadata, touched=last & touched, weights_version=version
+        )
 
     return make
 
@@ -78,15 +82,15 @@ def save(directory: Path, update: int) -> Trainer:
 def test_an_evaluation_has_each_seed_once_and_nothing_that_was_there_before(
     make_played: Make,
 ) -> None:
-    judge = Evaluation(EvaluatorConfig("", episodes=2, seed=30), started=50.0)
-    assert judge.add(make_played(30, created=49.0)) is None  # of an evaluation before
+    judge = Evaluation(EvaluatorConfig("", episodes=2, seed=30), VERSION)
+    assert judge.add(make_played(30, version=7)) is None  # of an evaluation before
     assert judge.add(make_played(30, policy="random")) is None
-    assert judge.add(make_played(32)) is None  # one too many
     assert judge.add(make_played(30, touched=True)) is not None
     assert judge.add(make_played(30)) is None  # the roller began anew
     assert not judge.complete
     assert judge.add(make_played(31)) is not None
     assert judge.complete
+    assert judge.add(make_played(32)) is None  # one too many
     assert [(row.episode, row.seed, row.touched) for row in judge.rows] == [
         (0, 30, True),
         (1, 31, False),
@@ -94,19 +98,55 @@ def test_an_evaluation_has_each_seed_once_and_nothing_that_was_there_before(
 
 
 def test_an_episode_made_again_counts_as_life_and_an_old_one_does_not(make_played: Make) -> None:
-    judge = Evaluation(EvaluatorConfig("", episodes=2, seed=30), started=50.0)
+    judge = Evaluation(EvaluatorConfig("", episodes=2, seed=30), VERSION)
     assert judge.shows_life(make_played(30))
     judge.add(make_played(30))
     assert judge.shows_life(make_played(30))  # the roller was started again
-    assert not judge.shows_life(make_played(31, created=49.0))
+    assert not judge.shows_life(make_played(31, version=7))
     assert not judge.shows_life(make_played(31, policy="random"))
+
+
+def test_a_clock_that_is_set_back_spoils_neither_the_episodes_nor_the_time(
+    make_played: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judge = Evaluation(EvaluatorConfig("", episodes=1, seed=30), VERSION)
+    monkeypatch.setattr("time.time", lambda: 0.0)
+    assert judge.add(make_played(30)) is not None  # it says that it was made in 1970
+    assert judge.summary(trained())["seconds"] >= 0.0
+
+
+def test_an_unreadable_episode_is_named_and_does_not_end_the_evaluation(
+    make_played: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = durable.write(tmp_path, "000000000001_e30", make_played(30).to_bytes())
+    read = evaluation.read_episode(path)
+    assert read is not None
+    assert read.metadata["seed"] == "30"
+    flip_a_bit(path)
+    nonsense = durable.write(tmp_path, "000000000002_e31", b"nonsense")
+    (tmp_path / "directory.00000000.safetensors").mkdir()
+    for bad in (path, nonsense, tmp_path / "directory.00000000.safetensors"):
+        assert evaluation.read_episode(bad) is None
+        assert capsys.readouterr().out.startswith(f"{bad} is passed over: ")
+    assert evaluation.read_episode(tmp_path / "evicted.00000000.safetensors") is None
+    assert capsys.readouterr().out == ""
+
+
+def test_an_evaluation_that_misses_an_episode_ends_once_the_roller_is_past_the_last(
+    make_played: Make,
+) -> None:
+    judge = Evaluation(EvaluatorConfig("", episodes=4, seed=30), VERSION)
+    for seed in (30, 32):
+        judge.add(make_played(seed))
+    with pytest.raises(EvaluationError, match="the episodes 1, 3 were made but could not be read"):
+        judge.add(make_played(34))
 
 
 def test_the_table_and_the_summary_are_of_the_same_episodes(
     make_played: Make, tmp_path: Path
 ) -> None:
     config = EvaluatorConfig("", episodes=3, seed=30, real_time_factor=1.0)
-    judge = Evaluation(config, started=50.0)
+    judge = Evaluation(config, VERSION)
     episodes = [make_played(30, True, steps=4), make_played(31, True, steps=6), make_played(32)]
     for episode in episodes:
         judge.add(episode)
@@ -126,7 +166,7 @@ def test_the_table_and_the_summary_are_of_the_same_episodes(
 
 
 def test_without_a_touch_there_is_no_time_to_one(make_played: Make, tmp_path: Path) -> None:
-    judge = Evaluation(EvaluatorConfig("", episodes=1, seed=30), started=50.0)
+    judge = Evaluation(EvaluatorConfig("", episodes=1, seed=30), VERSION)
     judge.add(make_played(30))
     assert judge.write(tmp_path, trained())["steps_to_touch_median"] is None
 

@@ -113,6 +113,27 @@ def test_sync_answers_an_evaluation_episode_with_the_same_weights(rig) -> None:
     assert rig.publications[0].weights == rig.publications[1].weights
 
 
+@pytest.mark.parametrize("restarted", [False, True])
+def test_sync_acknowledges_an_episode_that_the_replay_has_lost(rig, restarted: bool) -> None:
+    rig.start(mode="sync")
+    for _ in range(3):
+        rig.replay.add()
+    rig.steps(20)
+    if restarted:
+        rig.end()
+        rig.start(mode="sync")
+        rig.learner._publish()  # as `run` does
+    version = rig.publications[-1].version
+    rig.replay.newest += 1
+    rig.replay.pump()
+    rig.steps(20)
+    assert versions(rig)[-1] == (version, 8, 4)
+    assert (len(rig.publications), rig.learner._progress.update) == (version + 1, 8)
+    rig.replay.add()
+    rig.steps(20)
+    assert versions(rig)[-1] == (version + 1, 11, 5)
+
+
 @pytest.mark.parametrize("killed", [False, True])
 @pytest.mark.parametrize("after", range(1, 12))
 def test_sync_makes_exactly_the_missing_updates_after_a_restart(

@@ -14,6 +14,16 @@ from planet_replay.mirror import Mirror
 
 from planet_learner import trainer
 
+MODEL = ModelConfig(
+    cameras=("camera_0",),
+    action_size=2,
+    deterministic_size=8,
+    stochastic_size=4,
+    hidden_size=8,
+    embedding_size=16,
+    conv_depth=2,
+)
+
 
 @pytest.mark.parametrize(
     ("flags", "precision", "expected"),
@@ -31,6 +41,25 @@ def test_bfloat16_is_used_where_the_cpu_is_fast_at_it_or_where_it_is_asked_for(
     assert trainer.image_dtype(precision, torch.device("cpu")) == expected
 
 
+def test_a_run_goes_on_from_another_device_s_noise_reproducibly(
+    make_episode: Callable[..., Episode],
+) -> None:
+    mirror = Mirror(100, (64, 64, 3), 2, 0)
+    mirror.add(make_episode("e", steps=9), 1)
+    config = LearnerConfig(batch_size=4, chunk_length=5)
+    before = Trainer(MODEL, ObjectiveConfig(), config)
+    before.update(mirror)
+    tensors, values = before.state()
+    tensors["noise"] = torch.zeros(16, dtype=torch.uint8)  # the size of a CUDA generator's
+    losses = []
+    for _ in range(2):
+        after = Trainer(MODEL, ObjectiveConfig(), config)
+        after.load_state(tensors, values)
+        losses.append(after.update(mirror).loss)
+    assert losses[0] == losses[1]
+    assert not torch.equal(after.state()[0]["noise"], before.state()[0]["noise"])
+
+
 def test_in_bfloat16_the_loss_falls_as_it_does_in_float32(
     make_episode: Callable[..., Episode],
 ) -> None:
@@ -39,21 +68,12 @@ def test_in_bfloat16_the_loss_falls_as_it_does_in_float32(
         episode = make_episode(f"e{number}", steps=9, seed=number)
         grey = np.full_like(episode.images, 250)  # which can be learnt, as noise cannot
         mirror.add(dataclasses.replace(episode, images=grey), number)
-    model = ModelConfig(
-        cameras=("camera_0",),
-        action_size=2,
-        deterministic_size=8,
-        stochastic_size=4,
-        hidden_size=8,
-        embedding_size=16,
-        conv_depth=2,
-    )
 
     def losses(precision: str) -> list[float]:
         config = LearnerConfig(
             batch_size=4, chunk_length=5, precision=precision, learning_rate=1e-2
         )
-        learning = Trainer(model, ObjectiveConfig(), config)
+        learning = Trainer(MODEL, ObjectiveConfig(), config)
         return [learning.update(mirror).loss for _ in range(60)]
 
     plain, fast = np.array(losses("float32")), np.array(losses("bfloat16"))

@@ -216,7 +216,7 @@ class EpisodeStore:
                 held = self._by_id.get(entry.header.id) is entry
             if held:
                 self._log.warning("%s was deleted by somebody else", entry.path)
-        except OSError as error:  # the disk's fault, not the file's: a later reader may succeed
+        except OSError as error:  # the disk's fault, not the file's: who starts anew may have it
             self._log.warning("%s cannot be read and is not served now: %s", entry.path, error)
             return None
         except durable.CorruptFileError as error:

@@ -48,6 +48,7 @@ _MAX_REPEATS = 4  # of an observation in lockstep, before its command counts as 
 _PREDICTION_PERIOD = 0.4  # s between prediction images
 _REPORT_PERIOD = 1.0  # s between reports of latencies
 _LATENCIES = 1000  # decisions that the reported percentiles look back on
+_TRAINING_SEEDS = (10_000_000, 2**31)  # from, to before; held-out ones are below
 
 OK, WARN, ERROR = "ok", "warn", "error"
 
@@ -86,7 +87,7 @@ class RollerConfig:
         default=1_000_000,
         metadata={
             "doc": "The n-th evaluation episode resets the robot with this seed plus n, from 0 on; "
-            "no training episode is given a seed.",
+            "those of training episodes are 10000000 or more.",
             "low": 0,
         },
     )
@@ -130,7 +131,8 @@ class RollerConfig:
     device: str = field(default="cpu", metadata={"doc": "Where the planner runs: cpu, cuda..."})
     threads: int = field(default=1, metadata={"doc": "Threads of the planner.", "low": 1})
     seed: int = field(
-        default=0, metadata={"doc": "Makes actions and their noise reproducible.", "low": 0}
+        default=0,
+        metadata={"doc": "Makes actions, their noise and the starts reproducible.", "low": 0},
     )
 
     def __post_init__(self) -> None:
@@ -263,9 +265,7 @@ class ControlLoop:
         self._seen_weights: Weights | None = None
         self._timed = False
         self._planned = 0
-        self._evaluations = 0
         self._backoff = _BACKOFF_FIRST
-        self._last_training: str | None = None
         self._latencies: deque[float] = deque(maxlen=_LATENCIES)
         self._ticks = 0
         self._missed = 0
@@ -281,11 +281,8 @@ class ControlLoop:
         """
         try:
             self._wait_for_status()
-            self._rng = self._make_rng()
-            self._random = RandomPolicy(
-                self._spec.action_size, self._config.seed_action_holds, self._rng
-            )
             status = self._inbox.status
+            self._go_on_after(status.newest_sequence if status is not None else 0)
             resumed = status is not None and status.training_episodes >= self._config.seed_episodes
             if resumed and self._config.mode == "async":
                 self._wait_for_first_weights()
@@ -308,10 +305,21 @@ class ControlLoop:
             self._telemetry.log(f"waiting up to {patience:g} s for the replay's status")
             self._wait(known, patience - _REPORT_PERIOD)
 
-    def _make_rng(self) -> np.random.Generator:
-        """Reproducible, and yet not the same again when a run goes on after a restart."""
-        status = self._inbox.status
-        return np.random.default_rng((self._config.seed, status.newest_sequence if status else 0))
+    def _go_on_after(self, sequence: int) -> None:
+        """Begin, or go on with a run whose newest episode has this sequence, 0 for none.
+
+        What is random is reproducible, and yet not the same again after a restart.
+        """
+        self._begun_after = sequence
+        self._rng = np.random.default_rng((self._config.seed, sequence))
+        self._starts = self._rng.spawn(1)[0]  # when weights come changes no start
+        self._random = RandomPolicy(
+            self._spec.action_size, self._config.seed_action_holds, self._rng
+        )
+        # Else short sessions would have no evaluation, or all the same ones. Where every episode
+        # is one, the seeds asked for are wanted, from the first on.
+        if self._config.evaluation_interval > 1:
+            self._planned = max(0, sequence - self._config.seed_episodes)
 
     def _choose(self) -> Policy:
         status = self._inbox.status or ReplayStatus(0, 0)
@@ -332,16 +340,18 @@ class ControlLoop:
         )
 
     def _wait_for_learner(self) -> None:
-        """Wait for weights and, after a training episode, for those that were trained on it."""
+        """Wait for weights that were trained on all there is, also from before a restart."""
 
         def trained() -> bool:
-            weights = self._inbox.weights
+            weights, status = self._inbox.weights, self._inbox.status
             if weights is None:
                 return False
-            if self._last_training is None:
-                return True
-            sequence = self._courier.sequence_of(self._last_training)
-            return sequence is not None and weights.replay_sequence >= sequence
+            # A replay that was replaced in the meantime counts from 1 again.
+            before = min(self._begun_after, status.newest_sequence if status is not None else 0)
+            return (
+                weights.replay_sequence >= before
+                and self._courier.training_beyond(weights.replay_sequence) == 0
+            )
 
         if not self._wait(trained, self._config.patience):
             self._telemetry.report(
@@ -404,11 +414,8 @@ class ControlLoop:
         self._backoff = _BACKOFF_FIRST
         self._telemetry.report("episode", OK, "rolling out")
         self._submit(episode)
-        if episode.policy != "evaluation":
-            self._last_training = episode.id
         if episode.policy != "random":
             self._planned += 1
-        self._evaluations += episode.policy == "evaluation"
         self._telemetry.log(
             f"{episode.policy} episode: {episode.steps} steps, "
             f"return {episode.episode_return:.2f}{', touched' if episode.touched_any else ''}"
@@ -419,7 +426,10 @@ class ControlLoop:
         """One episode. Raises RobotError and PolicyError."""
         spec, timeout = self._spec, self._config.observation_timeout
         evaluation = policy.kind == "evaluation"
-        seed = self._config.evaluation_seed + self._evaluations if evaluation else -1
+        if evaluation:
+            seed = self._config.evaluation_seed + self._planned // self._config.evaluation_interval
+        else:
+            seed = int(self._starts.integers(*_TRAINING_SEEDS))
         utc = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%SZ")
         id_ = f"{spec.name}-{utc}-{secrets.token_hex(4)}"
         self._robot.reset(seed, evaluation)

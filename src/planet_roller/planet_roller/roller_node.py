@@ -101,7 +101,12 @@ class RollerNode(Node):
         self._robot = _Robot(self, self._telemetry, clock, self._config)
         replay = _Replay(self)
         self._courier = Courier(
-            self._spool, replay.add, clock, self._telemetry.report_replay, self._inbox.notify
+            self._spool,
+            replay.add,
+            clock,
+            self._telemetry.report_replay,
+            self._inbox.notify,
+            lambda error: fail(self, error),
         )
         # Large messages must not keep images and rewards waiting.
         slow = MutuallyExclusiveCallbackGroup()

@@ -11,7 +11,7 @@ import fcntl
 import os
 import re
 import threading
-from collections import OrderedDict
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,11 +22,11 @@ from planet_roller.robot import Clock
 
 _NAME = re.compile(r"([0-9]{12})_([A-Za-z0-9._-]{1,128})\.safetensors")
 _RETRY_FIRST, _RETRY_LAST = 0.5, 5.0  # s between attempts to deliver
-_REMEMBERED = 256  # acknowledgements whose sequence is known
+_REMEMBERED = 256  # newest sequences of training episodes that were acknowledged
 
 
 class SpoolError(Exception):
-    """The spool's directory cannot be used; one sentence says why."""
+    """The spool cannot be read or written; one sentence says where and why."""
 
 
 class DeliveryError(Exception):
@@ -104,22 +104,32 @@ class Spool:
         return entry
 
     def remove(self, entry: Entry) -> None:
-        """Delete an entry, once the replay has it."""
+        """Delete an entry, once the replay has it. Raises SpoolError."""
+        try:
+            entry.path.unlink(missing_ok=True)
+        except OSError as error:
+            raise SpoolError(
+                f"{entry.path} cannot be deleted: {error.strerror or error}"
+            ) from error
         self.entries.remove(entry)
-        entry.path.unlink(missing_ok=True)
 
     def close(self) -> None:
         """Leave the directory to another process; a killed process leaves it too."""
         os.close(self._lock)
 
     def set_aside(self, entry: Entry) -> None:
-        """Move an entry that cannot be read out of the way."""
-        self.entries.remove(entry)
+        """Move an entry that cannot be read out of the way. Raises SpoolError."""
         self._set_aside(entry.path)
+        self.entries.remove(entry)
 
     def _set_aside(self, path: Path) -> None:
-        self._broken.mkdir(exist_ok=True)
-        path.rename(self._broken / path.name)
+        try:
+            self._broken.mkdir(exist_ok=True)
+            path.rename(self._broken / path.name)
+        except OSError as error:
+            raise SpoolError(
+                f"{path} cannot be moved to {self._broken}: {error.strerror or error}"
+            ) from error
 
 
 def _sync_directory(directory: Path) -> None:
@@ -135,7 +145,7 @@ class Courier:
 
     `send` gets an episode's bytes and header fields and returns the sequence under which it is
     stored; it raises DeliveryError. `report` is told why episodes wait, or None when all is well.
-    `changed` is called after each delivery.
+    `changed` is called after each delivery. `fail` is told what ends the thread before `stop`.
     """
 
     def __init__(
@@ -145,14 +155,16 @@ class Courier:
         clock: Clock,
         report: Callable[[str | None, int], None],
         changed: Callable[[], None],
+        fail: Callable[[Exception], None],
     ) -> None:
         self._spool = spool
         self._send = send
         self._clock = clock
         self._report = report
         self._changed = changed
+        self._fail = fail
         self._condition = threading.Condition()
-        self._acknowledged: OrderedDict[str, tuple[int, bool]] = OrderedDict()
+        self._acknowledged: deque[int] = deque(maxlen=_REMEMBERED)
         self._stopped = False
         self._thread = threading.Thread(target=self._run, name="courier", daemon=True)
 
@@ -180,22 +192,21 @@ class Courier:
         with self._condition:
             return len(self._spool.entries)
 
-    def sequence_of(self, id_: str) -> int | None:
-        """The sequence under which the replay has stored an episode; None: not yet."""
-        with self._condition:
-            return self._acknowledged.get(id_, (None, False))[0]
-
     def training_beyond(self, sequence: int) -> int:
         """Training episodes in the spool, or stored later than `sequence`."""
         with self._condition:
             return sum(entry.training for entry in self._spool.entries) + sum(
-                training for stored, training in self._acknowledged.values() if stored > sequence
+                stored > sequence for stored in self._acknowledged
             )
 
     def _run(self) -> None:
         delay = 0.0
-        while self._next_entry(delay) is not None:
-            delay = 0.0 if self._deliver() else min(max(_RETRY_FIRST, 2 * delay), _RETRY_LAST)
+        try:
+            while self._next_entry(delay) is not None:
+                delay = 0.0 if self._deliver() else min(max(_RETRY_FIRST, 2 * delay), _RETRY_LAST)
+        except Exception as error:  # noqa: BLE001 -- nothing would be delivered, and nobody notice
+            if not self._stopped:  # else it is the node that goes away
+                self._fail(error)
 
     def _next_entry(self, delay: float) -> Entry | None:
         """Wait for `delay` seconds, then for an entry; None when stopped."""
@@ -232,9 +243,10 @@ class Courier:
             return False
         with self._condition:
             self._spool.remove(entry)
-            self._acknowledged[entry.id] = (sequence, entry.training)
-            while len(self._acknowledged) > _REMEMBERED:
-                self._acknowledged.popitem(last=False)
+            while self._acknowledged and self._acknowledged[-1] >= sequence:
+                self._acknowledged.pop()  # of a replay that was replaced: this one counts from 1
+            if entry.training:
+                self._acknowledged.append(sequence)
             waiting = len(self._spool.entries)
         self._report(None, waiting)
         self._changed()

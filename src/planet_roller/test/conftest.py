@@ -230,11 +230,10 @@ class FakeCourier:
         status = ReplayStatus(max(before, training), len(self.episodes))
         self.inbox.put_status(status)
 
-    def sequence_of(self, id_: str) -> int | None:
-        return None if self.down else [e.id for e in self.episodes].index(id_) + 1
-
     def training_beyond(self, sequence: int) -> int:
-        return self.waiting
+        if self.down:
+            return self.waiting
+        return sum(e.policy != "evaluation" for e in self.episodes[sequence:])
 
 
 class FakeAgent:

@@ -407,9 +407,42 @@ def test_only_evaluations_reset_with_seeds_held_out_and_increasing(bench):
     b = bench(seed_episodes=0, evaluation_interval=2)
     b.inbox.put_weights(b.weights())
     b.run(4)
-    first = 1_000_000
-    assert b.robot.resets == [(-1, False), (first, True), (-1, False), (first + 1, True)]
-    assert b.episodes[1].metadata["seed"] == str(first)
+    seeds = [seed for seed, _ in b.robot.resets]
+    assert [evaluation for _, evaluation in b.robot.resets] == [False, True, False, True]
+    assert seeds[1::2] == [1_000_000, 1_000_001]
+    assert all(10_000_000 <= seed < 2**31 for seed in seeds[::2])
+    assert seeds[0] != seeds[2]
+    assert [e.metadata["seed"] for e in b.episodes] == [str(seed) for seed in seeds]
+
+
+def test_short_sessions_are_evaluated_too_and_never_twice_from_one_seed(bench):
+    seeds = []
+    for newest in (1, 4, 7):
+        b = bench(seed_episodes=1, evaluation_interval=4)
+        b.inbox.put_status(ReplayStatus(newest, newest))
+        b.inbox.put_weights(b.weights())
+        b.run(3)
+        seeds.append([seed for seed, evaluation in b.robot.resets if evaluation])
+    assert seeds == [[], [1_000_000], [1_000_001]]
+
+
+def test_who_only_evaluates_begins_with_the_first_seed_whatever_the_replay_holds(bench):
+    b = bench(seed_episodes=0, evaluation_interval=1)
+    b.inbox.put_status(ReplayStatus(3, 9))
+    b.inbox.put_weights(b.weights())
+    b.run(2)
+    assert b.robot.resets == [(1_000_000, True), (1_000_001, True)]
+
+
+def test_when_weights_come_changes_no_start(bench):
+    starts = []
+    for weights in (False, True):
+        b = bench(seed_episodes=1, patience=0.0)
+        if weights:
+            b.inbox.put_weights(b.weights())
+        b.run(3)
+        starts.append(b.robot.resets)
+    assert starts[0] == starts[1]
 
 
 def test_the_planner_is_given_what_it_asked_for_last(bench):
@@ -422,16 +455,19 @@ def test_the_planner_is_given_what_it_asked_for_last(bench):
     assert all((action == 0.5).all() for _, action in seen[1:])
 
 
-def test_the_seed_makes_random_actions_reproducible_but_not_after_a_restart(bench):
-    actions = []
+def test_the_seed_makes_actions_and_starts_reproducible_but_not_after_a_restart(bench):
+    actions, starts = [], []
     for seed, newest in ((1, 0), (1, 0), (2, 0), (1, 4)):
         b = bench(seed=seed)
         b.inbox.put_status(ReplayStatus(0, newest))
         b.run()
         actions.append(b.episodes[0].action)
+        starts.append(b.robot.resets[0])
     assert (actions[0] == actions[1]).all()
     assert (actions[0] != actions[2]).any()
     assert (actions[0] != actions[3]).any()
+    assert starts[0] == starts[1]
+    assert len(set(starts)) == 3
 
 
 # Sync mode.
@@ -461,6 +497,19 @@ def test_sync_does_not_wait_for_an_evaluation_that_nobody_trains_on(bench):
     b.run(3)
     assert [e.policy for e in b.episodes] == ["evaluation"] * 3
     assert b.clock.now() == 0.0
+
+
+def test_sync_waits_after_a_restart_for_weights_trained_on_all_there_is(bench):
+    b = bench(mode="sync", seed_episodes=0)
+    b.inbox.put_status(ReplayStatus(5, 5))
+    b.inbox.put_weights(b.weights(4, replay_sequence=4))
+    b.courier.down = True
+    b.courier.waiting = 1  # of the process before
+    b.clock.at(2.0, lambda: b.inbox.put_weights(b.weights(5, replay_sequence=5)))
+    b.clock.at(3.0, lambda: b.inbox.put_weights(b.weights(6, replay_sequence=6)))
+    b.clock.at(3.0, lambda: setattr(b.courier, "waiting", 0))
+    b.run()
+    assert b.episodes[0].weights_version == 6
 
 
 # Faults: the episode is given up, nothing invalid is stored, and it goes on.

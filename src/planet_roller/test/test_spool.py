@@ -143,6 +143,8 @@ class Replay:
         self.event = threading.Event()
         self.reports: list[tuple[str | None, int]] = []
         self.lose_answer = False
+        self.failed = threading.Event()
+        self.failure: Exception | None = None
 
     def send(self, episode: Episode, data: bytes) -> int:
         self.attempts += 1
@@ -160,6 +162,10 @@ class Replay:
     def report(self, fault: str | None, waiting: int) -> None:
         self.reports.append((fault, waiting))
 
+    def fail(self, error: Exception) -> None:
+        self.failure = error
+        self.failed.set()
+
 
 @pytest.fixture
 def replay():
@@ -171,7 +177,12 @@ def courier(directory, replay):
     """A courier, and an event for each of its deliveries."""
     delivered = threading.Semaphore(0)
     courier = Courier(
-        Spool(directory, no_warning), replay.send, SteadyClock(), replay.report, delivered.release
+        Spool(directory, no_warning),
+        replay.send,
+        SteadyClock(),
+        replay.report,
+        delivered.release,
+        replay.fail,
     )
     yield courier, delivered
     courier.stop()
@@ -184,11 +195,11 @@ def test_an_entry_is_deleted_only_after_the_answer(spec, directory, replay, cour
     carrier.submit(make(spec, "e"))
     assert replay.event.wait(5.0)
     assert carrier.waiting == 1
-    assert carrier.sequence_of("e") is None
+    assert carrier.training_beyond(0) == 1
     replay.up = True
     assert delivered.acquire(timeout=5.0)
     assert carrier.waiting == 0
-    assert carrier.sequence_of("e") == 1
+    assert (carrier.training_beyond(0), carrier.training_beyond(1)) == (1, 0)
     assert not list(directory.glob("*.safetensors"))
 
 
@@ -230,6 +241,37 @@ def test_an_entry_that_rots_in_the_spool_does_not_hold_up_the_others(
     assert "set aside" in (replay.reports[0][0] or "")
 
 
+def test_an_entry_that_can_be_neither_read_nor_moved_ends_the_roller(
+    spec, directory, replay, courier
+):
+    carrier, _ = courier
+    carrier.submit(make(spec, "rotten"))
+    (path,) = directory.glob("*rotten*")
+    path.write_bytes(b"rotten")
+    (directory / "broken").write_text("a file")
+    carrier.start()
+    assert replay.failed.wait(5.0)
+    assert str(replay.failure).startswith(f"{path} cannot be moved to {directory / 'broken'}: ")
+    assert path.exists()
+
+
+def test_an_entry_that_cannot_be_deleted_ends_the_roller_and_is_delivered_again(
+    spec, directory, replay, courier, monkeypatch
+):
+    def read_only(*_: object, **__: object) -> None:
+        raise OSError(30, "Read-only file system")
+
+    carrier, _ = courier
+    carrier.submit(make(spec, "e"))
+    (path,) = directory.glob("*_e.safetensors")
+    monkeypatch.setattr("pathlib.Path.unlink", read_only)
+    carrier.start()
+    assert replay.failed.wait(5.0)
+    assert str(replay.failure) == f"{path} cannot be deleted: Read-only file system"
+    assert replay.got == ["e"]
+    assert path.exists()  # who starts again delivers it again, and the replay knows its id
+
+
 def test_evaluations_do_not_count_as_training_episodes(spec, replay, courier):
     carrier, delivered = courier
     carrier.submit(make(spec, "t"))
@@ -239,6 +281,19 @@ def test_evaluations_do_not_count_as_training_episodes(spec, replay, courier):
     assert delivered.acquire(timeout=5.0)
     assert carrier.training_beyond(0) == 1  # acknowledged, but not in a status of sequence 0
     assert carrier.training_beyond(1) == 0
+
+
+def test_sequences_of_a_replay_that_was_replaced_are_forgotten(spec, replay, courier):
+    carrier, delivered = courier
+    carrier.start()
+    for name in ("a", "b"):
+        carrier.submit(make(spec, name))
+        assert delivered.acquire(timeout=5.0)
+    assert carrier.training_beyond(1) == 1
+    replay.got.clear()
+    carrier.submit(make(spec, "c"))
+    assert delivered.acquire(timeout=5.0)
+    assert (carrier.training_beyond(0), carrier.training_beyond(1)) == (1, 0)
 
 
 def test_a_courier_that_waits_can_be_stopped(spec, replay, courier):
