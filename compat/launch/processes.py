@@ -4,6 +4,8 @@ Each process leads a process group of its own, and signals go to the whole group
 a `prefix` that forks is reached as well. A process counts as gone when its group is empty.
 If the launcher is killed by SIGKILL, it can do nothing more itself. Then the kernel kills its
 direct children (PR_SET_PDEATHSIG), and a guard process the rest of their groups (`_guard.py`).
+A process that has something to do before its end (a robot's driver, to let go) is out of reach of
+SIGKILL in a session of its own, and has to see to its end itself when its parent dies.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ import csv
 import math
 import os
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -21,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import rclpy
+from ament_index_python.packages import get_package_share_directory
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from lifecycle_msgs.srv import GetState
 from planet_node.qos import COMMAND, LATCHED, STREAM
@@ -54,22 +56,27 @@ class Row:
 
 
 class Graph:
-    """The rig's launch, and what is heard of it."""
+    """The rig's launch, and what is heard of it. With `apart`, its hardware is no part of it."""
 
-    def __init__(self, data_dir: Path, domain: int, *arguments: str) -> None:
+    def __init__(self, data_dir: Path, domain: int, *arguments: str, apart: bool) -> None:
         self.domain = domain
         self.log = data_dir / "launch.log"
         data_dir.mkdir(parents=True, exist_ok=True)
-        command = ["ros2", "launch", "planet_bringup", "rig.launch.py", f"data_dir:={data_dir}"]
+        commands = hardware_apart(data_dir) if apart else [["planet_bringup", "rig.launch.py"]]
+        commands[0] = ["ros2", "launch", *commands[0], f"data_dir:={data_dir}", *arguments]
         with self.log.open("a") as log:
-            self.process = subprocess.Popen(
-                [*command, *arguments],
-                env=os.environ | {"ROS_DOMAIN_ID": str(domain)},
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+            self.processes = [
+                subprocess.Popen(
+                    command,
+                    env=os.environ | {"ROS_DOMAIN_ID": str(domain)},
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                )
+                for command in commands
+            ]
+        self.process = self.processes[0]
         self.context = rclpy.Context()
         rclpy.init(args=[], context=self.context, domain_id=domain)
         self.node = rclpy.create_node("trial", context=self.context)
@@ -160,17 +167,24 @@ class Graph:
             if entry.name.isdigit():
                 try:
                     line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-                    if part in line and os.getsid(int(entry.name)) == self.process.pid:
+                    if part in line and self._has(int(entry.name)):
                         found.append(int(entry.name))
                 except (OSError, UnicodeDecodeError):
                     continue
         return sorted(found)
 
+    def _has(self, pid: int) -> bool:
+        """Whether a process descends from the launch: the driver has a session of its own."""
+        while pid > 1 and pid != self.process.pid:
+            pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+        return pid == self.process.pid
+
     def close(self) -> None:
-        """End the launch as Ctrl-C would."""
-        if self.process.poll() is None:
-            os.killpg(self.process.pid, signal.SIGINT)
-        self.process.wait(timeout=60)
+        """End the launch as Ctrl-C would, and then what is apart from it."""
+        for process in self.processes:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGINT)
+            process.wait(timeout=60)
         self._ended.set()
         self._thread.join()
         self._executor.shutdown()
@@ -178,10 +192,29 @@ class Graph:
         rclpy.shutdown(context=self.context)
 
 
+def hardware_apart(data_dir: Path) -> list[list[str]]:
+    """real.launch.py's arguments, and the commands of what rig.launch.py has besides: hardware that
+    outlives the launch can tell what became of its torque."""
+    port, config = data_dir / "port", Path(get_package_share_directory("planet_bringup")) / "config"
+    with socket.socket() as front, socket.socket() as side:
+        for one in (front, side):
+            one.bind(("127.0.0.1", 0))
+        ports = {"front": front.getsockname()[1], "side": side.getsockname()[1]}
+    real = ["planet_bringup", "real.launch.py", "robot:=rig", f"port:={port}"]
+    rig = ["ergojr_sim", "rig_node", "--params-file", str(config / "rig.yaml")]
+    rig += ["-p", f"port_link:={port}"]
+    for name, number in ports.items():
+        real.append(f"camera_{name}:=http://127.0.0.1:{number}/stream.mjpg")
+        rig += ["-p", f"{name}_http_port:={number}"]
+    operator = ["planet_bringup", "scripted_operator_node"]
+    namespace = ["--ros-args", "-r", f"__ns:={ROBOT}"]
+    return [real, *(["ros2", "run", *one[:2], *namespace, *one[2:]] for one in (rig, operator))]
+
+
 @contextmanager
-def graph(data_dir: Path, domain: int, *arguments: str) -> Iterator[Graph]:
+def graph(data_dir: Path, domain: int, *arguments: str, apart: bool = False) -> Iterator[Graph]:
     """A rig that is driving when it is handed over."""
-    running = Graph(data_dir, domain, *arguments)
+    running = Graph(data_dir, domain, *arguments, apart=apart)
     try:
         running.wait_driving()
         yield running
@@ -230,6 +263,12 @@ def send(part: str, number: signal.Signals, newest: bool = False) -> Make:
     return make
 
 
+def kill_launch(running: Graph) -> Callable[[], None]:
+    """All that it started goes with it, the driver last."""
+    running.process.kill()
+    return lambda: None
+
+
 def emergency_stop(running: Graph) -> Callable[[], None]:
     """The button."""
     running.call(running.stop, SetBool.Request(data=True))
@@ -271,8 +310,10 @@ ENDS: tuple[tuple[str, str, Make], ...] = (
     ("driver interrupted", "SIGINT", send("driver_node", signal.SIGINT)),
     ("driver terminated", "SIGTERM", send("driver_node", signal.SIGTERM)),
     ("driver killed", "SIGKILL", send("ergojr_driver.driver_node", signal.SIGKILL, newest=True)),
+    ("driver frozen", "SIGSTOP", send("ergojr_driver.driver_node", signal.SIGSTOP, newest=True)),
+    ("launch killed", "SIGKILL", kill_launch),
 )
-"""(b) and (d): the launch ends with the driver."""
+"""(b) and (d): the launch ends with the driver, or the driver with the launch."""
 
 
 def try_going_on(
@@ -368,7 +409,8 @@ def trials(out: Path, domain: int, arguments: tuple[str, ...], only: str) -> lis
             for fault in lasting[1]:
                 keep(try_letting_go(running, *fault, ends=False))
     for number, fault in enumerate(f for f in ENDS if only in f[0]):
-        with graph(out / f"ending_{number}", domain + 1 + number, *arguments) as running:
+        folder, own = out / f"ending_{number}", domain + 1 + number
+        with graph(folder, own, *arguments, apart=True) as running:
             keep(try_letting_go(running, *fault, ends=True))
     return rows
 

@@ -19,8 +19,10 @@ from pathlib import Path
 
 import numpy as np
 from ergojr_description.kinematics import JOINT_NAMES, Array
+from ergojr_description.limiter import Limiter
 
 from ergojr_description import kinematics, xl320
+from ergojr_driver import guard
 from ergojr_driver.bus import Bus, BusError, PortError
 from ergojr_driver.pypot_bus import PypotBus
 from ergojr_driver.servo import MOTORS, Calibration, Joints
@@ -76,6 +78,7 @@ class Calibrator:
         self._ask = ask
         self._tell = tell
         self._sleep = sleep
+        self._limiter = Limiter()
 
     def run(self) -> dict[str, list[float]]:
         """Direction, offset and effort scale as the driver's parameters want them.
@@ -198,6 +201,11 @@ class Calibrator:
         return scale
 
     def _go(self, calibration: Calibration, start: Array, end: Array) -> Array:
+        if trouble := self._limiter.clear_path(start, end):
+            raise CalibrationError(
+                f"the arm may not go straight from where it is, {trouble}: move it near its zero "
+                "pose and begin again"
+            )
         steps = int(np.ceil(np.abs(end - start).max() / (SLOW * STEP))) or 1
         for step in range(1, steps + 1):
             self._send(calibration, start + (end - start) * (step / steps))
@@ -262,7 +270,12 @@ def find_port(ports: Sequence[str], baud_rate: int) -> tuple[str, PypotBus]:
 
 
 def main() -> int:
-    """The console script `calibrate`."""
+    """The console script `calibrate`: whatever its process dies of, the guard lets go."""
+    return guard.watch([sys.executable, "-m", "ergojr_driver.calibrate", *sys.argv[1:]])
+
+
+def calibrate() -> int:
+    """Calibrate, under the guard."""
     parser = argparse.ArgumentParser(prog="calibrate", description="Calibrate an Ergo Jr.")
     parser.add_argument("--port", default="", help="serial port; found by itself otherwise")
     parser.add_argument("--baud-rate", type=int, default=xl320.BAUD_RATE)
@@ -271,6 +284,7 @@ def main() -> int:
     ports = [arguments.port] if arguments.port else [p for g in PORTS for p in sorted(glob(g))]
     try:
         port, bus = find_port(ports, arguments.baud_rate)
+        guard.name_port(port, arguments.baud_rate)
         print(f"The arm is on {port}.")
         try:
             text = section(port, Calibrator(bus, lambda text: input(f"\n{text} "), print).run())
@@ -291,4 +305,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(calibrate())

@@ -221,6 +221,7 @@ class Grabber:
         self._news = threading.Condition()
         self._frame: Frame | None = None
         self._fault = f"{config.source} is being opened"
+        self._error: Exception | None = None
         self._warning = ""
         self._read = self._changed = time.monotonic()
         self._arrivals: deque[float] = deque(maxlen=2 * SETTLED)
@@ -240,9 +241,17 @@ class Grabber:
             self._thread.join(timeout=READ_TIMEOUT / 1000 + 0.5)
 
     def next(self, timeout: float) -> Frame | None:
-        """Take the newest frame that was not taken yet; None if none comes, or when frozen."""
+        """Take the newest frame that was not taken yet; None if none comes, or when frozen.
+
+        Raises:
+            Exception: what ended the reading for good, a fault that is not the source's.
+        """
         with self._news:
-            self._news.wait_for(lambda: self._frame is not None or self._closed.is_set(), timeout)
+            self._news.wait_for(
+                lambda: self._frame is not None or self._error or self._closed.is_set(), timeout
+            )
+            if self._error is not None:
+                raise self._error
             frame, self._frame = self._frame, None
             return frame
 
@@ -285,6 +294,11 @@ class Grabber:
                     capture.release()
             except (CameraError, cv2.error) as error:
                 self._fail(f"{str(error).strip()}; it is tried again")
+            except Exception as error:  # noqa: BLE001 -- whoever waits for a picture is to know it
+                with self._news:
+                    self._error = error
+                    self._news.notify_all()
+                return
             self._closed.wait(retry)
             retry = min(2 * retry, LAST_RETRY)
 

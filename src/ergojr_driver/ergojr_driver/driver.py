@@ -46,6 +46,7 @@ _WARN_RATE = 0.002
 _ATTEMPTS = 5  # at an exchange outside of the cycle
 _OFF_SECONDS = 0.08  # for the motors to confirm that their torque is off
 _REBOOT_SECONDS = 0.5
+_STOP_SECONDS = 0.02  # that a stop waits for an activation that waits for motors
 _SETTLE_SECONDS = 1.5  # after a reset's trajectory
 _SETTLE_ERROR = 0.15  # rad; gravity and friction bend the position controller
 _SETTLE_SPEED = 0.3  # rad/s
@@ -228,6 +229,8 @@ class Driver:
 
         self._bus: Bus | None = None
         self.status = Status("unconfigured", False, "")
+        self.armed = False
+        """Whether a motor may have torque: from before the first gets it until all were told."""
         self._stopped = False  # the emergency stop is latched
         self._health: dict[int, MotorHealth] = {}
         self._firmware: dict[int, int] = {}
@@ -377,7 +380,7 @@ class Driver:
     def emergency_stop(self, on: bool) -> str:
         """Latch the torque off, or release the latch; returns a sentence."""
         if on:
-            self._stopped = True  # an activation that holds the lock looks at it
+            self._stopped = True  # an activation that holds the lock looks at it: `_go_on`
         with self._lock:
             self._stopped = on
             if on:
@@ -628,6 +631,7 @@ class Driver:
                 cause += "; the motors may still have torque"
             else:
                 cause += self._deaf_ones()
+        self.armed = False
         if state == "unconfigured" or bus is None:
             self._drop_bus()
             state = "unconfigured"
@@ -683,7 +687,10 @@ class Driver:
         if tripped:  # the operator has agreed to go on; only a reboot clears it
             for motor in tripped:
                 bus.reboot(motor)
-            self._sleep(_REBOOT_SECONDS)
+            awake = self._steady() + _REBOOT_SECONDS
+            while self._steady() < awake:
+                self._go_on()
+                self._sleep(_STOP_SECONDS)
             for motor in tripped:
                 health[motor] = _persist(bus.read_health, motor)
         self._health = health
@@ -702,16 +709,21 @@ class Driver:
         for _ in range(2):
             bus.write_command(self._written)
         for motor in MOTORS:
+            self._go_on()
+            self.armed = True
             self._switch_on(bus, motor)
         self._complete = self._steady()
         self._lost.clear()
         self._hold()
 
-    def _switch_on(self, bus: Bus, motor: int) -> None:
+    def _go_on(self) -> None:
+        """Raise _FaultError where an activation that is under way is not wanted any more."""
         if self._ended.is_set():
             raise _FaultError("the node is being stopped")
         if self._stopped:
             raise _FaultError("emergency stop")
+
+    def _switch_on(self, bus: Bus, motor: int) -> None:
         for _ in range(_ATTEMPTS):
             bus.set_torque([motor], True)
             if _persist(bus.read, motor, xl320.TORQUE_ENABLE):

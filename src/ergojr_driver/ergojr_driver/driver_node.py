@@ -15,7 +15,8 @@ Subscribes to
 
 Serves
     reset (planet_msgs/Reset): moves to the rest pose with noise, answers when the arm is there
-    emergency_stop (std_srvs/SetBool): true latches the torque off, false releases the latch
+    emergency_stop (std_srvs/SetBool): true latches the torque off, false releases the latch; served
+        by a node beside it, driver_urgent, so that it waits for nothing that the driver does
     set_compliant (std_srvs/SetBool): true lets the arm be moved by hand, false holds it again
     change_state and what else a lifecycle node serves. Configure opens the port, checks six motors
         and lets them go; activate switches the torque on; whatever goes wrong switches it off and
@@ -26,11 +27,12 @@ Parameter autostart: configure at start, and again whenever the port was lost. O
 `ergojr_driver.driver.DriverConfig` and, under `limiter`, the limiter's.
 
 States, watchdogs and faults: see `ergojr_driver.driver`, which runs in a thread of its own. Start
-it through `ergojr_driver.guard`, which lets go should this process die.
+it through `ergojr_driver.guard`, which lets go should this process die or hang.
 """
 
 from __future__ import annotations
 
+import signal
 import sys
 import threading
 from collections.abc import Callable, Generator
@@ -48,6 +50,7 @@ from rcl_interfaces.msg import ParameterDescriptor
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.node import Node
 from sensor_msgs.msg import JointState
 from std_srvs.srv import SetBool
 
@@ -68,6 +71,7 @@ _TROUBLE = ("fault", "stopped", "unconfigured")  # when there is a cause
 _SWITCH_SECONDS = 0.0005  # between threads: Python's 5 ms would be half a bus cycle
 _RETRY_SECONDS = 1.0  # between looks whether the port is there
 _RESET_POLL = 0.005  # s
+_END_SECONDS = 10  # from letting go to the end of the process
 
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 
@@ -104,7 +108,17 @@ class DriverNode(LifecycleNode):
         # A group of its own: a reset takes seconds, and an emergency stop must not wait for it.
         group = ReentrantCallbackGroup()
         self.create_service(Reset, "reset", self._on_reset, callback_group=group)
-        self.create_service(SetBool, "emergency_stop", self._on_emergency_stop)
+        # A thread of its own: an activation keeps the node's, for a second where motors reboot.
+        urgent = Node(
+            f"{self.get_name()}_urgent",
+            namespace=self.get_namespace(),
+            use_global_arguments=False,  # which would name it `driver`, too
+            enable_rosout=False,
+            start_parameter_services=False,
+        )
+        stop = self.resolve_service_name("emergency_stop")
+        urgent.create_service(SetBool, stop, self._on_emergency_stop)
+        self.beside = (urgent,)
         self.create_service(SetBool, "set_compliant", self._on_set_compliant)
         self._thread = threading.Thread(target=self._run, name="bus", daemon=True)
         self._thread.start()
@@ -115,6 +129,8 @@ class DriverNode(LifecycleNode):
 
     def close(self) -> None:
         """Let go."""
+        # In a session of its own it is out of reach for those who kill what does not end.
+        signal.alarm(_END_SECONDS)
         self._closing = True
         self._driver.close()
         self._thread.join(timeout=5.0)
@@ -192,7 +208,10 @@ class DriverNode(LifecycleNode):
     def _open_bus(self) -> PypotBus:
         config = self._config
         guard.name_port(config.port, config.baud_rate)
-        return PypotBus(config.port, config.baud_rate, config.reply_timeout)
+        return PypotBus(config.port, config.baud_rate, config.reply_timeout, self._beat)
+
+    def _beat(self) -> None:
+        guard.beat(self._driver.armed)
 
     def _on_joints(self, joints: Joints, stamp: int) -> None:
         message = JointState(
@@ -205,6 +224,7 @@ class DriverNode(LifecycleNode):
         self._joint_states.publish(message)
 
     def _on_status(self, status: Status) -> None:
+        self._beat()  # the last one before a port is closed, and before words that may take long
         message = DriverStatus(state=status.state, torque=status.torque, cause=status.cause)
         message.header.stamp = from_ns(status.stamp)
         self._status.publish(message)
@@ -284,7 +304,6 @@ def _robot_spec(config: DriverConfig, limits: LimiterConfig) -> RobotSpec:
 
 def main() -> int:
     """Run the node; the exit code is for the guard."""
-    guard.die_with_parent()
     sys.setswitchinterval(_SWITCH_SECONDS)
     return run(DriverNode)
 

@@ -32,7 +32,7 @@ from typing import Any
 
 from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState, GetState
-from planet_node.diagnostics import OK, WARN, Diagnostics
+from planet_node.diagnostics import ERROR, OK, WARN, Diagnostics
 from planet_node.main import run, stop
 from planet_node.parameters import declare
 from planet_node.qos import LATCHED
@@ -74,7 +74,7 @@ class OperatorNode(Node):
         path = self._config.terminal or own_terminal()
         if path:
             try:
-                self._terminal = Terminal(path, self._on_line)
+                self._terminal = Terminal(path, self._on_line, self._on_no_terminal)
             except TerminalError as error:
                 self.get_logger().warning(f"{error}; answers come through operator/answer")
         self.create_subscription(DriverStatus, "driver_status", self._on_status, LATCHED)
@@ -202,6 +202,10 @@ class OperatorNode(Node):
         except AnswerError as error:
             if line:  # Enter alone is pressed for many reasons
                 self._tell(str(error))
+
+    def _on_no_terminal(self) -> None:
+        sentence = "the terminal is not read any more: no key stops the arm, the switch does"
+        self._diagnostics.report("terminal", ERROR, sentence)
 
     def _on_answer(
         self, request: OperatorAnswer.Request, response: OperatorAnswer.Response

@@ -1,16 +1,18 @@
 """The servos' bus over pypot's `Dxl320IO`: the only module that imports pypot.
 
-Two faults of pypot 5.0.2 are mended here. Before each packet it discards what is still queued for
-sending, which loses every third of two writes in a row (`flush`). And a sync read in which one
-motor is missing returns (), without a word of which (`read_state` says who answered).
+Three faults of pypot 5.0.2 are mended here. Before each packet it discards what is still queued for
+sending, which loses every third of two writes in a row (`flush`). A sync read in which one motor is
+missing returns (), without a word of which (`read_state` says who answered). And it shares its port
+with whoever opens it (`_open`).
 Registers are read and written in contiguous blocks, one packet for all motors.
 """
 
 from __future__ import annotations
 
+import errno
 import struct
 import termios
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -30,6 +32,13 @@ _PORT_FAULTS = (OSError, termios.error)  # serial.SerialException is an OSError
 
 class _Io(Dxl320IO):  # type: ignore[misc]
     """pypot's, with its faults mended, and with exchanges that tell who answered."""
+
+    def _open(self, port: str, baudrate: int, timeout: float) -> None:
+        """As pypot's, but for this process alone: another's goals would mix with ours."""
+        # pyserial finds a write late even when only this process was: not the port's fault.
+        self._serial = serial.Serial(
+            port, baudrate, timeout=timeout, write_timeout=_WRITE_SECONDS, exclusive=True
+        )
 
     def flush(self, _force_lock: bool = False) -> None:
         """Discard stale input; never what is still to be sent."""
@@ -63,20 +72,29 @@ class PypotBus:
 
     Args:
         timeout: s for all answers to one packet.
+        on_packet: is called before each packet that is sent.
 
     Raises:
-        PortError: the port cannot be opened.
+        PortError: the port cannot be opened, or another process has it.
     """
 
-    def __init__(self, port: str, baud_rate: int, timeout: float) -> None:
+    def __init__(
+        self,
+        port: str,
+        baud_rate: int,
+        timeout: float,
+        on_packet: Callable[[], None] = lambda: None,
+    ) -> None:
         self._port = port
+        self._on_packet = on_packet
         self._tag = 0
         try:
             self._io = _Io(port, baudrate=baud_rate, timeout=timeout, convert=False)
         except (*_PORT_FAULTS, ValueError) as error:
+            if getattr(error, "errno", None) == errno.EWOULDBLOCK:
+                sentence = f"port {port} is taken: another driver or calibrate drives this arm"
+                raise PortError(sentence) from error
             raise PortError(f"port {port} cannot be opened: {_reason(error)}") from error
-        # pyserial finds a write late even when only this process was: not the port's fault.
-        self._io._serial.write_timeout = _WRITE_SECONDS
         # FTDI adapters keep answers back for 16 ms otherwise; others do not know the call.
         with suppress(ValueError, *_PORT_FAULTS):
             self._io._serial.set_low_latency_mode(True)
@@ -157,12 +175,14 @@ class PypotBus:
         raise BusError(f"motor {motor} did not answer a read of register {register.address}")
 
     def _exchange(self, packet: Any, replies: int, length: int) -> tuple[list[Packet], int]:
+        self._on_packet()
         try:
             return self._io.exchange(packet, replies, length)
         except _PORT_FAULTS as error:
             raise PortError(f"port {self._port} is lost: {_reason(error)}") from error
 
     def _send(self, packet: Any) -> None:
+        self._on_packet()
         try:
             self._io.send(packet)
         except _PORT_FAULTS as error:

@@ -40,7 +40,9 @@ _HELP = {
 }
 _COLUMN, _ROW = 0.01, 0.02  # m that a character is wide and high: about square on a screen
 _SIDE, _BACK, _FRONT = 0.18, -0.02, 0.22  # m that the map shows
+_PAUSE = 0.1  # s until a terminal whose reader ended is read again
 _PR_SET_PDEATHSIG = 1
+_prctl = ctypes.CDLL(None).prctl  # loaded before any fork: the child may only call it
 
 
 class TerminalError(Exception):
@@ -101,26 +103,26 @@ class Terminal:
     Args:
         path: of the terminal.
         on_line: gets each line, without its end, in a thread of its own.
+        on_gone: is called in that thread when nobody reads any more, unless it was closed.
 
     Raises:
         TerminalError: it cannot be opened.
     """
 
-    def __init__(self, path: str, on_line: Callable[[str], None]) -> None:
+    def __init__(
+        self, path: str, on_line: Callable[[str], None], on_gone: Callable[[], None]
+    ) -> None:
+        self._path = path
         self._on_line = on_line
+        self._on_gone = on_gone
+        self._closed = threading.Event()
+        self._lock = threading.Lock()  # of the reader, which is started anew
         try:
             self._writer = os.open(path, os.O_WRONLY | os.O_NOCTTY)
-            self._reader = subprocess.Popen(
-                ["cat", path],
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                text=True,
-                start_new_session=True,
-                preexec_fn=_die_with_parent,  # noqa: PLW1509 -- it takes no lock
-            )
+            self._reader = self._start()
         except OSError as error:
             raise TerminalError(f"the terminal {path} cannot be used: {error.strerror}") from error
-        self._thread = threading.Thread(target=self._read, name="terminal", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="terminal", daemon=True)
         self._thread.start()
 
     def write(self, text: str) -> None:
@@ -132,15 +134,45 @@ class Terminal:
 
     def close(self) -> None:
         """Leave the terminal to others."""
-        self._reader.terminate()
+        with self._lock:
+            self._closed.set()
+            self._reader.terminate()
         self._reader.wait()
         self._thread.join(timeout=1.0)
         os.close(self._writer)
 
-    def _read(self) -> None:
+    def _start(self) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            ["cat", self._path],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            errors="replace",  # a byte that is no UTF-8 must not end the reading
+            start_new_session=True,
+            preexec_fn=_die_with_parent,  # noqa: PLW1509 -- it takes no lock
+        )
+
+    def _run(self) -> None:
+        try:
+            while not self._closed.is_set():
+                code = self._read()
+                # Ctrl-D ends it, or whoever kills it; a terminal that is gone is none any more.
+                if code > 0 or not os.isatty(self._writer):
+                    break
+                self._closed.wait(_PAUSE)
+                with self._lock:
+                    if not self._closed.is_set():
+                        self._reader = self._start()
+        finally:
+            if not self._closed.is_set():
+                self._on_gone()
+
+    def _read(self) -> int:
         assert self._reader.stdout is not None  # it was asked for
         for line in self._reader.stdout:
             self._on_line(line.strip())
+        self._reader.stdout.close()
+        return self._reader.wait()
 
 
 def own_terminal() -> str:
@@ -149,4 +181,4 @@ def own_terminal() -> str:
 
 
 def _die_with_parent() -> None:
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

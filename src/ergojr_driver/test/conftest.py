@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from ergojr_sim.virtual_bus import Line, VirtualBus
 from ergojr_sim.virtual_servo import VirtualServo
+
+from ergojr_description import xl320
 
 
 class Wire:
@@ -21,6 +24,16 @@ class Wire:
         self.line = Line(port, self.bus.answer, lambda: self.bus.fault.delay)
         self._thread = threading.Thread(target=self.line.run, name="line")
         self._thread.start()
+
+    def switch_on(self) -> None:
+        for servo in self.servos:
+            servo.write(xl320.TORQUE_ENABLE.address, b"\x01")
+
+    def wait_for_no_torque(self) -> None:
+        deadline = time.monotonic() + 5.0
+        while any(servo.get(xl320.TORQUE_ENABLE) for servo in self.servos):
+            assert time.monotonic() < deadline
+            time.sleep(0.001)  # a servo tells nobody
 
     def close(self) -> None:
         self.line.close()

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -138,6 +142,40 @@ def test_the_weighing_stays_inside_of_the_limits() -> None:
     limiter = Limiter()
     for side in (-1.0, 0.0, 1.0):
         assert limiter.clear_path(np.zeros(6), LEANING + side * APART) == ""
+
+
+def test_a_way_that_is_not_clear_is_refused_and_not_gone() -> None:
+    arm = Arm()
+    lying = np.array([0.0, 1.12, 0.13, 0.0, 0.93, 0.0])  # with the hand on the table
+
+    def careless(text: str) -> str:
+        answer = person(arm)(text)
+        if "weigh" in text:
+            arm.joints = lying
+        return answer
+
+    with pytest.raises(CalibrationError, match=r"straight from where it is, on the way .* too low"):
+        Calibrator(arm, careless, lambda text: None, lambda seconds: None).run()
+    assert np.allclose(arm.joints, lying, atol=0.01)
+    assert arm.log[-1] == "off"
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM])
+def test_a_signal_that_python_does_not_catch_lets_go(wire: Any, number: signal.Signals) -> None:
+    code = "import sys; from ergojr_driver.calibrate import main; sys.exit(main())"
+    calibrate = subprocess.Popen(
+        [sys.executable, "-c", code, "--port", wire.port],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert calibrate.stdout is not None
+    assert "The arm is on" in calibrate.stdout.readline()  # and it asks for the zero pose
+    wire.switch_on()
+    calibrate.send_signal(number)
+    assert f"torque is off on {wire.port}" in calibrate.communicate(timeout=10.0)[1]
+    wire.wait_for_no_torque()
 
 
 def test_no_port_is_one_sentence() -> None:

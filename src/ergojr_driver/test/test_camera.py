@@ -130,6 +130,16 @@ def test_a_slow_reader_gets_the_newest_frame_only_and_each_once() -> None:
         assert grabber.next(0.0) is None
 
 
+def test_a_fault_of_the_program_reaches_who_waits_for_a_picture() -> None:
+    source = Source()
+    source.retrieve = lambda: 1 / 0  # type: ignore[method-assign, assignment, return-value]
+    with grabbing(source) as grabber:
+        source.end()
+        source._frames.insert(0, picture(1))
+        with pytest.raises(ZeroDivisionError):
+            grabber.next(5.0)
+
+
 def test_no_more_frames_than_asked_for() -> None:
     source = Source()
     with grabbing(source, fps=1.0) as grabber:

@@ -592,6 +592,22 @@ def test_a_lost_port_is_told_and_comes_back(arm: Arm) -> None:
     assert arm.driver.status.state == "holding"
 
 
+def test_it_is_armed_from_before_the_first_motor_has_torque_until_all_were_told(arm: Arm) -> None:
+    armed: list[bool] = []
+    set_torque = arm.bus.set_torque
+
+    def look(motors: Sequence[int], on: bool) -> None:
+        armed.append(arm.driver.armed)
+        set_torque(motors, on)
+
+    arm.driver.configure()
+    arm.bus.set_torque = look  # type: ignore[method-assign]
+    arm.activate()
+    arm.driver.deactivate()
+    assert all(armed)
+    assert not arm.driver.armed
+
+
 def test_an_error_of_the_program_lets_go(arm: Arm) -> None:
     arm.drive()
     arm.driver._on_joints = lambda joints, stamp: 1 / 0  # type: ignore[func-returns-value]
@@ -642,6 +658,29 @@ def test_an_emergency_stop_ends_an_activation_that_is_under_way(arm: Arm) -> Non
     assert arm.bus.log.count("on") == 2  # and not all six
     assert arm.driver.status == Status("stopped", False, "emergency stop")
     assert arm.off()
+
+
+def test_an_emergency_stop_does_not_wait_for_a_motors_reboot(arm: Arm) -> None:
+    arm.driver.configure()
+    arm.bus.health[4] = MotorHealth(7.4, 30.0, xl320.OVERLOAD)
+    threads: list[threading.Thread] = []
+
+    def sleep(seconds: float) -> None:
+        arm.sleep(seconds)
+        if not threads:
+            threads.append(threading.Thread(target=arm.driver.emergency_stop, args=(True,)))
+            threads[0].start()
+            while not arm.driver._stopped:
+                threads[0].join(0.001)
+
+    arm.driver._sleep = sleep
+    began = arm.bus.time
+    with pytest.raises(DriverError, match="emergency stop"):
+        arm.driver.activate()
+    assert arm.bus.time - began < 0.1
+    threads[0].join()
+    assert "on" not in arm.bus.log
+    assert arm.driver.status == Status("stopped", False, "emergency stop")
 
 
 def test_an_emergency_stop_answers_a_reset_that_waits(arm: Arm) -> None:

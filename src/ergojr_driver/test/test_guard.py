@@ -1,31 +1,37 @@
-"""The guard: whatever the driver dies of, the motors let go."""
+"""The guard: whatever the driver dies of, or whenever it hangs, the motors let go."""
 
 from __future__ import annotations
 
 import os
+import select
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ergojr_description import xl320
-
-# A driver that names its port and then does nothing, as one that hangs.
-DRIVER = """
-import signal, sys
 from ergojr_driver import guard
-guard.die_with_parent()
+
+# A driver that names its port, lets go when it is asked to end, and beats meanwhile.
+DRIVER = """
+import signal, sys, time
+from ergojr_driver import guard
+def end(number, frame):
+    guard.let_go({port!r}, 1000000)
+    sys.exit({code})
 for number in (signal.SIGINT, signal.SIGTERM):
-    signal.signal(number, lambda number, frame: sys.exit({code}))
+    signal.signal(number, end)
 for number in (signal.SIGHUP, signal.SIGQUIT):  # who started the tests may have ignored them
     signal.signal(number, signal.SIG_DFL)
 guard.name_port({port!r}, 1000000)
+guard.beat({torque})
 print("up", flush=True)
 while True:
-    signal.pause()
+    guard.beat({torque})
+    time.sleep(0.01)
 """
 GUARD = "import sys; from ergojr_driver.guard import watch; sys.exit(watch(sys.argv[1:]))"
 
@@ -33,13 +39,14 @@ GUARD = "import sys; from ergojr_driver.guard import watch; sys.exit(watch(sys.a
 class Pair:
     """A guard and its child."""
 
-    def __init__(self, port: str, code: int = 0) -> None:
-        driver = [sys.executable, "-c", DRIVER.format(port=port, code=code)]
+    def __init__(self, port: str, code: int = 0, torque: bool = False) -> None:
+        driver = [sys.executable, "-c", DRIVER.format(port=port, code=code, torque=torque)]
         self.guard = subprocess.Popen(
             [sys.executable, "-c", GUARD, *driver],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            start_new_session=True,
         )
         assert self.guard.stdout is not None
         assert self.guard.stdout.readline() == "up\n"
@@ -52,25 +59,12 @@ class Pair:
         return self.guard.returncode, said
 
 
-def with_torque(wire: Any) -> None:
-    for servo in wire.servos:
-        servo.write(xl320.TORQUE_ENABLE.address, b"\x01")
-
-
-def wait_for_no_torque(wire: Any) -> float:
-    start = time.monotonic()
-    while any(servo.get(xl320.TORQUE_ENABLE) for servo in wire.servos):
-        assert time.monotonic() < start + 5.0
-        time.sleep(0.001)
-    return time.monotonic() - start
-
-
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
 def test_the_drivers_sudden_death_lets_go(wire: Any, number: signal.Signals) -> None:
     pair = Pair(wire.port)
-    with_torque(wire)
+    wire.switch_on()
     os.kill(pair.child, number)
-    wait_for_no_torque(wire)
+    wire.wait_for_no_torque()
     code, said = pair.end()
     assert code == 128 + number
     assert f"the driver ended with -{number:d}; torque is off on {wire.port}" in said
@@ -81,10 +75,10 @@ def test_signals_reach_the_driver_and_its_exit_code_comes_back(
     wire: Any, number: signal.Signals
 ) -> None:
     pair = Pair(wire.port, code=2)
-    with_torque(wire)
+    wire.switch_on()
     pair.guard.send_signal(number)
     assert pair.end()[0] == 2
-    wait_for_no_torque(wire)
+    wire.wait_for_no_torque()
 
 
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGQUIT])
@@ -92,11 +86,81 @@ def test_a_closed_terminal_lets_go_though_it_ends_the_driver_at_once(
     wire: Any, number: signal.Signals
 ) -> None:
     pair = Pair(wire.port)
-    with_torque(wire)
+    wire.switch_on()
     for pid in (pair.child, pair.guard.pid):  # as for a process group; the child has no handler
         os.kill(pid, number)
-    wait_for_no_torque(wire)
+    wire.wait_for_no_torque()
     assert f"torque is off on {wire.port}" in pair.end()[1]
+
+
+def test_the_guard_does_not_outlive_who_started_it_and_lets_go(wire: Any) -> None:
+    driver = [sys.executable, "-c", DRIVER.format(port=wire.port, code=0, torque=False)]
+    code = "import subprocess, sys; subprocess.run(sys.argv[1:])"
+    launch = subprocess.Popen(
+        [sys.executable, "-c", code, sys.executable, "-c", GUARD, *driver],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert launch.stdout is not None
+    assert launch.stdout.readline() == "up\n"
+    wire.switch_on()
+    launch.kill()
+    wire.wait_for_no_torque()
+    launch.communicate(timeout=10.0)  # guard and driver, which hold the pipe too, are gone
+
+
+def test_what_kills_the_guards_group_leaves_the_driver_to_let_go_and_end(wire: Any) -> None:
+    pair = Pair(wire.port)
+    wire.switch_on()
+    os.killpg(pair.guard.pid, signal.SIGKILL)
+    wire.wait_for_no_torque()
+    pair.guard.communicate(timeout=10.0)  # the driver, which holds the pipes too, is gone
+
+
+def test_a_driver_that_hangs_with_torque_is_killed_and_lets_go(wire: Any) -> None:
+    wire.switch_on()
+    pair = Pair(wire.port, torque=True)
+    os.kill(pair.child, signal.SIGSTOP)
+    wire.wait_for_no_torque()
+    code, said = pair.end()
+    assert code == 128 + signal.SIGKILL
+    assert f"was silent for 250 ms while there was torque; torque is off on {wire.port}" in said
+
+
+@pytest.mark.parametrize(("torque", "stopped"), [(True, False), (False, True)])
+def test_a_driver_that_beats_or_has_no_torque_is_left_alone(
+    wire: Any, torque: bool, stopped: bool
+) -> None:
+    pair = Pair(wire.port, torque=torque)
+    if stopped:
+        os.kill(pair.child, signal.SIGSTOP)
+    child = os.pidfd_open(pair.child)
+    assert not select.select([child], [], [], 3.0 * guard.SILENCE)[0]
+    os.close(child)
+    os.kill(pair.child, signal.SIGCONT)
+    pair.guard.terminate()
+    assert pair.end() == (0, "")
+
+
+def test_a_computer_that_stood_still_is_no_driver_that_hangs(wire: Any) -> None:
+    pair = Pair(wire.port, torque=True)
+    for pid in (pair.guard.pid, pair.child):
+        os.kill(pid, signal.SIGSTOP)
+    time.sleep(2.0 * guard.SILENCE)
+    for pid in (pair.guard.pid, pair.child):
+        os.kill(pid, signal.SIGCONT)
+    pair.guard.terminate()
+    assert pair.end() == (0, "")
+
+
+def test_ctrl_z_does_not_stop_the_guard(wire: Any) -> None:
+    pair = Pair(wire.port)
+    # Asked, not tried: the kernel does not stop a group that has no shell, as this one.
+    status = Path(f"/proc/{pair.guard.pid}/status").read_text()
+    ignored = int(status.partition("SigIgn:")[2].split()[0], 16)
+    assert ignored & 1 << (signal.SIGTSTP - 1)
+    pair.guard.terminate()
+    pair.end()
 
 
 def test_the_driver_does_not_outlive_the_guard(wire: Any) -> None:

@@ -13,6 +13,7 @@ from ergojr_driver.servo import MOTORS
 from ergojr_sim.virtual_bus import BusFault
 
 from ergojr_description import xl320
+from ergojr_driver import guard
 
 
 @pytest.fixture
@@ -89,6 +90,24 @@ def test_a_pulled_cable_is_a_lost_port(wire: Any, bus: PypotBus) -> None:
     assert wire.line.settle()
     with pytest.raises(PortError, match="is lost"):
         bus.read_state(MOTORS)
+
+
+def test_a_second_master_is_refused_and_the_guard_is_not(wire: Any, bus: PypotBus) -> None:
+    with pytest.raises(PortError, match=r"port is taken: another driver or calibrate"):
+        PypotBus(wire.port, 1_000_000, 0.01)
+    bus.set_torque(MOTORS, True)
+    assert bus.read(6, xl320.TORQUE_ENABLE) == 1
+    guard.let_go(wire.port, 1_000_000)
+    assert bus.read(6, xl320.TORQUE_ENABLE) == 0
+
+
+def test_each_packet_is_a_sign_of_life(wire: Any) -> None:
+    packets: list[None] = []
+    bus = PypotBus(wire.port, 1_000_000, 0.2, lambda: packets.append(None))
+    bus.read_state(MOTORS)
+    bus.set_torque(MOTORS, False)
+    assert len(packets) == 2
+    bus.close()
 
 
 def test_a_port_that_is_not_there_is_told(tmp_path: Path) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import select
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -296,6 +298,31 @@ def test_an_emergency_stop_does_not_wait_for_a_reset(robot: Robot) -> None:
     assert future.result().message == "emergency stop"
 
 
+def test_an_emergency_stop_does_not_wait_for_an_activation(robot: Robot) -> None:
+    robot.start_driver()
+    robot.in_state("inactive")
+    servo, rebooted = robot.hardware.servos[3], threading.Event()
+
+    def reboot() -> None:
+        VirtualServo.reboot(servo)
+        servo.fault = ServoFault()
+        rebooted.set()
+
+    servo.reboot = reboot  # type: ignore[method-assign]
+    servo.fault = ServoFault(errors=xl320.OVERLOAD)
+    robot.until(lambda: servo.alert, "the hardware error")
+    for client in (robot.transitions, robot.stops):
+        robot.until(client.service_is_ready, client.service_name)
+    activate = Transition(id=Transition.TRANSITION_ACTIVATE)
+    activation = robot.transitions.call_async(ChangeState.Request(transition=activate))
+    robot.until(rebooted.is_set, "the reboot")
+    assert robot.call(robot.stops, SetBool.Request(data=True)).success
+    robot.until(activation.done, "the activation's answer")
+    assert not activation.result().success
+    robot.in_state("stopped")
+    assert robot.hardware.off_at == 0.0  # there never was any torque
+
+
 def test_a_transition_out_of_turn_is_refused_and_ends_nothing(robot: Robot) -> None:
     robot.start_driver()
     robot.activate()
@@ -340,6 +367,38 @@ def test_the_guards_sudden_death_lets_go(robot: Robot) -> None:
     robot.until(lambda: robot.status.state == "unconfigured", "the last word")
     robot.until(lambda: select.select([driver], [], [], 0.0)[0], "the driver's end")
     os.close(driver)
+
+
+def test_a_launch_that_is_killed_lets_go(robot: Robot) -> None:
+    command = [sys.executable, "-m", "ergojr_driver.guard", "--ros-args", "-r", "__ns:=/ergojr"]
+    guard = subprocess.Popen(
+        [*command, "-p", f"port:={robot.port}", "-p", "autostart:=True"],
+        env={**os.environ, "ROS_DOMAIN_ID": str(robot.domain)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    robot.log.touch()
+    robot.processes.append(guard)
+    robot.driving()
+    driver = os.pidfd_open(robot.child())
+    for pipe in (guard.stdout, guard.stderr):  # nobody is left who reads what the driver says
+        assert pipe is not None
+        pipe.close()
+    os.killpg(guard.pid, signal.SIGKILL)
+    robot.until(lambda: not robot.hardware.torque(), "torque off")
+    robot.until(lambda: select.select([driver], [], [], 0.0)[0], "the driver's end")
+    os.close(driver)
+
+
+def test_a_driver_that_hangs_is_killed_and_lets_go(robot: Robot) -> None:
+    robot.start_driver()
+    robot.driving()
+    os.kill(robot.child(), signal.SIGSTOP)
+    robot.until(lambda: not robot.hardware.torque(), "torque off")
+    assert robot.process.wait(10.0) == 128 + signal.SIGKILL
+    assert "the driver was silent for 250 ms while there was torque" in robot.log.read_text()
 
 
 def test_a_port_that_comes_and_goes(robot: Robot) -> None:

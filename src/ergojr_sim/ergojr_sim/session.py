@@ -66,7 +66,7 @@ class SimConfig:
     )
     seed: int = field(
         default=0,
-        metadata={"doc": "Seed of the episodes' starts; -1 draws one.", "low": -1},
+        metadata={"doc": "Seed of the starts of resets without a seed; -1 draws one.", "low": -1},
     )
     max_steps: int = field(
         default=100, metadata={"doc": "Length of an episode, in ticks of 50 ms.", "low": 1}

@@ -35,11 +35,13 @@ def fail(node: Node, error: BaseException) -> None:
 
     With 2 for a StartupError: what is wrong shows late sometimes, but another start will not help.
     """
-    node.get_logger().fatal(f"{node.get_name()} stops: {error}")
-    if not isinstance(error, StartupError):
-        traceback.print_exception(error)
-    _failure.append(error)
-    _stop.set()
+    try:
+        node.get_logger().fatal(f"{node.get_name()} stops: {error}")
+        if not isinstance(error, StartupError):
+            traceback.print_exception(error)
+    finally:  # the terminal may be gone
+        _failure.append(error)
+        _stop.set()
 
 
 def stop() -> None:
@@ -51,7 +53,8 @@ def run(make_node: Callable[[], Node]) -> int:
     """Run a node until SIGINT or SIGTERM, and return the exit code of its process.
 
     `make_node` may raise StartupError. A method `close()` of the node, if there is one, is called
-    while its publishers still work.
+    while its publishers still work. Nodes in its attribute `beside`, if there is one, run as well,
+    each in a thread of its own: what they serve waits for none of the node's callbacks.
     """
     _stop.clear()
     _signals.clear()
@@ -67,14 +70,17 @@ def run(make_node: Callable[[], Node]) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, on_signal)
     node: Node | None = None
-    # Measured: the multi-threaded executor takes several times as long per message.
-    executor = SingleThreadedExecutor()
     ended = threading.Event()
-    spinner = threading.Thread(target=_spin, args=(executor, ended), name="executor")
+    running: list[tuple[Node, SingleThreadedExecutor, threading.Thread]] = []
     try:
         node = make_node()
-        executor.add_node(node)
-        spinner.start()
+        for each in (node, *getattr(node, "beside", ())):
+            # Measured: the multi-threaded executor takes several times as long per message.
+            executor = SingleThreadedExecutor()
+            executor.add_node(each)
+            spinner = threading.Thread(target=_spin, args=(executor, ended), name="executor")
+            running.append((each, executor, spinner))
+            spinner.start()
         # A bounded wait lets Python run its signal handlers, which an endless one may not.
         while not _signals and not _stop.wait(0.05):
             pass
@@ -82,17 +88,20 @@ def run(make_node: Callable[[], Node]) -> int:
         get_logger("start").error(str(error))
         return EXIT_MISCONFIGURED
     finally:
-        close = getattr(node, "close", None)
-        if close is not None:
-            close()
-        # The thread has to be out of the executor before the context goes: rclpy aborts otherwise.
-        ended.set()
-        if spinner.is_alive():
-            spinner.join()
-        executor.shutdown(timeout_sec=1.0)
-        if node is not None:
-            node.destroy_node()
-        rclpy.try_shutdown()
+        try:
+            close = getattr(node, "close", None)
+            if close is not None:
+                close()
+        finally:
+            # The threads have to be out of their executors before the context goes: rclpy aborts
+            # otherwise. And without this the process would not end at all.
+            ended.set()
+            for _, _, spinner in running:
+                spinner.join()
+            for each, executor, _ in running:
+                executor.shutdown(timeout_sec=1.0)
+                each.destroy_node()
+            rclpy.try_shutdown()
     sys.stdout.flush()
     if any(isinstance(error, StartupError) for error in _failure):
         return EXIT_MISCONFIGURED
@@ -104,6 +113,8 @@ def _spin(executor: SingleThreadedExecutor, ended: threading.Event) -> None:
         while not ended.is_set():
             executor.spin_once(timeout_sec=0.1)
     except BaseException as error:  # noqa: BLE001 - a callback's fault ends the node, not one thread
-        traceback.print_exception(error)
-        _failure.append(error)
-        _stop.set()
+        try:
+            traceback.print_exception(error)
+        finally:  # the terminal may be gone
+            _failure.append(error)
+            _stop.set()

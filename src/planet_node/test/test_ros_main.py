@@ -11,7 +11,7 @@ import pytest
 
 NODE = """
     import sys, threading
-    from planet_node.main import StartupError, fail, run
+    from planet_node.main import StartupError, fail, run, stop
     from rclpy.node import Node
 
     class Tested(Node):
@@ -31,6 +31,7 @@ def start(statement: str) -> subprocess.Popen[str]:
     code = textwrap.dedent(NODE).format(start=statement)
     return subprocess.Popen(
         [sys.executable, "-c", code],
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -88,3 +89,38 @@ def test_an_error_in_a_callback_ends_the_process_with_1() -> None:
     _, errors = process.communicate(timeout=10)
     assert process.returncode == 1
     assert "ZeroDivisionError" in errors
+
+
+def test_a_close_that_fails_ends_the_process_with_1() -> None:
+    process = start("self.close = lambda: 1 / 0")
+    assert process.stdout is not None
+    assert process.stdout.readline() == "up\n"
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=10)
+    assert process.returncode == 1
+    assert "ZeroDivisionError" in errors
+
+
+def test_a_node_beside_does_not_wait_for_a_callback() -> None:
+    process = start(
+        "self.beside = (Node('beside'),)\n"
+        "        served = threading.Event()\n"
+        "        self.beside[0].create_timer(0.01, served.set)\n"
+        "        self.create_timer(0.01, lambda: (print('served', served.wait(5.0)), stop()))"
+    )
+    output, _ = process.communicate(timeout=10)
+    assert process.returncode == 0
+    assert "served True" in output
+    assert "served False" not in output
+
+
+def test_a_closed_terminal_does_not_keep_a_failing_node_alive() -> None:
+    process = start("self.create_timer(0.01, lambda: sys.stdin.read() or 1 / 0)")
+    assert process.stdout is not None
+    assert process.stderr is not None
+    assert process.stdin is not None
+    assert process.stdout.readline() == "up\n"
+    process.stdout.close()
+    process.stderr.close()
+    process.stdin.close()
+    assert process.wait(10.0) != 0
