@@ -16,6 +16,7 @@ POLL = 0.05  # s between looks at the graph
 REPEATED = 3.2
 QUIET = 0.5  # s without a change
 TIMEOUT = 5.0  # s
+_OWN = "_ros2cli_"  # what the names of commands' nodes begin with
 
 T = TypeVar("T")
 NamesAndTypes = list[tuple[str, list[str]]]
@@ -37,11 +38,12 @@ def _newcomer() -> Any:
     """Return a node that hears of others, if there are any.
 
     One that starts at the very same moment as others can take a port for itself that is another's,
-    and hears nothing then, however long it listens. So one that is alone makes room for another.
+    and hears nothing then, however long it listens, or other newcomers alone. So one that hears of
+    no node but those of commands makes room for another.
     """
     node = _join()
     try:
-        found = wait_for(node, lambda: len(node_names(node, hidden=True)) > 1 or None, REPEATED)
+        found = wait_for(node, lambda: _has_company(node) or None, REPEATED)
     except KeyboardInterrupt:
         _leave(node)
         raise
@@ -53,7 +55,12 @@ def _newcomer() -> Any:
 
 def _join() -> Any:
     rclpy.init()
-    return rclpy.create_node(f"_ros2cli_{os.getpid()}", start_parameter_services=False)
+    return rclpy.create_node(f"{_OWN}{os.getpid()}", start_parameter_services=False)
+
+
+def _has_company(node: Any) -> bool:
+    """Return whether it has heard of a node that is no command's."""
+    return any(not name.startswith(f"/{_OWN}") for name in node_names(node, hidden=True))
 
 
 def _leave(node: Any) -> None:

@@ -76,7 +76,7 @@ def info(options: argparse.Namespace) -> str | None:
     name = graph.topic_name(options.topic_name)
     end = "\n\n" if options.verbose else "\n"
     with graph.settled_node() as node:
-        types = graph.topic_types(node, name)
+        types = graph.wait_for(node, lambda: graph.topic_types(node, name))
         if types is None:
             return f"Unknown topic '{name}'"
         print(f"Type: {types[0] if len(types) == 1 else types}", end=end)
