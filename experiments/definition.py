@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
+import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -98,6 +100,16 @@ class Definition:
     @property
     def profile(self) -> str:
         return str(self.launch.get("profile", "laptop"))
+
+    def as_json(self) -> dict[str, Any]:
+        """The definition as it comes back from JSON."""
+        values: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self)))
+        return values
+
+    def differing(self, made: Mapping[str, Any]) -> list[str]:
+        """Names of what a run that was made with `made`, another's `as_json`, has otherwise."""
+        asked = self.as_json()
+        return [name for name in asked if asked[name] != made.get(name)]
 
     def ros_parameters(self) -> dict[str, Any]:
         """The parameters as a ROS parameter file has them."""

@@ -31,6 +31,7 @@ from experiments.results import (
     bootstrap,
     from_zero,
     interquartile_mean,
+    over_seeds,
     read,
     wilson,
 )
@@ -176,16 +177,12 @@ def _panels(methods: Sequence[Method]) -> list[Panel]:
 
 
 def _draw_returns(axis: Axes, methods: Sequence[Method]) -> None:
-    import warnings
-
     for number, method in enumerate(methods):
         minutes = method.runs[0].definition.minutes
         width = minutes / BINS
         centres = (np.arange(BINS) + 0.5) * width
         returns = np.stack([run.binned_returns() for run in method.runs])
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RuntimeWarning)  # a bin without any episode stays NaN
-            mean, std = np.nanmean(returns, axis=0), np.nanstd(returns, axis=0)
+        mean, std = over_seeds(returns)
         shift = (number - (len(methods) - 1) / 2) * min(0.08, 0.6 / len(methods)) * width
         axis.errorbar(
             centres + shift,
@@ -365,6 +362,10 @@ def _svg(figure: Figure) -> str:
 
 def _table(methods: Sequence[Method]) -> list[tuple[str, list[str]]]:
     """Rows of the comparison: a measure, and its value for each method."""
+    complete = [run for method in methods for run in method.runs]
+    common = _common_minutes(complete)
+    all_alike = all(run.definition.minutes == common for run in complete)
+    area = "area under the touch curve" + ("" if all_alike else f", first {common:g} min")
 
     def row(name: str, value: Callable[[Method], str]) -> tuple[str, list[str]]:
         return name, [value(method) if method.runs else "–" for method in methods]
@@ -372,7 +373,7 @@ def _table(methods: Sequence[Method]) -> list[tuple[str, list[str]]]:
     rows = [
         row("complete runs", lambda m: f"{len(m.runs)} of {m.asked}"),
         row("wall-clock time of a run", lambda m: f"{m.runs[0].definition.minutes:g} min"),
-        row("area under the touch curve", lambda m: _mean(m, lambda r: r.touch_area, "{:.2f}")),
+        row(area, lambda m: _mean(m, lambda r: r.touch_area(common), "{:.2f}")),
         *(
             row(f"time to {100 * level:.0f} % touches", partial(_time, level))
             for level in THRESHOLDS
@@ -402,12 +403,15 @@ def _table(methods: Sequence[Method]) -> list[tuple[str, list[str]]]:
 
 
 def _mean(method: Method, number: Callable[[Run], float], form: str, unit: str = "") -> str:
-    """The interquartile mean over seeds with its interval."""
+    """The interquartile mean over seeds with its interval; of a few, with lowest and highest."""
     values = method.of(number)
     text = form.format(float(interquartile_mean(values))) + unit
+    if len(values) == 1:
+        return text
     interval = bootstrap(values)
     if interval is None:
-        return text
+        low, high = form.format(values.min()), form.format(values.max())
+        return f"{text} <small>({low} to {high})</small>"
     return f"{text} <small>[{form.format(interval[0])}, {form.format(interval[1])}]</small>"
 
 
@@ -421,10 +425,10 @@ def _plain(
 
 
 def _time(level: float, method: Method) -> str:
-    """The median over seeds; infinite is a value like others."""
+    """The median over seeds; what is never reached is infinite, and a value like others."""
     times = method.of(lambda run: run.time_to(level))
     reached = f"<small>({np.isfinite(times).sum()} of {len(times)} seeds)</small>"
-    median = float(np.quantile(times, 0.5, method="higher"))
+    median = float(np.median(times))
     return f"{median:.1f} min {reached}" if np.isfinite(median) else f"not reached {reached}"
 
 
@@ -440,6 +444,11 @@ def _pooled(method: Method, real_time: bool = False) -> str:
         f"{100 * hits / count:.0f} % <small>[{100 * low:.0f}, {100 * high:.0f}], "
         f"{hits} of {count}</small>"
     )
+
+
+def _common_minutes(runs: Sequence[Run]) -> float:
+    """How long all complete runs have trained."""
+    return min((run.definition.minutes for run in runs if run.complete), default=math.nan)
 
 
 def _updates(run: Run) -> float:
@@ -470,6 +479,8 @@ def _page(
         f"<figcaption>{panel.caption}</figcaption></figure>"
         for panel, picture in zip(panels, pictures, strict=True)
     )
+    common = _common_minutes(runs)
+    rows = "".join(_run_row(run, common) for run in runs)
     return f"""<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
@@ -479,21 +490,22 @@ def _page(
 <main>
 <h1>{escape(experiment.title)}</h1>
 <p class="lede">{_lede(runs, complete)}</p>
-{_missing(runs)}{_commits(runs)}{_deaths(runs)}
+{_missing(runs)}{_commits(runs)}{_deaths(runs)}{_early_ends(runs)}
 <div class="figures">{figures}</div>
 <h2>Comparison</h2>
 <div class="wide"><table class="comparison"><thead><tr><th></th>{heads}</tr></thead>
 <tbody>{measures}</tbody></table></div>
-<p class="fine">In brackets: 95 % confidence. Of all episodes together: Wilson's interval, which
-knows nothing of seeds. Over seeds: the interquartile mean (of fewer than four seeds: the mean)
-and a stratified bootstrap over runs, as in <a
-href="https://arxiv.org/abs/2108.13264">Agarwal et al. 2021</a>; of two or three seeds it says
-little. Times to a touch rate: the first evaluation that reached it, median over seeds, where a seed
-that never did counts as later than all others. What has no brackets is a mean over seeds.</p>
+<p class="fine">In square brackets: 95 % confidence. Of all episodes together: Wilson's interval,
+which knows nothing of seeds. Over seeds: the interquartile mean and a stratified bootstrap over
+runs, as in <a href="https://arxiv.org/abs/2108.13264">Agarwal et al. 2021</a>; of two or three
+seeds the mean, and in round brackets the lowest and the highest. The area under the touch curve is
+its mean: 1 is all touches from the launch on. Times to a touch rate: the first evaluation that
+reached it, median over seeds, where a seed that never did counts as later than all others. What has
+no brackets is a mean over seeds.</p>
 <h2>Runs</h2>
 <div class="wide"><table><thead><tr><th>method</th><th>seed</th><th>state</th><th>final touches</th>
 <th>return</th><th>area</th><th>episodes</th><th>updates</th><th>idle</th><th>set-up</th>
-<th>evaluations</th></tr></thead><tbody>{"".join(map(_run_row, runs))}</tbody></table></div>
+<th>evaluations</th></tr></thead><tbody>{rows}</tbody></table></div>
 <h2>How it was measured</h2>
 {_explanation(runs)}
 </main>
@@ -521,19 +533,26 @@ def _missing(runs: Sequence[Run]) -> str:
 
 
 def _commits(runs: Sequence[Run]) -> str:
-    """A note, where the complete runs were not all made with the same code."""
-    made = Counter(
-        (run.values or {}).get("versions", {}).get("commit") or "an unknown one"
-        for run in runs
-        if run.complete
-    )
-    if len(made) < 2:
+    """A note, where the complete runs were not all made and evaluated with the same known code."""
+    made: Counter[str] = Counter()
+    for run in runs:
+        if run.complete:
+            values = run.values or {}
+            trained_with = values.get("versions", {}).get("commit") or "an unknown one"
+            made.update({trained_with, *values.get("evaluated_with", [])})
+    changed = any(commit.endswith("-dirty") for commit in made)
+    if len(made) < 2 and not changed:
         return ""
-    counts = [f"{commit} ({count})" for commit, count in made.items()]
-    return (
-        '<p class="note">The runs were made with different commits, so more than the methods may '
-        f"differ between them: {escape(_listed(counts, 'and'))}.</p>"
+    counts = [f"{commit} ({count})" for commit, count in sorted(made.items())]
+    text = (
+        "The runs were made or evaluated with different commits, so more than the methods may "
+        f"differ between them: {_listed(counts, 'and')}."
+        if len(made) > 1
+        else f"The runs were made with {_listed(counts, 'and')}."
     )
+    if changed:
+        text += " What is called dirty had changes that no commit holds."
+    return f'<p class="note">{escape(text)}</p>'
 
 
 def _deaths(runs: Sequence[Run]) -> str:
@@ -552,6 +571,22 @@ def _deaths(runs: Sequence[Run]) -> str:
     )
 
 
+def _early_ends(runs: Sequence[Run]) -> str:
+    """A note, where the last checkpoint is much older than the end."""
+    found = [
+        f"{title(run.definition)}: minute {run.evaluated[-1]:.1f} of {run.definition.minutes:g}"
+        for run in runs
+        if run.complete
+        and run.evaluated[-1] < run.definition.minutes - run.definition.evaluation.every
+    ]
+    if not found:
+        return ""
+    return (
+        '<p class="note">What is called final is older, since no update was saved after it '
+        f"({escape('; '.join(found))}).</p>"
+    )
+
+
 def _listed(words: Sequence[str], last: str) -> str:
     return f" {last} ".join(part for part in (", ".join(words[:-1]), words[-1]) if part)
 
@@ -563,7 +598,7 @@ def _machine(run: Run) -> str:
     return f"{cores} {unit} of {machine.get('cpu', 'an unknown CPU')}"
 
 
-def _run_row(run: Run) -> str:
+def _run_row(run: Run, common: float) -> str:
     cells = [escape(run.definition.method), str(run.definition.seed)]
     if run.complete:
         hits, count = run.final
@@ -572,7 +607,7 @@ def _run_row(run: Run) -> str:
             "complete",
             f"{hits} of {count}",
             f"{run.evaluation_returns[-1]:.2f}",
-            f"{run.touch_area:.2f}",
+            f"{run.touch_area(common):.2f}",
             str(len(run.ended)),
             f"{_updates(run):.0f}",
             f"{100 * idle:.0f} %" if np.isfinite(idle) else "–",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import json
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,7 @@ class Run:
 
     definition: Definition
     state: str
-    """`not begun`, `cut short`, `not evaluated`, `failed` or `complete`."""
+    """`not begun`, `not complete`, `not evaluated`, `failed` or `complete`."""
     error: str = ""
     values: dict[str, Any] | None = None
     """run.json."""
@@ -101,13 +102,13 @@ class Run:
         """Times and touch rates; 0 at the launch, where there is no model."""
         return from_zero(self.evaluated), from_zero(self.touch_rates)
 
-    @property
-    def touch_area(self) -> float:
-        """Area under the touch curve, divided by its length: 1 is all touches from the launch."""
+    def touch_area(self, minutes: float) -> float:
+        """Mean of the touch curve until then, its last value held: 1 is all, from the launch."""
         times, rates = self.touch_curve
-        if len(times) < 2:
-            return float("nan")
-        return float(np.sum(np.diff(times) * (rates[1:] + rates[:-1]) / 2) / times[-1])
+        end = np.interp(minutes, times, rates)
+        before = times < minutes
+        times, rates = np.append(times[before], minutes), np.append(rates[before], end)
+        return float(np.sum(np.diff(times) * (rates[1:] + rates[:-1]) / 2) / minutes)
 
     def time_to(self, touch_rate: float) -> float:
         """Minutes to the first evaluation with this touch rate, infinite if there is none."""
@@ -127,6 +128,16 @@ class Run:
         return np.array([values.mean() if len(values) else np.nan for values in returns])
 
 
+def over_seeds(values: Array) -> tuple[Array, Array]:
+    """Mean and standard deviation (of a sample) over the first axis, without what is NaN.
+
+    NaN where there is nothing, and a deviation where there is but one value.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # it says that there is nothing
+        return np.nanmean(values, axis=0), np.nanstd(values, axis=0, ddof=1)
+
+
 def read(folder: Path) -> tuple[Experiment, list[Run]]:
     """Read an experiment's folder; raises DefinitionError with one sentence."""
     path = folder / "experiment.yaml"
@@ -141,9 +152,30 @@ def _read_run(definition: Definition, folder: Path) -> Run:
         values: dict[str, Any] = json.loads((folder / "run.json").read_text())
     except FileNotFoundError:
         return Run(definition, "not begun")
+    except ValueError:
+        raise _damaged(folder) from None
+    try:
+        return _with_files(definition, folder, values)
+    except DefinitionError:
+        raise
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise _damaged(folder) from error
+
+
+def _damaged(folder: Path) -> DefinitionError:
+    return DefinitionError(f"{folder} is damaged: delete it to make the run again.")
+
+
+def _with_files(definition: Definition, folder: Path, values: dict[str, Any]) -> Run:
+    differing = definition.differing(values["definition"])
+    if differing:
+        raise DefinitionError(
+            f"{folder} was made with another {' and '.join(differing)} than experiment.yaml "
+            "asks for."
+        )
     error = values.get("error") or ""
     if values["state"] != "complete":
-        state = "not evaluated" if values["state"] == "trained" else "cut short"
+        state = "not evaluated" if values["state"] == "trained" else "not complete"
         return Run(definition, "failed" if error else state, error, values)
     started = float(values["started"])
     episodes = _rows(folder / "episodes.csv")
@@ -203,8 +235,11 @@ def interquartile_mean(values: Array) -> Array:
 
 
 def bootstrap(values: Array, resamples: int = RESAMPLES) -> tuple[float, float] | None:
-    """The 95 % confidence interval of the interquartile mean over runs; None of fewer than two."""
-    if len(values) < 2:
+    """The 95 % confidence interval of the interquartile mean over runs; None of fewer than four.
+
+    Of two or three it would be their lowest and highest, with less confidence than it claims.
+    """
+    if len(values) < 4:
         return None
     drawn = np.random.default_rng(0).integers(len(values), size=(resamples, len(values)))
     low, high = np.quantile(interquartile_mean(values[drawn]), [0.025, 0.975])

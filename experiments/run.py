@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import csv
-import dataclasses
 import fcntl
 import json
 import os
@@ -92,13 +91,11 @@ class Record:
         if self._path.exists():
             try:
                 self.values = json.loads(self._path.read_text())
-                made = self.values["definition"]
-            except (ValueError, KeyError, TypeError):
+                differing = definition.differing(self.values["definition"])
+            except (AttributeError, ValueError, KeyError, TypeError):
                 raise DefinitionError(
                     f"{self._path} is damaged: delete its folder to make the run again."
                 ) from None
-            asked = _as_json(definition)
-            differing = [name for name in asked if asked[name] != made.get(name)]
             used = profile(definition)
             if self.values.get("profile", used) != used:  # earlier versions did not store it
                 differing.append(f"profile (launch/config/{definition.profile}.yaml)")
@@ -107,6 +104,12 @@ class Record:
                     f"{self.folder} was made with another {' and '.join(differing)}: "
                     "name another --out, or delete that folder."
                 )
+            try:
+                self.evaluated()
+            except (ValueError, KeyError, TypeError):
+                raise DefinitionError(
+                    f"{self.evaluations} is damaged: delete it to evaluate the run again."
+                ) from None
 
     @property
     def state(self) -> str:
@@ -126,7 +129,7 @@ class Record:
         self.config.write_text(yaml.safe_dump(parameters, sort_keys=False))
         self.values = {}
         self.update(
-            definition=_as_json(self.definition),
+            definition=self.definition.as_json(),
             profile=profile(self.definition),
             state="training",
             started=time.time(),
@@ -142,11 +145,29 @@ class Record:
         partial.replace(self._path)
 
     def evaluated(self) -> list[dict[str, str]]:
-        """The rows of evaluations.csv."""
+        """The rows of evaluations.csv; raises ValueError, KeyError or TypeError if damaged."""
         if not self.evaluations.exists():
             return []
         with self.evaluations.open(newline="") as file:
-            return list(csv.DictReader(file))
+            rows = list(csv.DictReader(file))
+        for row in rows:
+            for name in EVALUATION_COLUMNS:
+                if row[name] != "":  # as is the steps to a touch where there was none
+                    float(row[name])
+        return rows
+
+    def add(self, evaluation: dict[str, Any]) -> None:
+        """Add a row to evaluations.csv."""
+        row = {
+            name: f"{value:.6g}" if isinstance(value, float) else value
+            for name, value in evaluation.items()
+        }
+        partial = self.evaluations.with_suffix(".partial")  # a full disk leaves no half of a row
+        with partial.open("w", newline="") as file:
+            writer = csv.DictWriter(file, EVALUATION_COLUMNS)
+            writer.writeheader()
+            writer.writerows([*self.evaluated(), row])
+        partial.replace(self.evaluations)
 
     def tidy(self, keep: bool) -> None:
         """Keep the numbers and the last checkpoint, and with `keep` everything."""
@@ -255,6 +276,8 @@ class Runner:
             raise RunFailedError(f"its learner wrote no checkpoint, see {log}.")
         for file in ("episodes.csv", "updates.csv"):
             shutil.copyfile(record.data / "metrics" / file, record.folder / file)
+        # For who evaluates its checkpoint: nothing in that shows how the robot was commanded.
+        shutil.copyfile(record.data / "control", record.folder / "control")
         record.update(state="trained", ended=ended, died=died(log))
 
     async def _evaluate(self, record: Record, slot: Slot) -> None:
@@ -264,6 +287,8 @@ class Runner:
                 f"its checkpoints are gone from {record.snapshots}: "
                 f"delete {record.folder} to make the run again."
             )
+        commits = {*record.values.get("evaluated_with", []), versions().get("commit", "")}
+        record.update(error="", evaluated_with=sorted(commits - {""}))
         done = {(row["update"], float(row["real_time_factor"])) for row in record.evaluated()}
         todo = [
             (path, episodes, factor)
@@ -312,7 +337,7 @@ class Runner:
                 "real_time_factor": f"{factor:g}",
                 "seconds": f"{seconds:.1f}",
             }
-            append(record.evaluations, row)
+            record.add(row)
             self._evaluating[0] += episodes
             self._evaluating[1] += seconds
 
@@ -516,21 +541,6 @@ def evaluations(record: Record) -> list[tuple[Path, int, float]]:
     ]
 
 
-def append(path: Path, row: dict[str, Any]) -> None:
-    """Append a row to evaluations.csv."""
-    new = not path.exists()
-    with path.open("a", newline="") as file:
-        writer = csv.DictWriter(file, EVALUATION_COLUMNS)
-        if new:
-            writer.writeheader()
-        writer.writerow(
-            {
-                name: f"{value:.6g}" if isinstance(value, float) else value
-                for name, value in row.items()
-            }
-        )
-
-
 def episodes(path: Path) -> Iterable[tuple[bool, float]]:
     """Touch and return of each whole row of a running run's episodes.csv."""
     if not path.exists():
@@ -624,12 +634,6 @@ def duration(seconds: float) -> str:
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min"
 
 
-def _as_json(definition: Definition) -> dict[str, Any]:
-    """The definition as it comes back from JSON."""
-    values: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(definition)))
-    return values
-
-
 async def _until_stopped(runner: Runner) -> bool:
     """Run; on Ctrl-C or a termination, stop what runs and raise CancelledError."""
     task = asyncio.ensure_future(runner.run())
@@ -664,14 +668,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             slots = share(experiment.parallel, held)
             out = out.resolve()
             out.mkdir(parents=True, exist_ok=True)
+            lock = held.enter_context((out / ".gitignore").open("a"))
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise DefinitionError(f"another runner works in {out}.") from None
             runner = Runner(experiment, out, slots)
         except (DefinitionError, OSError) as error:
             parser.error(str(error))
-        lock = held.enter_context((out / ".gitignore").open("a"))
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            parser.error(f"another runner works in {out}.")
         lock.truncate(0)
         lock.write("data/\nsnapshots/\nevaluation/\n*.log\n")
         lock.flush()

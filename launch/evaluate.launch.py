@@ -70,7 +70,9 @@ def start(context: LaunchContext) -> list:
     if not checkpoint.exists():
         raise RuntimeError(f"there is no checkpoint {checkpoint}.")
     control = run.argument("control")
-    hold_to_control(checkpoint, control, begin=False)
+    # A checkpoint lies in a folder of its run's: checkpoints/, or an experiment's snapshots/.
+    trained = checkpoint if checkpoint.is_dir() else checkpoint.parent.parent
+    hold_to_control(trained, control, begin=False)
     clear(run.data_dir, checkpoint)
     atexit.register(last_word, run.data_dir / "evaluation.json")
     world = {"control": control, **run.seed, **pace}

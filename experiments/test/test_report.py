@@ -12,7 +12,7 @@ import yaml
 
 from experiments import report
 from experiments.definition import DefinitionError, load
-from experiments.results import bootstrap, interquartile_mean, read, wilson
+from experiments.results import bootstrap, interquartile_mean, over_seeds, read, wilson
 from experiments.run import Record
 
 START = 1_000_000.0
@@ -103,8 +103,43 @@ def test_a_run_s_numbers_are_those_of_its_files(tmp_path: Path) -> None:
 def test_the_touch_curve_begins_at_nothing(tmp_path: Path) -> None:
     complete(begin(tmp_path)[0])
     run = read(tmp_path)[1][0]
-    assert run.touch_area == pytest.approx((0.25 * 5 + 0.73 * 5) / 10)
+    assert run.touch_area(10) == pytest.approx((0.25 * 5 + 0.73 * 5) / 10)
     assert (run.time_to(0.5), run.time_to(0.9), run.time_to(0.97)) == (5.0, 10.0, float("inf"))
+
+
+def test_areas_are_of_the_same_time_for_all_methods(tmp_path: Path) -> None:
+    complete(begin(tmp_path)[0])
+    run = read(tmp_path)[1][0]
+    assert run.touch_area(8) == pytest.approx((0.25 * 5 + (0.5 + 0.776) / 2 * 3) / 8)
+    assert run.touch_area(12) == pytest.approx((0.25 * 5 + 0.73 * 5 + 0.96 * 2) / 12)
+    methods = [{"name": "slow", "minutes": 20}, {"name": "fast", "minutes": 8}]
+    for record in begin(tmp_path / "two", seeds=[0], methods=methods):
+        complete(record)
+    page = report.write(tmp_path / "two").read_text()
+    row = "<th>area under the touch curve, first 8 min</th><td>0.40</td><td>0.40</td>"
+    assert row in page
+
+
+def test_a_method_s_numbers_are_over_all_its_seeds(tmp_path: Path) -> None:
+    first, _, second, _ = begin(tmp_path)
+    assert first.definition.method == second.definition.method
+    complete(first)
+    complete(second, rates=[(3.0, 0.5, 20), (7.0, 0.92, 20), (10.0, 1.0, 100)])
+    page = report.write(tmp_path).read_text()
+    assert "<td>4.0 min <small>(2 of 2 seeds)</small></td>" in page  # the median of 5 and 3
+    assert "<td>8.5 min <small>(2 of 2 seeds)</small></td>" in page
+    assert "98 % <small>[95, 99], 196 of 200</small>" in page
+    assert "<td>0.57 <small>(0.49 to 0.65)</small></td>" in page
+    complete(second, rates=[(10.0, 0.4, 100)])
+    page = report.write(tmp_path).read_text()
+    assert "<td>not reached <small>(1 of 2 seeds)</small></td>" in page
+
+
+def test_of_one_seed_no_deviation_is_drawn() -> None:
+    nan = np.nan
+    mean, deviation = over_seeds(np.array([[1.0, 4.0, nan], [3.0, nan, nan]]))
+    np.testing.assert_allclose(mean, [2, 4, nan])
+    np.testing.assert_allclose(deviation, [np.sqrt(2), nan, nan])
 
 
 def test_returns_are_binned_without_the_evaluations(tmp_path: Path) -> None:
@@ -131,7 +166,7 @@ def test_the_page_shows_the_complete_runs_and_names_the_others(tmp_path: Path) -
     assert "2 of 4 runs, 10 minutes" in page
     assert page.count("data:image/svg+xml;base64,") == 6
     assert "2 of 4 runs are not complete" in page
-    assert "cut short" in page
+    assert "not complete</span>" in page
     assert "failed: its learner wrote no checkpoint &lt;here&gt;." in page
     assert "96 of 100" in page
     assert "5.0 min <small>(1 of 1 seeds)</small>" in page
@@ -149,8 +184,22 @@ def test_runs_of_different_commits_are_not_compared_in_silence(tmp_path: Path) -
     page = report.write(tmp_path).read_text()
     assert "different commits" in page
     assert "v1-3-gabc (2) and v1-4-gdef-dirty (1)." in page
+    assert "had changes that no commit holds" in page
     third.update(versions={"commit": "v1-3-gabc"})
-    assert "different commits" not in report.write(tmp_path).read_text()
+    page = report.write(tmp_path).read_text()
+    assert "different commits" not in page
+    assert "dirty" not in page
+    third.update(evaluated_with=["v1-3-gabc", "v2"])
+    assert "v1-3-gabc (3) and v2 (1)." in report.write(tmp_path).read_text()
+
+
+def test_a_final_evaluation_of_an_old_checkpoint_is_not_compared_in_silence(tmp_path: Path) -> None:
+    first, second, *_ = begin(tmp_path)
+    complete(first)
+    assert "What is called final" not in report.write(tmp_path).read_text()
+    complete(second, rates=[(4.9, 0.5, 100)])
+    page = report.write(tmp_path).read_text()
+    assert "(sync C = 10, seed 0: minute 4.9 of 10)." in page
 
 
 def test_a_run_whose_node_died_is_not_compared_in_silence(tmp_path: Path) -> None:
@@ -186,6 +235,31 @@ def test_before_any_run_is_complete_there_is_a_page(tmp_path: Path) -> None:
     assert "0 of 4 runs" in report.write(tmp_path).read_text()
 
 
+def test_a_run_of_another_definition_is_not_drawn(tmp_path: Path) -> None:
+    complete(begin(tmp_path)[0])
+    (tmp_path / "experiment.yaml").write_text(yaml.safe_dump({**DEFINITION, "minutes": 20}))
+    with pytest.raises(DefinitionError, match="seed_0 was made with another minutes than"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("run.json", ""),
+        ("run.json", "[]"),
+        ("run.json", "{}"),
+        ("evaluations.csv", "1,2\n3,4\n"),
+        ("updates.csv", "wall_time,update\n12"),
+    ],
+)
+def test_a_damaged_run_is_one_sentence(tmp_path: Path, file: str, content: str) -> None:
+    record = begin(tmp_path)[0]
+    complete(record)
+    (record.folder / file).write_text(content)
+    with pytest.raises(DefinitionError, match="seed_0 is damaged: delete it to make the run again"):
+        read(tmp_path)
+
+
 def test_a_folder_that_is_no_experiment_is_named(tmp_path: Path) -> None:
     with pytest.raises(DefinitionError, match=r"holds no experiment\.yaml"):
         read(tmp_path)
@@ -206,4 +280,4 @@ def test_the_bootstrap_holds_the_mean_of_runs() -> None:
     interval = bootstrap(values)
     assert interval is not None
     assert interval[0] < float(interquartile_mean(values)) < interval[1]
-    assert bootstrap(values[:1]) is None
+    assert bootstrap(values[:3]) is None

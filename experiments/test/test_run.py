@@ -52,6 +52,7 @@ def interrupted(*_):
 
 
 signal.signal(signal.SIGINT, interrupted)
+(data / "control").write_text(values.get("control", "torque") + "\\n")
 (data / "metrics").mkdir()
 (data / "checkpoints").mkdir()
 now = time.time()
@@ -153,7 +154,10 @@ def test_runs_go_seed_by_seed_and_a_method_may_have_its_own(tmp_path: Path) -> N
     }
 
 
-@pytest.mark.parametrize("path", sorted(Path("experiments").glob("*.yaml")), ids=str)
+SHIPPED = sorted(Path(__file__).resolve().parents[1].glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_each_shipped_definition_is_valid(path: Path) -> None:
     assert load(path).runs
 
@@ -262,6 +266,7 @@ def test_an_experiment_leaves_numbers_and_the_last_checkpoint(
     folder = out / "sync_c_10" / "seed_1"
     assert sorted(path.name for path in folder.iterdir()) == [
         "config.yaml",
+        "control",
         "episodes.csv",
         "evaluation.log",
         "evaluations.csv",
@@ -281,7 +286,10 @@ def test_an_experiment_leaves_numbers_and_the_last_checkpoint(
         for row in rows(folder / "evaluations.csv")
     ]
     assert made == [("10", "4", "0"), ("20", "6", "0"), ("20", "6", "1")]
-    assert 0 < float(rows(folder / "evaluations.csv")[-1]["minutes"]) < 0.05
+    [last] = (folder / "snapshots").iterdir()
+    minutes = (last.stat().st_mtime - values["started"]) / 60
+    noted = float(rows(folder / "evaluations.csv")[-1]["minutes"])
+    assert noted == pytest.approx(minutes, abs=1e-3)
     assert "sync C = 10, seed 1: touched 3 of 6 episodes" in capsys.readouterr().out
     first = told(launches)[0]
     assert (first["file"], first["profile"], first["minutes"], first["domain"]) == (
@@ -400,6 +408,66 @@ def test_a_trained_run_without_its_checkpoints_fails_and_the_rest_goes_on(
     said = capsys.readouterr().out
     assert "async, seed 0 failed: its checkpoints are gone from " in said
     assert "1 of 2 runs are complete" in said
+
+
+def test_a_damaged_table_of_evaluations_is_one_sentence_before_anything_starts(
+    tmp_path: Path, launches: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = written(tmp_path, methods=only("async"), seeds=[0])
+    assert run.main([str(path)]) == 0
+    table = tmp_path / "comparison" / "async" / "seed_0" / "evaluations.csv"
+    whole = table.read_text()
+    for damaged in (whole.partition("\n")[2], whole[: whole.rindex(",")]):  # no header, half a row
+        table.write_text(damaged)
+        with pytest.raises(SystemExit):
+            run.main([str(path)])
+        assert f"{table} is damaged: delete it to evaluate" in capsys.readouterr().err
+    assert [launch["file"] for launch in told(launches)].count("sim.launch.py") == 1
+
+
+def test_a_run_that_is_evaluated_again_has_forgotten_its_failure(
+    tmp_path: Path, launches: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = written(tmp_path, methods=only("async"), seeds=[0])
+    monkeypatch.setenv("FAKE_FAIL", "evaluate.launch.py")
+    assert run.main([str(path)]) == 1
+    monkeypatch.delenv("FAKE_FAIL")
+    errors: list[str] = []
+    add = run.Record.add
+
+    def seen(record: run.Record, evaluation: dict[str, Any]) -> None:
+        errors.append(record.values["error"])
+        add(record, evaluation)
+
+    monkeypatch.setattr(run.Record, "add", seen)
+    assert run.main([str(path)]) == 0
+    assert errors[0] == ""
+
+
+def test_the_commits_that_evaluated_a_run_are_kept(
+    tmp_path: Path, launches: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = written(tmp_path, methods=only("async"), seeds=[0])
+    monkeypatch.setenv("FAKE_FAIL", "evaluate.launch.py")
+    monkeypatch.setattr(run, "versions", lambda: {"commit": "abc"})
+    assert run.main([str(path)]) == 1
+    monkeypatch.delenv("FAKE_FAIL")
+    monkeypatch.setattr(run, "versions", lambda: {"commit": "def"})
+    assert run.main([str(path)]) == 0
+    values = json.loads((tmp_path / "comparison" / "async" / "seed_0" / "run.json").read_text())
+    assert values["versions"]["commit"] == "abc"
+    assert values["evaluated_with"] == ["abc", "def"]
+
+
+def test_a_kept_checkpoint_s_run_says_how_the_robot_was_commanded(
+    tmp_path: Path, launches: Path
+) -> None:
+    methods = [{"name": "async", "launch": {"control": "position"}}]
+    assert run.main([str(written(tmp_path, methods=methods, seeds=[0]))]) == 0
+    folder = tmp_path / "comparison" / "async" / "seed_0"
+    [checkpoint] = (folder / "snapshots").iterdir()
+    # Where evaluate.launch.py looks.
+    assert (checkpoint.parent.parent / "control").read_text() == "position\n"
 
 
 def test_a_run_that_begins_anew_has_forgotten_its_failure(tmp_path: Path) -> None:

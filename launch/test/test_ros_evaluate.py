@@ -110,9 +110,12 @@ def test_a_model_that_the_roller_refuses_ends_the_launch_with_the_reason(tmp_pat
     assert "touched" not in output.splitlines()[-1]
 
 
-def test_a_run_is_not_judged_under_another_control(tmp_path: Path) -> None:
+@pytest.mark.parametrize("model", [".", "checkpoints/checkpoint_1.safetensors"])
+def test_a_run_is_not_judged_under_another_control(tmp_path: Path, model: str) -> None:
     (tmp_path / "control").write_text("position\n")
-    code, output = evaluate(tmp_path, tmp_path / "evaluation")
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "checkpoint_1.safetensors").touch()
+    code, output = evaluate(tmp_path / model, tmp_path / "evaluation")
     assert code == 1
     assert f"{tmp_path} holds a run with control:=position, but control is torque" in output
     assert "Traceback" not in output
