@@ -66,7 +66,7 @@ def let_go(port: str, baud_rate: int) -> None:
     handle = os.open(port, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
     try:
         speed = getattr(termios, f"B{baud_rate}")
-        # Raw: 8 bits, no parity, nothing translated; the minimum and the timeout are 0.
+        # Raw: 8 bits, no parity, nothing translated.
         controls = termios.tcgetattr(handle)[6]
         flags = termios.CS8 | termios.CREAD | termios.CLOCAL
         termios.tcsetattr(handle, termios.TCSANOW, [0, 0, flags, 0, speed, speed, controls])

@@ -68,6 +68,7 @@ class OperatorNode(Node):
         self._compliant = self.create_client(SetBool, "set_compliant", callback_group=group)
         self._closed = threading.Event()
         self._unseen: tuple[float, Request] | None = None
+        self._stop_owed = False  # it was ordered when there was no driver to tell
         self._shown = -1  # id of the request on the terminal; no request's in the beginning
         self._terminal: Terminal | None = None
         self._operator = Operator(self._config, self._on_request, self._on_order, stop)
@@ -81,6 +82,7 @@ class OperatorNode(Node):
         self.create_service(Reset, "reset", self._on_reset, callback_group=group)
         self.create_service(OperatorAnswer, "operator/answer", self._on_answer)
         self.create_timer(_LOOK, self._show)
+        self.create_timer(_LOOK, self._stop_late)
 
     def close(self) -> None:
         """Give the terminal back."""
@@ -120,13 +122,20 @@ class OperatorNode(Node):
         self._operator.on_driver(message.state, message.cause)
 
     def _on_order(self, order: str) -> None:
-        if order in ("stop", "unstop"):
+        self._stop_owed = order == "stop" and not self._stop.service_is_ready()
+        if self._stop_owed:
+            self._tell("there is no driver: it is told to stop as soon as there is one")
+        elif order in ("stop", "unstop"):
             after = self._activate if order == "unstop" else None
             self._call(self._stop, SetBool.Request(data=order == "stop"), after)
         elif order in ("release", "hold"):
             self._call(self._compliant, SetBool.Request(data=order == "release"))
         else:
             self._activate()
+
+    def _stop_late(self) -> None:
+        if self._stop_owed and self._stop.service_is_ready():
+            self._on_order("stop")
 
     def _activate(self) -> None:
         """Activate, if the driver is where it can be: a lost port may have changed that."""

@@ -21,7 +21,8 @@ class Wire:
         self.port = str(port)
         self.servos = [VirtualServo(motor) for motor in range(1, 7)]
         self.bus = VirtualBus(self.servos)
-        self.line = Line(port, self.bus.answer, lambda: self.bus.fault.delay)
+        self.lost = 0  # bytes that are still to be lost on their way to the servos
+        self.line = Line(port, self._answer, lambda: self.bus.fault.delay)
         self._thread = threading.Thread(target=self.line.run, name="line")
         self._thread.start()
 
@@ -38,6 +39,11 @@ class Wire:
     def close(self) -> None:
         self.line.close()
         self._thread.join()
+
+    def _answer(self, data: bytes) -> tuple[bytes, float]:
+        lost = min(self.lost, len(data))
+        self.lost -= lost
+        return self.bus.answer(data[lost:])
 
 
 @pytest.fixture

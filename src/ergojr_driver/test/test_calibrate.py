@@ -37,6 +37,7 @@ class Arm:
 
     def __init__(self) -> None:
         self.joints = np.zeros(6)
+        self.goal = OFFSET  # rad of the motors, which keep it without torque
         self.way = np.zeros(6)
         self.torque = False
         self.models = dict.fromkeys(MOTORS, 350)
@@ -51,13 +52,9 @@ class Arm:
 
     def write_command(self, commands: Mapping[int, MotorCommand]) -> None:
         assert max(command.torque for command in commands.values()) <= 0.12
+        self.goal = np.array([commands[motor].position for motor in MOTORS])
         if self.torque:
-            goal = np.array([commands[motor].position for motor in MOTORS])
-            joints = DIRECTION * (goal - OFFSET)
-            assert np.abs(joints - self.joints).max() < 0.02
-            self.way = np.where(np.abs(joints - self.joints) > 1e-9, joints - self.joints, self.way)
-            self.way = np.sign(self.way)
-            self.joints = joints
+            self._move()
 
     def read_health(self, motor: int) -> MotorHealth:
         return MotorHealth(7.4, 30.0, 0)
@@ -65,6 +62,8 @@ class Arm:
     def set_torque(self, motors: Sequence[int], on: bool) -> None:
         self.torque = on
         self.log.append("on" if on else "off")
+        if on:
+            self._move()
 
     def torque_off(self, motors: Sequence[int]) -> None:
         self.set_torque(motors, False)
@@ -81,6 +80,14 @@ class Arm:
     def reboot(self, motor: int) -> None: ...
 
     def close(self) -> None: ...
+
+    def _move(self) -> None:
+        """Go to the goal, which must be near: a motor would jump."""
+        joints = DIRECTION * (self.goal - OFFSET)
+        assert np.abs(joints - self.joints).max() < 0.02
+        self.way = np.where(np.abs(joints - self.joints) > 1e-9, joints - self.joints, self.way)
+        self.way = np.sign(self.way)
+        self.joints = joints
 
 
 def person(arm: Arm, effort: str = "") -> Callable[[str], str]:
@@ -106,6 +113,19 @@ def test_offset_direction_and_scale_are_found_and_the_arm_lets_go() -> None:
     assert values["effort_scale"] == pytest.approx([SCALE] * 6, rel=0.02)
     assert "on" in arm.log
     assert arm.log[-1] == "off"
+
+
+def test_torque_comes_on_where_the_arm_is_and_not_at_its_last_goal() -> None:
+    arm = Arm()
+
+    def near(text: str) -> str:
+        answer = person(arm)(text)
+        if "weigh" in text:
+            arm.joints = np.full(6, 0.1)
+        return answer
+
+    Calibrator(arm, near, lambda text: None, lambda seconds: None).run()  # the arm looks at it
+    assert "on" in arm.log
 
 
 def test_the_weighing_can_be_skipped() -> None:

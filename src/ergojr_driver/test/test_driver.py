@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
@@ -10,12 +11,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from ergojr_description.kinematics import JOINT_NAMES
-from ergojr_description.limiter import LimiterConfig
+from ergojr_description.kinematics import JOINT_HIGH, JOINT_LOW, JOINT_NAMES
+from ergojr_description.limiter import Limiter, LimiterConfig
 from ergojr_description.xl320 import Register
 from ergojr_driver.bus import BusError, MotorCommand, MotorHealth, MotorState, PortError, Reading
 from ergojr_driver.driver import Driver, DriverConfig, DriverError, ResetResult, Status
 from ergojr_driver.servo import GOAL_AHEAD, MOTORS, Calibration, Joints
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ergojr_description import xl320
 
@@ -24,20 +27,26 @@ PERIOD = 0.01
 
 
 class FakeBus:
-    """Six motors that go to their goals at once in position mode, and stay otherwise."""
+    """Six motors that go to their goals at once in position mode, and stay otherwise.
+
+    A motor whose torque comes on jumps to the goal that it was given last, as a real one would.
+    """
 
     def __init__(self) -> None:
         self.time = 1000.0
         self.angles = dict.fromkeys(MOTORS, 0.0)
+        self.goals = dict.fromkeys(MOTORS, 0.0)
         self.limits = dict.fromkeys(MOTORS, 0)
         self.torque = dict.fromkeys(MOTORS, False)
         self.tables: dict[int, dict[Register, int]] = {motor: {} for motor in MOTORS}
         self.health = {motor: MotorHealth(7.4, 30.0, 0) for motor in MOTORS}
         self.silent: set[int] = set()
+        self.limp: set[int] = set()  # motors that do not switch their torque on
         self.lose: Callable[[], bool] = lambda: False  # an answer
         self.unplugged = False
         self.log: list[str] = []  # what changed the motors
         self.commands: list[Mapping[int, MotorCommand]] = []
+        self.writes: list[tuple[int, Register]] = []
         self.reboots: list[int] = []
         self.follow = True
 
@@ -64,6 +73,7 @@ class FakeBus:
         self.log.append("command")
         self.commands.append(commands)
         for motor, command in commands.items():
+            self.goals[motor] = command.position
             self.limits[motor] = xl320.torque_to_raw(command.torque)
             if self.follow and self.torque[motor]:
                 step = command.position - self.angles[motor]
@@ -76,7 +86,12 @@ class FakeBus:
     def set_torque(self, motors: Sequence[int], on: bool) -> None:
         self._pass()
         self.log.append("on" if on else "off")
-        self.torque.update(dict.fromkeys(motors, on))
+        for motor in motors:
+            if on and motor in self.limp:
+                continue
+            if on and not self.torque[motor] and self.follow:
+                self.angles[motor] = self.goals[motor]
+            self.torque[motor] = on
 
     def torque_off(self, motors: Sequence[int]) -> None:
         self.set_torque(motors, False)
@@ -94,6 +109,7 @@ class FakeBus:
     def write(self, motor: int, register: Register, value: int) -> None:
         self._answer(motor)
         assert not self.torque[motor]
+        self.writes.append((motor, register))
         self.tables[motor][register] = value
 
     def reboot(self, motor: int) -> None:
@@ -264,6 +280,44 @@ def test_a_blocked_arm_fails_the_reset_and_holds(arm: Arm) -> None:
     assert arm.driver.status.state == "holding"
 
 
+def test_a_reset_stays_above_the_table_where_the_straight_way_does_not() -> None:
+    arm = Arm(reset_noise=0.0)
+    folded = np.array([0.0, 0.7, 1.0, 0.0, 1.4, 0.0])  # the hand points back at the arm's base
+    arm.bus.angles = dict(zip(MOTORS, folded.tolist(), strict=True))
+    assert Limiter().clear(folded) == ""
+    assert "too low" in Limiter().clear_path(folded, np.zeros(6))
+    arm.activate()
+    future = arm.driver.reset(1)
+    arm.cycle_until(future.done)
+    # The limiter's own clearance is for what a step of it leaves out.
+    table = Limiter(LimiterConfig(floor_clearance=0.0, range_margin=0.0))
+    for sent in arm.bus.commands:
+        assert table.clear(np.array([sent[motor].position for motor in MOTORS])) == ""
+
+
+def test_a_reset_that_no_start_pose_is_clear_for_is_refused_and_not_gone() -> None:
+    arm = Arm(rest_pose=(0.0, 1.4, 0.6, 0.0, 0.6, 0.0), reset_noise=0.1)  # in the table
+    arm.activate()
+    arm.cycle()
+    future = arm.driver.reset(1)
+    assert not future.result(0).ok
+    assert future.result(0).message.startswith("no start pose is clear: ")
+    assert arm.driver.status.state == "holding"
+    arm.cycle(100)
+    assert arm.bus.angles == dict.fromkeys(MOTORS, 0.0)
+
+
+def test_a_start_pose_that_is_not_clear_is_drawn_again() -> None:
+    end = float(JOINT_HIGH[0]) - LimiterConfig().range_margin  # half of the poses are beyond
+    arm = Arm(rest_pose=(end, 0.0, 0.0, 0.0, 0.0, 0.0))
+    assert np.random.default_rng(0).uniform(-1.0, 1.0) > 0.0  # the first one is
+    arm.bus.angles[1] = end
+    arm.activate()
+    future = arm.driver.reset(0)
+    arm.cycle_until(future.done)
+    assert future.result().ok, future.result().message
+
+
 def test_effort_becomes_torque_with_a_goal_ahead(arm: Arm) -> None:
     arm.drive()
     at = dict(arm.bus.angles)
@@ -388,6 +442,22 @@ def test_commands_for_old_observations_do_not_feed_the_watchdog(arm: Arm) -> Non
     assert arm.off()
 
 
+def test_a_command_for_an_observation_that_is_too_old_is_neither_obeyed_nor_counted(
+    arm: Arm,
+) -> None:
+    arm.drive()
+    arm.commanding(100)  # so that the old observation is one of this episode
+    arm.bus.commands.clear()
+
+    def one() -> bool:
+        arm.command(0.1, 0.0, 0.0, 0.0, age=0.3)
+        return not arm.driver.status.torque
+
+    assert arm.cycle_until(one) < 0.15
+    assert max(sent[1].torque for sent in arm.bus.commands) == 0.0
+    assert arm.driver.status.cause.startswith("no joint_command for 1")
+
+
 def test_commands_that_answer_one_and_the_same_image_let_go_when_it_is_old(arm: Arm) -> None:
     arm.drive()
     seen = arm.now()
@@ -497,6 +567,21 @@ def test_half_of_the_answers_corrupt_lets_go(arm: Arm) -> None:
     assert arm.off()
 
 
+def test_half_of_the_answers_lost_lets_go_though_they_come_when_asked_for_again(arm: Arm) -> None:
+    read_state = arm.bus.read_state
+
+    def half(motors: Sequence[int]) -> Reading:
+        reading = read_state(motors)
+        if len(motors) < len(MOTORS):  # asked for again
+            return reading
+        return Reading({motor: reading.motors[motor] for motor in motors if motor % 2})
+
+    took = drive_and(arm, lambda arm: setattr(arm.bus, "read_state", half))
+    assert took < 0.5
+    assert arm.off()
+    assert "bus errors: " in arm.driver.status.cause
+
+
 def test_one_answer_in_a_hundred_corrupt_goes_on_with_a_warning(arm: Arm) -> None:
     random = np.random.default_rng(0)
     arm.drive()
@@ -573,6 +658,22 @@ def test_deactivate_lets_go(arm: Arm) -> None:
     assert arm.driver.status == Status("inactive", False, "deactivated")
 
 
+def test_torque_off_is_said_until_every_motor_confirms_it(arm: Arm) -> None:
+    arm.drive()
+    torque_off, lost = arm.bus.torque_off, [True] * 5
+
+    def lose(motors: Sequence[int]) -> None:
+        if lost:
+            lost.pop()
+        else:
+            torque_off(motors)
+
+    arm.bus.torque_off = lose  # type: ignore[method-assign]
+    arm.driver.deactivate()
+    assert arm.off()
+    assert arm.driver.status == Status("inactive", False, "deactivated")  # no motor was deaf
+
+
 def test_close_lets_go_and_closes_the_port(arm: Arm) -> None:
     arm.drive()
     arm.driver.close()
@@ -620,6 +721,17 @@ def test_an_error_of_the_program_lets_go(arm: Arm) -> None:
 # Coming back
 
 
+def stop_from_aside(arm: Arm) -> threading.Thread:
+    """An emergency stop by another thread, as far as it gets while this one has the lock."""
+    thread = threading.Thread(target=arm.driver.emergency_stop, args=(True,))
+    thread.start()
+    deadline = time.monotonic() + 10.0
+    while not arm.driver._stopped:
+        assert time.monotonic() < deadline, "the stop waits for the lock"
+        thread.join(0.001)
+    return thread
+
+
 def test_an_emergency_stop_is_latched_until_it_is_released(arm: Arm) -> None:
     arm.drive()
     arm.driver.emergency_stop(True)
@@ -646,10 +758,7 @@ def test_an_emergency_stop_ends_an_activation_that_is_under_way(arm: Arm) -> Non
     def second_motor(motors: Sequence[int], on: bool) -> None:
         set_torque(motors, on)
         if on and list(motors) == [2] and not threads:
-            threads.append(threading.Thread(target=arm.driver.emergency_stop, args=(True,)))
-            threads[0].start()
-            while not arm.driver._stopped:
-                threads[0].join(0.001)
+            threads.append(stop_from_aside(arm))
 
     arm.bus.set_torque = second_motor  # type: ignore[method-assign]
     with pytest.raises(DriverError, match="emergency stop"):
@@ -668,10 +777,7 @@ def test_an_emergency_stop_does_not_wait_for_a_motors_reboot(arm: Arm) -> None:
     def sleep(seconds: float) -> None:
         arm.sleep(seconds)
         if not threads:
-            threads.append(threading.Thread(target=arm.driver.emergency_stop, args=(True,)))
-            threads[0].start()
-            while not arm.driver._stopped:
-                threads[0].join(0.001)
+            threads.append(stop_from_aside(arm))
 
     arm.driver._sleep = sleep
     began = arm.bus.time
@@ -727,6 +833,16 @@ def test_a_silent_motor_stands_against_activation(arm: Arm) -> None:
     assert arm.off()
 
 
+def test_a_motor_that_stays_without_torque_makes_the_others_let_go(arm: Arm) -> None:
+    arm.driver.configure()
+    arm.bus.limp.add(4)
+    with pytest.raises(DriverError, match=r"^m4 does not switch its torque on$"):
+        arm.driver.activate()
+    assert "on" in arm.bus.log
+    assert arm.off()
+    assert arm.driver.status == Status("fault", False, "m4 does not switch its torque on")
+
+
 def test_a_latched_hardware_error_is_cleared_on_activation(arm: Arm) -> None:
     arm.driver.configure()
     arm.bus.health[4] = MotorHealth(7.4, 30.0, xl320.OVERLOAD)
@@ -748,6 +864,14 @@ def test_compliant_and_back(arm: Arm) -> None:
     arm.cycle(10)
     assert arm.bus.angles[1] == pytest.approx(0.5, abs=0.01)
     assert arm.driver.status.state == "holding"
+
+
+def test_torque_comes_on_where_the_arm_is_and_not_at_its_last_goal(arm: Arm) -> None:
+    arm.ready()
+    arm.driver.set_compliant(True)
+    arm.bus.angles[1] = 0.5
+    arm.driver.set_compliant(False)
+    assert arm.bus.angles[1] == pytest.approx(0.5)
 
 
 # Setting up
@@ -775,6 +899,27 @@ def test_configure_writes_limits_into_the_motors_once(arm: Arm) -> None:
     )
     assert table[xl320.MAX_TORQUE] == xl320.torque_to_raw(0.16)
     assert table[xl320.CONTROL_MODE] == xl320.JOINT_MODE
+    assert table[xl320.SHUTDOWN] == xl320.OVERLOAD | xl320.OVERHEATING
+
+
+def test_configure_writes_nothing_that_the_motors_have_already(arm: Arm) -> None:
+    arm.driver.configure()
+    assert {motor for motor, _ in arm.bus.writes} == set(MOTORS)
+    arm.driver.unconfigure()
+    arm.bus.writes.clear()
+    arm.driver.configure()
+    assert arm.bus.writes == []  # the EEPROM wears out
+
+
+@pytest.mark.parametrize("missing", [1, 6])
+def test_configure_lets_go_of_motors_that_have_torque_though_one_is_missing(
+    arm: Arm, missing: int
+) -> None:
+    arm.bus.torque = dict.fromkeys(MOTORS, True)  # whoever drove them before
+    arm.bus.silent.add(missing)
+    with pytest.raises(DriverError, match="does not answer"):
+        arm.driver.configure()
+    assert arm.off()
 
 
 def test_calibration_goes_there_and_back() -> None:
@@ -792,6 +937,30 @@ def test_a_negative_direction_pushes_the_other_way() -> None:
     calibration = Calibration((-1.0,) * 6, (0.0,) * 6, (1.0,) * 6)
     commands = calibration.drive(np.full(6, 0.1), np.zeros(6), 1.0)
     assert all(command.position < 0.0 for command in commands.values())
+
+
+def six(values: st.SearchStrategy[float]) -> st.SearchStrategy[tuple[float, ...]]:
+    return st.tuples(*[values] * 6)
+
+
+@given(
+    six(st.sampled_from((1.0, -1.0))),
+    six(st.floats(-0.99, 0.99)),
+    six(st.floats(0.0, 1.0)),
+    six(st.sampled_from((-0.1, 0.0, 0.1))),
+)
+def test_a_goal_ahead_stays_inside_of_the_motors_angle_limits(
+    direction: tuple[float, ...],
+    offset: tuple[float, ...],
+    share: tuple[float, ...],
+    effort: tuple[float, ...],
+) -> None:
+    calibration = Calibration(direction, offset, (1.0,) * 6)
+    position = JOINT_LOW + np.array(share) * (JOINT_HIGH - JOINT_LOW)
+    commands = calibration.drive(np.array(effort), position, 1.0)
+    for motor, (low, high) in zip(MOTORS, calibration.limits, strict=True):
+        # A motor refuses a goal beyond, and keeps the one before.
+        assert low <= xl320.position_to_raw(commands[motor].position) <= high
 
 
 @pytest.mark.parametrize(

@@ -7,12 +7,14 @@ import select
 import signal
 import subprocess
 import sys
+import termios
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ergojr_description import xl320
 from ergojr_driver import guard
 
 # A driver that names its port, lets go when it is asked to end, and beats meanwhile.
@@ -170,6 +172,29 @@ def test_the_driver_does_not_outlive_the_guard(wire: Any) -> None:
     pair.guard.communicate(timeout=10.0)
     # The pipes are closed when the child, which holds them too, is gone.
     os.close(child)
+
+
+def test_torque_off_is_said_again_for_motors_that_have_missed_it(wire: Any) -> None:
+    wire.switch_on()
+    wire.lost = 3 * len(xl320.torque_off(range(1, 7)))
+    guard.let_go(wire.port, 1_000_000)
+    wire.wait_for_no_torque()
+
+
+def test_letting_go_does_not_rely_on_how_the_port_was_left(wire: Any) -> None:
+    port = os.open(wire.port, os.O_RDWR | os.O_NOCTTY)
+    cooked = termios.tcgetattr(port)
+    cooked[0] |= termios.ICRNL
+    cooked[1] |= termios.OPOST | termios.ONLCR
+    cooked[3] |= termios.ICANON | termios.ECHO | termios.ISIG
+    cooked[4:6] = termios.B9600, termios.B9600
+    termios.tcsetattr(port, termios.TCSANOW, cooked)
+    guard.let_go(wire.port, 1_000_000)
+    inputs, outputs, _, local, *speeds, _ = termios.tcgetattr(port)
+    os.close(port)
+    # A pseudo-terminal has no speed: the bytes would arrive in any case.
+    assert speeds == [termios.B1000000] * 2
+    assert (inputs, outputs, local) == (0, 0, 0)
 
 
 def test_a_port_that_is_gone_is_told(tmp_path: Any) -> None:
