@@ -421,8 +421,9 @@ def test_stop_ends_the_run_at_once_and_leaves_a_checkpoint(rig, caplog) -> None:
     rig.replay.add()
     thread = threading.Thread(target=learner.run)
     thread.start()
-    while not rig.publications:
+    while not rig.publications and thread.is_alive():
         thread.join(0.01)
+    assert rig.publications
     learner.stop()
     thread.join(3.0)
     assert not thread.is_alive()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import signal
 from array import array
 from collections.abc import Callable, Iterator
@@ -113,4 +114,5 @@ def test_a_corrupt_file_is_set_aside_with_a_warning(replay: Replay, make_episode
     assert code == 0
     assert f"{path} is corrupt" in errors
     assert f"moved to {path.parent / 'corrupt' / path.name}" in errors
-    assert "b" in (replay.data_dir / "metrics" / "episodes.csv").read_text()
+    with (replay.data_dir / "metrics" / "episodes.csv").open(newline="") as file:
+        assert [row["id"] for row in csv.DictReader(file)] == ["b"]

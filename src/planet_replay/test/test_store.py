@@ -9,7 +9,6 @@ import shutil
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -268,19 +267,23 @@ def test_a_process_killed_while_adding_loses_no_acknowledged_episode(
     assert len(held) <= len(acknowledged) + 1
 
 
-def test_the_index_of_2000_episodes_is_rebuilt_in_seconds(
-    directory: Path, make_episode: Make
-) -> None:
-    store = EpisodeStore(directory, 10**6)
-    path = store.add(make_episode("e0000", steps=1).to_bytes()).entry.path
-    data = path.read_bytes()
-    store.close()
-    for i in range(1, 2000):  # the checksum is of no matter: only headers are read
-        copy = directory / f"{i + 1:012d}_e{i:04d}.00000000.safetensors"
-        copy.write_bytes(data.replace(b"e0000", b"e%04d" % i))
-    begin = time.process_time()
-    assert EpisodeStore(directory, 10**6).status().episodes == 2000
-    assert time.process_time() - begin < 5.0
+def test_the_index_is_rebuilt_from_the_headers_alone(directory: Path, make_episode: Make) -> None:
+    data = make_episode("e000", steps=100).to_bytes()
+    header = data[: 8 + int.from_bytes(data[:8], "little")]
+    directory.mkdir()
+    for i in range(200):
+        path = directory / f"{i + 1:012d}_e{i:03d}.00000000.safetensors"
+        path.write_bytes(header.replace(b"e000", b"e%03d" % i))
+        os.truncate(path, len(data))  # a hole: no disk is filled with what shall not be read
+    before = bytes_read()
+    assert EpisodeStore(directory, 10**6).status().episodes == 200
+    assert bytes_read() - before < 200 * len(data) / 10
+
+
+def bytes_read() -> int:
+    """What this process has read so far, from wherever."""
+    fields = dict(line.split(": ") for line in Path("/proc/self/io").read_text().splitlines())
+    return int(fields["rchar"])
 
 
 @settings(

@@ -149,8 +149,9 @@ class Replay:
     def send(self, episode: Episode, data: bytes) -> int:
         self.attempts += 1
         assert Episode.from_bytes(data).id == episode.id
+        up = self.up  # whoever waits for the event may change it then
         self.event.set()
-        if not self.up:
+        if not up:
             raise DeliveryError("there is no replay")
         if episode.id not in self.got:
             self.got.append(episode.id)
