@@ -129,7 +129,7 @@ class DriverNode(LifecycleNode):
 
     def close(self) -> None:
         """Let go."""
-        # In a session of its own it is out of reach for those who kill what does not end.
+        # In a process group of its own it is out of reach for those who kill what does not end.
         signal.alarm(_END_SECONDS)
         self._closing = True
         self._driver.close()
