@@ -699,6 +699,7 @@ th, td { padding: .35rem .9rem .35rem 0; text-align: left; vertical-align: top;
   border-bottom: 1px solid #eee; }
 thead th { border-bottom: 2px solid #ccc; white-space: nowrap; }
 tbody th { font-weight: 400; color: #555; min-width: 9rem; }
+.comparison th:first-child { position: sticky; left: 0; background: #fff; }
 th i { display: inline-block; width: .7em; height: .7em; border-radius: 50%; margin-right: .4em; }
 small { color: #777; font-size: .85em; white-space: nowrap; }
 code { font-size: .85em; background: #f5f5f5; padding: .1em .3em; border-radius: 3px;
