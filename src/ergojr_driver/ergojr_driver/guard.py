@@ -35,8 +35,6 @@ Between two beats it waits for one exchange (`reply_timeout`, 0.1 s at the most)
 cycle (0.02 s), and a write that takes longer (0.25 s) is a lost port. While it has no torque it may
 be silent: it starts, waits for a motor's reboot or for a port that is gone, or ends.
 """
-NICENESS = -10
-"""Of guard and driver, where the user may have it: what else runs is to wait for them."""
 _LOOKS = 5  # in that time: a computer that stood still for all of it is not a driver that hangs
 _TORQUE, _NO_TORQUE = b"torque", b"no torque"  # the beats
 _MOTORS = tuple(range(1, 7))
@@ -84,8 +82,6 @@ def let_go(port: str, baud_rate: int) -> None:
 def watch(command: list[str]) -> int:
     """Run `command`, and let go when it has ended, or is silent. Returns its exit code."""
     _end_with(os.getppid())
-    with suppress(PermissionError):  # they are as good as other processes then
-        os.setpriority(os.PRIO_PROCESS, 0, NICENESS)  # the driver inherits it
     reader, writer = os.pipe()
     os.set_blocking(writer, False)  # a guard that is stopped must not stop the driver
     # Ctrl-Z, and what else a terminal stops processes for: one that is stopped guards nothing, and

@@ -128,18 +128,6 @@ def test_the_driver_shares_the_processor_with_its_launch_and_not_with_all_of_it(
     pair.end()
 
 
-def test_the_driver_goes_first_where_the_user_may(wire: Any) -> None:
-    ask = f"import os; os.setpriority(os.PRIO_PROCESS, 0, {guard.NICENESS})"
-    asked = subprocess.run([sys.executable, "-c", ask], check=False, stderr=subprocess.DEVNULL)
-    own = os.getpriority(os.PRIO_PROCESS, 0)
-    pair = Pair(wire.port)
-    for pid in (pair.child, pair.guard.pid):
-        niceness = os.getpriority(os.PRIO_PROCESS, pid)
-        assert niceness == (own if asked.returncode else guard.NICENESS)
-    pair.guard.terminate()
-    pair.end()
-
-
 def test_a_driver_that_hangs_with_torque_is_killed_and_lets_go(wire: Any) -> None:
     wire.switch_on()
     pair = Pair(wire.port, torque=True)
