@@ -37,7 +37,6 @@ import sys
 import threading
 from collections.abc import Callable, Generator
 from concurrent.futures import wait
-from functools import partial
 
 from ergojr_description.kinematics import ACTIVE_NAMES, JOINT_NAMES
 from ergojr_description.limiter import LimiterConfig
@@ -57,7 +56,6 @@ from std_srvs.srv import SetBool
 
 from ergojr_driver import driver, guard
 from ergojr_driver.driver import Driver, DriverConfig, DriverError, Status
-from ergojr_driver.outbox import Outbox
 from ergojr_driver.pypot_bus import PypotBus
 from ergojr_driver.servo import Joints
 from planet_msgs.msg import DriverStatus, Reward, RobotSpec
@@ -73,7 +71,6 @@ _TROUBLE = ("fault", "stopped", "unconfigured")  # when there is a cause
 _SWITCH_SECONDS = 0.0005  # between threads: Python's 5 ms would be half a bus cycle
 _RETRY_SECONDS = 1.0  # between looks whether the port is there
 _RESET_POLL = 0.005  # s
-_LAST_WORDS = 1.0  # s
 _END_SECONDS = 10  # from letting go to the end of the process
 
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
@@ -95,7 +92,6 @@ class DriverNode(LifecycleNode):
         ).value
         self._config = config
         self._closing = False
-        self._outbox = Outbox(partial(fail, self))
         self._diagnostics = Diagnostics(self)
         self._joint_states = self.create_publisher(JointState, "joint_states", STREAM)
         self._status = self.create_publisher(DriverStatus, "driver_status", LATCHED)
@@ -133,12 +129,11 @@ class DriverNode(LifecycleNode):
 
     def close(self) -> None:
         """Let go."""
-        # In a process group of its own it is out of reach for those who kill what does not end.
+        # In a session of its own it is out of reach for those who kill what does not end.
         signal.alarm(_END_SECONDS)
         self._closing = True
         self._driver.close()
         self._thread.join(timeout=5.0)
-        self._outbox.close(_LAST_WORDS)
 
     # The lifecycle
 
@@ -226,13 +221,13 @@ class DriverNode(LifecycleNode):
             effort=joints.load.tolist(),
         )
         message.header.stamp = from_ns(stamp)
-        self._outbox.put(partial(self._joint_states.publish, message))
+        self._joint_states.publish(message)
 
     def _on_status(self, status: Status) -> None:
-        self._beat()  # the last one before a port is closed
+        self._beat()  # the last one before a port is closed, and before words that may take long
         message = DriverStatus(state=status.state, torque=status.torque, cause=status.cause)
         message.header.stamp = from_ns(status.stamp)
-        self._outbox.put(partial(self._status.publish, message))
+        self._status.publish(message)
         trouble = status.state in _TROUBLE and status.cause and not self._closing
         self._report(
             "driver",
@@ -243,8 +238,7 @@ class DriverNode(LifecycleNode):
         self._changed.trigger()
 
     def _report(self, part: str, level: str, sentence: str, values: dict[str, object]) -> None:
-        report = self._diagnostics.report
-        self._outbox.put(partial(report, part, _LEVELS[level], sentence, **values))
+        self._diagnostics.report(part, _LEVELS[level], sentence, **values)
 
     # Topics and services
 

@@ -84,15 +84,12 @@ def watch(command: list[str]) -> int:
     _end_with(os.getppid())
     reader, writer = os.pipe()
     os.set_blocking(writer, False)  # a guard that is stopped must not stop the driver
-    # Ctrl-Z, and what else a terminal stops processes for: one that is stopped guards nothing, and
-    # drives nothing. The driver inherits it.
-    for number in (signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU):
-        signal.signal(number, signal.SIG_IGN)
     child = subprocess.Popen(
         command,
         pass_fds=(writer,),
         env={**os.environ, PIPE: str(writer)},
-        preexec_fn=partial(_apart, os.getpid()),  # noqa: PLW1509 -- there are no threads
+        start_new_session=True,
+        preexec_fn=partial(_end_with, os.getpid()),  # noqa: PLW1509 -- there are no threads
     )
     os.close(writer)
 
@@ -102,6 +99,9 @@ def watch(command: list[str]) -> int:
     # A terminal that is closed hangs up on the whole group; the guard has to outlive the driver.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
         signal.signal(number, forward)
+    # Ctrl-Z, and what else a terminal stops processes for: one that is stopped guards nothing.
+    for number in (signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU):
+        signal.signal(number, signal.SIG_IGN)
     # The pipe ends when the last process that holds it ends: the child, unless it has children.
     # So its process is watched as well.
     ended = os.pidfd_open(child.pid)
@@ -144,16 +144,6 @@ def watch(command: list[str]) -> int:
             said = said or f"ended with {code}; {off}"
             print(f"guard: the driver {said}", file=sys.stderr, flush=True)
     return code if code >= 0 else _SIGNALLED - code
-
-
-def _apart(parent: int) -> None:
-    """Make the driver's process one that who kills the launch's group does not reach.
-
-    In a session of its own it would wait for the processor, 200 ms at times: Linux shares that out
-    among sessions first (`sched_autogroup_enabled`), and knows of priorities only inside of each.
-    """
-    os.setpgrp()
-    _end_with(parent)
 
 
 def _end_with(parent: int) -> None:
