@@ -8,7 +8,6 @@ from __future__ import annotations
 import importlib.util
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -48,8 +47,16 @@ def environment(tmp_path: Path) -> dict[str, str]:
 @pytest.fixture
 def ros2(environment: dict[str, str]) -> Iterator[Launch]:
     """Give a function that starts `ros2 <arguments>`."""
-    with ExitStack() as started:
-        yield lambda *arguments: started.enter_context(Running([*ROS2, *arguments], environment))
+    started: list[Running] = []
+
+    def start(*arguments: str) -> Running:
+        started.append(Running([*ROS2, *arguments], environment))
+        return started[-1]
+
+    yield start
+    for running in started:
+        running.process.kill()
+        running.process.wait()
 
 
 @pytest.fixture

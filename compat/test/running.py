@@ -61,14 +61,6 @@ class Running:
             if match := re.search(pattern, line):
                 return match
 
-    def __enter__(self) -> Running:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Kill it if it still runs."""
-        self.process.kill()
-        self.process.wait()
-
     def signal(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
 
@@ -84,16 +76,12 @@ Launch = Callable[..., Running]
 
 
 def environment_for(folder: Path) -> dict[str, str]:
-    """Return an environment with compat, whose log files go to a folder.
-
-    Its ROS_DOMAIN_ID is this process's, as that of `planet_node.testing.own_domain`, which imports
-    rclpy: another checkout that is tested at the same time is not heard.
-    """
+    """Return an environment with compat, whose log files go to a folder."""
     return {
         **os.environ,
         "PYTHONPATH": os.pathsep.join([str(COMPAT), os.environ.get("PYTHONPATH", "")]),
         "ROS_LOG_DIR": str(folder / "log"),
-        "ROS_DOMAIN_ID": str(20 + (os.getpid() + 50) % 60),
+        "ROS_DOMAIN_ID": "11",
         "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
     }
 
