@@ -28,7 +28,7 @@ from ergojr_description.xl320 import torque_off
 
 PIPE = "ERGOJR_GUARD_PIPE"
 """Environment variable: file descriptor on which the driver names its port."""
-SILENCE = 0.25
+SILENCE = 0.5
 """s without a beat, while there is torque, after which the driver hangs.
 
 Between two beats it waits for one exchange (`reply_timeout`, 0.1 s at the most), or for the next

@@ -126,7 +126,7 @@ def test_a_driver_that_hangs_with_torque_is_killed_and_lets_go(wire: Any) -> Non
     wire.wait_for_no_torque()
     code, said = pair.end()
     assert code == 128 + signal.SIGKILL
-    assert f"was silent for 250 ms while there was torque; torque is off on {wire.port}" in said
+    assert f"was silent for 500 ms while there was torque; torque is off on {wire.port}" in said
 
 
 @pytest.mark.parametrize(("torque", "stopped"), [(True, False), (False, True)])
