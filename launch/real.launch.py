@@ -47,8 +47,6 @@ def start(context: LaunchContext) -> list:
         value = run.argument(argument)
         return [{parameter: value}] if value else []
 
-    # The roller has its cores for itself: a plan takes most of a tick, and must not be late.
-    beside = {"cores": run.training}
     return [
         run.node(
             "ergojr_driver",
@@ -57,19 +55,17 @@ def start(context: LaunchContext) -> list:
             [{"autostart": True}, *given("port", "port")],
             remappings=[("reset", "driver/reset")],
             again=False,
-            **beside,
         ),
         *(
-            run.node("ergojr_driver", "camera_node", name, given(name, "source"), **beside)
+            run.node("ergojr_driver", "camera_node", name, given(name, "source"))
             for name in CAMERAS
         ),
-        run.node("ergojr_driver", "pixel_reward_node", "pixel_reward", **beside),
+        run.node("ergojr_driver", "pixel_reward_node", "pixel_reward"),
         run.node(
             "ergojr_driver",
             "operator",
             "operator",
             [{"terminal": terminal(), **run.seed}],
-            **beside,
         ),
         *run.learning(yields=True),
         *run.ending(),

@@ -37,8 +37,7 @@ def start(context: LaunchContext) -> list:
     hardware = {"port_link": port, "front_http_port": front, "side_http_port": side, **run.seed}
     url = "http://127.0.0.1:{}/stream.mjpg"
     return [
-        # The outside world takes its time from the learner, never from what moves the robot.
-        run.node("ergojr_sim", "rig_node", "rig", [hardware], cores=run.training),
+        run.node("ergojr_sim", "rig_node", "rig", [hardware]),
         run.node("planet_bringup", "scripted_operator_node", "scripted_operator"),
         IncludeLaunchDescription(
             PythonLaunchDescriptionSource(REAL),

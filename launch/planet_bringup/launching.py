@@ -23,6 +23,7 @@ from launch_ros.substitutions import FindPackageShare
 from launch import Action, LaunchContext
 
 ROBOT = "ergojr"
+YIELDING = 15  # niceness of what no motion waits for
 MISCONFIGURED = 2  # exit code of a node that another start would not help
 
 # Tensors freed and allocated again every update stay with the process: returning them to the
@@ -178,10 +179,10 @@ class Run:
 
         `shared` ones serve all robots and have no namespace. `again`: started again when it ends.
         `threads`: of its tensors' operations; 0 = one for each core.
-        One that `yields` runs when nothing else wants its core: other than a low priority, that
-        lets the kernel take its core for a free one when it looks where to wake a node.
+        One that `yields` gets a small share of a core that others want, yet never none: a process
+        of the idle class would not even finish its imports on a full core.
         """
-        prefix = "chrt --idle 0 " if yields else ""
+        prefix = f"nice -n {YIELDING} " if yields else ""
         if cores is not None:
             prefix += f"taskset --cpu-list {','.join(map(str, cores))}"
         if prefix:
@@ -218,7 +219,7 @@ class Run:
             cores=self.acting,
         )
 
-    def replay(self, cores: list[int], yields: bool = False) -> Node:
+    def replay(self, cores: list[int] | None = None, yields: bool = False) -> Node:
         """The replay, on `cores`; see `node` for `yields`."""
         return self.node(
             "planet_replay",
@@ -233,10 +234,9 @@ class Run:
     def learning(self, yields: bool = False) -> list[Node]:
         """Roller, replay, learner and the line of progress.
 
-        A learner that `yields` trains on every core whenever nothing else runs there; then the
-        roller has the acting cores, and whatever else there is goes to the others. The replay and
-        the line of progress yield, too: no motion waits for them, and one that is started again
-        would take a core for seconds.
+        A learner that `yields` trains wherever the nodes that move a robot leave time. The replay
+        and the line of progress yield, too: no motion waits for them. None of these is held to a
+        core, nor is what moves the robot: one that is full starves a node while another is free.
         """
         learner = {
             "data_dir": str(self.data_dir),
@@ -246,8 +246,7 @@ class Run:
             "threads": len(self.training),
             "collect_interval": self.number("collect_interval", int),
         }
-        light = self.training if yields else self.acting
-        everywhere = sorted({*self.acting, *self.training})
+        light = None if yields else self.acting
         return [
             self.roller(mode=self._mode),
             self.replay(light, yields=yields),
@@ -256,7 +255,7 @@ class Run:
                 "learner_node",
                 "learner",
                 [learner],
-                cores=everywhere if yields else self.training,
+                cores=None if yields else self.training,
                 threads=len(self.training),
                 shared=True,
                 yields=yields,
