@@ -18,6 +18,8 @@ from typing import NamedTuple
 MODEL = 350
 BAUD_RATE = 1_000_000
 BROADCAST = 254
+BAUD_RATES = (9600, 57_600, 115_200, 1_000_000)
+"""By BAUD_RATE_CODE."""
 
 
 class Register(NamedTuple):
@@ -31,7 +33,7 @@ class Register(NamedTuple):
 MODEL_NUMBER = Register(0, 2)
 FIRMWARE = Register(2, 1)
 ID = Register(3, 1)
-BAUD_RATE_CODE = Register(4, 1)  # 0: 9600, 1: 57600, 2: 115200, 3: 1 M
+BAUD_RATE_CODE = Register(4, 1)  # an index into BAUD_RATES
 RETURN_DELAY = Register(5, 1)  # 2 us each
 ANGLE_LOW = Register(6, 2)
 ANGLE_HIGH = Register(8, 2)
@@ -45,6 +47,9 @@ SHUTDOWN = Register(18, 1)
 # RAM
 TORQUE_ENABLE = Register(24, 1)
 LED = Register(25, 1)
+D_GAIN = Register(27, 1)
+I_GAIN = Register(28, 1)
+P_GAIN = Register(29, 1)
 GOAL_POSITION = Register(30, 2)
 MOVING_SPEED = Register(32, 2)  # in joint mode the greatest speed; 0 = no bound
 TORQUE_LIMIT = Register(35, 2)  # set to 0 by the firmware on an overload
@@ -60,10 +65,12 @@ TABLE_SIZE = 53
 
 GOAL = Register(30, 4)  # position and speed; 34 is not a register, so the torque limit goes apart
 STATE = Register(35, 8)  # torque limit, position, speed, load
-HEALTH = Register(45, 6)  # voltage, temperature, ..., hardware error
+HEALTH = Register(24, 27)  # torque enable, gains, ..., voltage, temperature, ..., hardware error
 
 WHEEL_MODE, JOINT_MODE = 1, 2
 BAUD_RATE_1M = 3
+GAINS_DELIVERED = {D_GAIN: 0, I_GAIN: 0, P_GAIN: 32}  # in the RAM after switching on
+VOLTAGES = (6.0, 8.4)  # V that its supply may have
 
 OVERLOAD, OVERHEATING, INPUT_VOLTAGE = 1, 2, 4  # bits of HARDWARE_ERROR
 _HARDWARE_ERRORS = {OVERLOAD: "overload", OVERHEATING: "overheating", INPUT_VOLTAGE: "voltage"}
@@ -76,6 +83,12 @@ FACTORY_RESET, SYNC_READ, SYNC_WRITE = 0x06, 0x82, 0x83
 ERROR_INSTRUCTION, ERROR_CRC, ERROR_RANGE, ERROR_LENGTH = 2, 3, 4, 5
 ERROR_LIMIT, ERROR_ACCESS = 6, 7
 ALERT = 0x80
+_REFUSALS = {
+    ERROR_RANGE: "a value out of range",
+    ERROR_LENGTH: "a wrong length",
+    ERROR_LIMIT: "a value beyond a limit",
+    ERROR_ACCESS: "a register that cannot be written now",
+}
 
 STALL_TORQUE = 0.39  # N m at 7.4 V
 RESOLUTION = 300 * pi / 180 / 1023  # rad per unit; 0 to 1023 over 300 degrees, 0 rad in the middle
@@ -128,6 +141,18 @@ def hardware_error_text(bits: int) -> str:
     names = [name for bit, name in _HARDWARE_ERRORS.items() if bits & bit]
     unknown = bits & ~sum(_HARDWARE_ERRORS)
     return " and ".join([*names, *([f"unknown (0x{unknown:02x})"] if unknown else [])])
+
+
+def refusal_text(error: int, written: bool = False) -> str:
+    """What an error byte says that came instead of what was asked for, e.g. 'overload'.
+
+    While a hardware error is latched, an XL-320 may put its bits where the protocol has a number.
+    A read that is correct has no other reason to be refused; a write has.
+    """
+    number = error & ~ALERT
+    if written and number in _REFUSALS:
+        return _REFUSALS[number]
+    return hardware_error_text(number) or "a hardware error"
 
 
 # Packets

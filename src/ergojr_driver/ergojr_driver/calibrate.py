@@ -14,7 +14,6 @@ import argparse
 import sys
 import time
 from collections.abc import Callable, Sequence
-from glob import glob
 from pathlib import Path
 
 import numpy as np
@@ -24,10 +23,10 @@ from ergojr_description.limiter import Limiter
 from ergojr_description import kinematics, xl320
 from ergojr_driver import guard
 from ergojr_driver.bus import Bus, BusError, PortError
+from ergojr_driver.ports import serial_ports, which_ports
 from ergojr_driver.pypot_bus import PypotBus
 from ergojr_driver.servo import MOTORS, Calibration, Joints
 
-PORTS = ("/dev/serial/by-id/*", "/dev/ttyACM*", "/dev/ttyUSB*", "/dev/ttyAMA0", "/dev/serial0")
 TURNS = (
     "m1: turn the arm to its left (counter-clockwise, seen from above)",
     "m2: lean the whole arm forward and down",
@@ -266,7 +265,7 @@ def find_port(ports: Sequence[str], baud_rate: int) -> tuple[str, PypotBus]:
         except BusError as error:
             tried.append(str(error))
         bus.close()
-    raise CalibrationError("; ".join(tried) or "no serial port is there: plug the adapter in")
+    raise CalibrationError("; ".join(tried) or which_ports())
 
 
 def main() -> int:
@@ -281,7 +280,7 @@ def calibrate() -> int:
     parser.add_argument("--baud-rate", type=int, default=xl320.BAUD_RATE)
     parser.add_argument("--output", type=Path, help="YAML file; printed otherwise")
     arguments = parser.parse_args()
-    ports = [arguments.port] if arguments.port else [p for g in PORTS for p in sorted(glob(g))]
+    ports = [arguments.port] if arguments.port else serial_ports()
     try:
         port, bus = find_port(ports, arguments.baud_rate)
         guard.name_port(port, arguments.baud_rate)

@@ -12,8 +12,10 @@ from __future__ import annotations
 import errno
 import struct
 import termios
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import Any
 
 import serial
@@ -22,12 +24,43 @@ from pypot.dynamixel.io import Dxl320IO
 from pypot.dynamixel.protocol import v2
 
 from ergojr_description import xl320
-from ergojr_driver.bus import BusError, MotorCommand, MotorHealth, MotorState, PortError, Reading
+from ergojr_driver.bus import (
+    BusError,
+    Found,
+    MotorCommand,
+    MotorHealth,
+    MotorState,
+    PortError,
+    Reading,
+    RefusedError,
+    Scan,
+)
+from ergojr_driver.ports import which_ports
 
 _STATUS_BYTES = 11  # of a status packet without data
 _TAGS = 6
 _WRITE_SECONDS = 0.25
+_PING_DATA = 3  # bytes: model and firmware
+_SLOT = 0.003  # s by which each id answers later to a ping of all
+_SLOTS = 30  # ids that are waited for
+_PATIENCE = 0.015  # s that an answer may take beyond its time on the wire
+_NOISE = 2  # bytes that may come when a port's speed changes
 _PORT_FAULTS = (OSError, termios.error)  # serial.SerialException is an OSError
+
+
+@dataclass
+class Answers:
+    """What came in reply to a packet.
+
+    Attributes:
+        good: status packets with all of the data that was asked for.
+        corrupt: answers with a wrong CRC, and those that say that the question had one.
+        refused: error byte by motor, of those that sent it instead of what was asked for.
+    """
+
+    good: list[Packet] = field(default_factory=list)
+    corrupt: int = 0
+    refused: dict[int, int] = field(default_factory=dict)
 
 
 class _Io(Dxl320IO):  # type: ignore[misc]
@@ -50,21 +83,66 @@ class _Io(Dxl320IO):  # type: ignore[misc]
         if self._serial.write(data) != len(data):
             raise serial.SerialException("a packet was not sent as a whole")
 
-    def exchange(self, packet: Any, replies: int, length: int) -> tuple[list[Packet], int]:
-        """Send, and return the correct status packets with `length` bytes of data that came in
-        time, and the number of corrupt ones."""
+    def exchange(self, packet: Any, replies: int, length: int) -> Answers:
+        """Send, and return what came in time."""
         self.flush()
         self.send(packet)
         parser = Parser()
         packets = parser.feed(self._serial.read(replies * (_STATUS_BYTES + length)))
-        answers = [
-            packet
+        answers = Answers()
+        for status in packets:
+            if status.instruction != xl320.STATUS:
+                continue
+            error = status.error & ~xl320.ALERT
+            if len(status.data) == length and (length or not error):
+                answers.good.append(status)
+            elif error == xl320.ERROR_CRC:
+                parser.corrupt += 1
+            elif not status.data and error:
+                answers.refused[status.id] = status.error
+        answers.corrupt = parser.corrupt
+        return answers
+
+    def ping_all(self, rate: int, patience: float) -> tuple[list[Found], set[int], bool]:
+        """Who answers at `rate`, which ids have a garbled answer, and whether any had."""
+        self._serial.baudrate = rate
+        byte = 10 / rate
+        ids = range(1, 7)
+        window = patience + byte * (_STATUS_BYTES + _PING_DATA) * (1 + len(ids))
+        found, garbled = self._listen(xl320.BROADCAST, rate, window + _SLOT * _SLOTS, None)
+        doubled: set[int] = set()
+        single = patience + byte * (2 * _STATUS_BYTES + _PING_DATA)
+        for motor in ids:
+            one, bad = self._listen(motor, rate, single, _STATUS_BYTES + _PING_DATA)
+            found += one
+            if bad:
+                doubled.add(motor)
+        return list(dict.fromkeys(found)), doubled, garbled or bool(doubled)
+
+    def _listen(
+        self, motor: int, rate: int, seconds: float, most: int | None
+    ) -> tuple[list[Found], bool]:
+        """Ping, and hear what comes in `seconds`, or until `most` bytes did."""
+        self.flush()
+        self.send(v2.DxlPingPacket(motor))
+        deadline = time.monotonic() + seconds
+        heard = b""
+        waited = self._serial.timeout
+        try:
+            while (left := deadline - time.monotonic()) > 0 and (most is None or len(heard) < most):
+                self._serial.timeout = left
+                heard += self._serial.read(1)
+                heard += self._serial.read(self._serial.in_waiting)
+        finally:
+            self._serial.timeout = waited
+        packets = [p for p in Parser().feed(heard) if p.instruction == xl320.STATUS]
+        known = sum(len(packet.encode()) for packet in packets)
+        found = [
+            Found(packet.id, int.from_bytes(packet.data[:2], "little"), rate)
             for packet in packets
-            if packet.instruction == xl320.STATUS
-            and len(packet.data) == length
-            and not packet.error & ~xl320.ALERT
+            if len(packet.data) == _PING_DATA
         ]
-        return answers, parser.corrupt
+        return found, len(heard) - known > _NOISE
 
 
 class PypotBus:
@@ -86,6 +164,7 @@ class PypotBus:
         on_packet: Callable[[], None] = lambda: None,
     ) -> None:
         self._port = port
+        self._baud_rate = baud_rate
         self._on_packet = on_packet
         self._tag = 0
         try:
@@ -94,7 +173,10 @@ class PypotBus:
             if getattr(error, "errno", None) == errno.EWOULDBLOCK:
                 sentence = f"port {port} is taken: another driver or calibrate drives this arm"
                 raise PortError(sentence) from error
-            raise PortError(f"port {port} cannot be opened: {_reason(error)}") from error
+            reason = _reason(error)
+            if getattr(error, "errno", None) == errno.ENOENT:
+                reason += f" ({which_ports()})"
+            raise PortError(f"port {port} cannot be opened: {reason}") from error
         # FTDI adapters keep answers back for 16 ms otherwise; others do not know the call.
         with suppress(ValueError, *_PORT_FAULTS):
             self._io._serial.set_low_latency_mode(True)
@@ -105,9 +187,9 @@ class PypotBus:
         self._tag = (self._tag + 1) % _TAGS
         length = xl320.STATE.length + self._tag
         packet = v2.DxlSyncReadPacket(list(motors), xl320.STATE.address, length)
-        answers, corrupt = self._exchange(packet, len(motors), length)
+        answers = self._exchange(packet, len(motors), length)
         states = {}
-        for answer in answers:
+        for answer in answers.good:
             if answer.id in motors:
                 limit, position, speed, load = struct.unpack_from("<4H", answer.data)
                 states[answer.id] = MotorState(
@@ -115,9 +197,9 @@ class PypotBus:
                     xl320.raw_to_speed(speed),
                     xl320.raw_to_load(load),
                     limit,
-                    bool(answer.error & xl320.ALERT),
+                    bool(answer.error),
                 )
-        return Reading(states, corrupt)
+        return Reading(states, answers.corrupt, answers.refused)
 
     def write_command(self, commands: Mapping[int, MotorCommand]) -> None:
         # Goal and torque limit are not neighbours: 34 is no register.
@@ -133,7 +215,17 @@ class PypotBus:
 
     def read_health(self, motor: int) -> MotorHealth:
         data = self._read(motor, xl320.HEALTH)
-        return MotorHealth(data[0] / 10.0, float(data[1]), data[5])
+
+        def value(register: Register) -> int:
+            return data[register.address - xl320.HEALTH.address]
+
+        return MotorHealth(
+            voltage=value(xl320.PRESENT_VOLTAGE) / 10.0,
+            temperature=float(value(xl320.PRESENT_TEMPERATURE)),
+            hardware_error=value(xl320.HARDWARE_ERROR),
+            torque_on=bool(value(xl320.TORQUE_ENABLE)),
+            p_gain=value(xl320.P_GAIN),
+        )
 
     def set_torque(self, motors: Sequence[int], on: bool) -> None:
         values = [byte for motor in motors for byte in (motor, int(on))]
@@ -145,9 +237,27 @@ class PypotBus:
         self.set_torque(motors, False)
 
     def ping(self, motor: int) -> int | None:
-        answers, _ = self._exchange(v2.DxlPingPacket(motor), 1, 3)
-        models = [int.from_bytes(a.data[:2], "little") for a in answers if a.id == motor]
+        answers = self._exchange(v2.DxlPingPacket(motor), 1, _PING_DATA)
+        models = [int.from_bytes(a.data[:2], "little") for a in answers.good if a.id == motor]
         return models[0] if models else None
+
+    def scan(self, patience: float = _PATIENCE) -> Scan:
+        found: list[Found] = []
+        garbled: list[int] = []
+        doubled: set[int] = set()
+        try:
+            for rate in reversed(xl320.BAUD_RATES):
+                self._on_packet()
+                here, twice, bad = self._io.ping_all(rate, patience)
+                found += here
+                doubled |= twice
+                garbled += [rate] if bad else []
+        except _PORT_FAULTS as error:
+            raise PortError(f"port {self._port} is lost: {_reason(error)}") from error
+        finally:
+            with suppress(*_PORT_FAULTS):  # a port that is lost has no speed any more
+                self._io._serial.baudrate = self._baud_rate
+        return Scan(found, tuple(garbled), tuple(sorted(doubled)))
 
     def read(self, motor: int, register: Register) -> int:
         return int.from_bytes(self._read(motor, register), "little")
@@ -155,8 +265,10 @@ class PypotBus:
     def write(self, motor: int, register: Register, value: int) -> None:
         data = list(value.to_bytes(register.length, "little"))
         packet = v2.DxlWriteDataPacket(motor, register.address, data)
-        answers, _ = self._exchange(packet, 1, 0)
-        if not any(answer.id == motor for answer in answers):
+        answers = self._exchange(packet, 1, 0)
+        if motor in answers.refused:
+            raise RefusedError(motor, answers.refused[motor], written=True)
+        if not any(answer.id == motor for answer in answers.good):
             raise BusError(f"motor {motor} did not confirm a write to register {register.address}")
 
     def reboot(self, motor: int) -> None:
@@ -168,13 +280,15 @@ class PypotBus:
 
     def _read(self, motor: int, register: Register) -> bytes:
         packet = v2.DxlReadDataPacket(motor, *register)
-        answers, _ = self._exchange(packet, 1, register.length)
-        for answer in answers:
+        answers = self._exchange(packet, 1, register.length)
+        for answer in answers.good:
             if answer.id == motor:
                 return answer.data
+        if motor in answers.refused:
+            raise RefusedError(motor, answers.refused[motor])
         raise BusError(f"motor {motor} did not answer a read of register {register.address}")
 
-    def _exchange(self, packet: Any, replies: int, length: int) -> tuple[list[Packet], int]:
+    def _exchange(self, packet: Any, replies: int, length: int) -> Answers:
         self._on_packet()
         try:
             return self._io.exchange(packet, replies, length)

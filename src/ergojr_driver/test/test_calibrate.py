@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from ergojr_description.limiter import Limiter
 from ergojr_description.xl320 import Register
-from ergojr_driver.bus import MotorCommand, MotorHealth, MotorState, Reading
+from ergojr_driver.bus import MotorCommand, MotorHealth, MotorState, Reading, Scan
 from ergojr_driver.calibrate import (
     APART,
     LEANING,
@@ -70,6 +70,9 @@ class Arm:
 
     def ping(self, motor: int) -> int | None:
         return self.models.get(motor)
+
+    def scan(self) -> Scan:
+        return Scan()
 
     def read(self, motor: int, register: Register) -> int:
         return 0

@@ -14,7 +14,15 @@ import pytest
 from ergojr_description.kinematics import JOINT_HIGH, JOINT_LOW, JOINT_NAMES
 from ergojr_description.limiter import Limiter, LimiterConfig
 from ergojr_description.xl320 import Register
-from ergojr_driver.bus import BusError, MotorCommand, MotorHealth, MotorState, PortError, Reading
+from ergojr_driver.bus import (
+    BusError,
+    MotorCommand,
+    MotorHealth,
+    MotorState,
+    PortError,
+    Reading,
+    Scan,
+)
 from ergojr_driver.driver import Driver, DriverConfig, DriverError, ResetResult, Status
 from ergojr_driver.servo import GOAL_AHEAD, MOTORS, Calibration, Joints
 from hypothesis import given
@@ -99,6 +107,10 @@ class FakeBus:
     def ping(self, motor: int) -> int | None:
         self._pass()
         return None if motor in self.silent else self.tables[motor].get(xl320.MODEL_NUMBER, 350)
+
+    def scan(self) -> Scan:
+        self._pass()
+        return Scan()
 
     def read(self, motor: int, register: Register) -> int:
         self._answer(motor)

@@ -43,7 +43,6 @@ THERMAL_TIME = 300.0  # s
 SUPPLY = 7.4  # V
 SAG = 0.8  # V at stall
 
-GAIN = Register(29, 1)  # P
 _RAM = 24  # the first address that is not in the EEPROM
 _READ_ONLY = (range(3), range(xl320.PRESENT_POSITION.address, xl320.PUNCH.address))
 _DELIVERED = {
@@ -123,7 +122,8 @@ class VirtualServo:
     def reboot(self) -> None:
         """RAM as after switching on: no torque, the goal where the servo is."""
         self._table[_RAM:] = bytes(len(self._table) - _RAM)
-        self._set(GAIN, 32)
+        for register, value in xl320.GAINS_DELIVERED.items():
+            self._set(register, value)
         self._set(xl320.GOAL_POSITION, xl320.position_to_raw(self.angle))
         self._set(xl320.TORQUE_LIMIT, self._get(xl320.MAX_TORQUE))
         self._set(xl320.PUNCH, 32)
@@ -226,7 +226,7 @@ class VirtualServo:
         self._goal = xl320.raw_to_position(self._get(xl320.GOAL_POSITION))
         self._cap = (self._get(xl320.MOVING_SPEED) & 1023) * xl320.SPEED_UNIT
         self._limit = min(self._get(xl320.TORQUE_LIMIT), self._get(xl320.MAX_TORQUE)) / 1023
-        self._stiffness = self._get(GAIN) / 8 / FULL_ERROR
+        self._stiffness = self._get(xl320.P_GAIN) / 8 / FULL_ERROR
 
     def _get(self, register: Register) -> int:
         address, length = register
