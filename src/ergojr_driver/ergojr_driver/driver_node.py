@@ -1,10 +1,10 @@
 """The driver node: a real Ergo Jr, from joint commands to its servos. A managed (lifecycle) node.
 
 Publishes
-    joint_states (sensor_msgs/JointState, bus_rate): m1..m6, rad, rad/s, effort in N m as the motors
+    joint_states (sensor_msgs/JointState, 50 Hz): m1..m6, rad, rad/s, effort in N m as the motors
         say that they apply it
-    driver_status (planet_msgs/DriverStatus, latched): on every change; published when the torque
-        is off, stamped with the time when the cause was found
+    driver_status (planet_msgs/DriverStatus, latched): on every change, and once a second;
+        published when the torque is off, stamped with the time when the cause was found
     robot_spec (planet_msgs/RobotSpec, latched)
     /diagnostics
 
@@ -12,6 +12,7 @@ Subscribes to
     joint_command (sensor_msgs/JointState): `effort` in N m for m1 m2 m3 m5, stamped like the
         older image of the newest pair that its sender has seen
     reward (planet_msgs/Reward): terminated or truncated ends the episode, and the arm holds
+    <camera>/camera_info (sensor_msgs/CameraInfo): tells which camera is late
 
 Serves
     reset (planet_msgs/Reset): moves to the rest pose with noise, answers when the arm is there
@@ -24,54 +25,57 @@ Serves
         the log and in diagnostics. Activate again checks everything again.
 
 Parameter autostart: configure at start, and again whenever the port was lost. Other parameters:
-`ergojr_driver.driver.DriverConfig` and, under `limiter`, the limiter's.
+`ergojr_driver.config.DriverConfig` and, under `limiter`, the limiter's.
 
-States, watchdogs and faults: see `ergojr_driver.driver`, which runs in a thread of its own. Start
-it through `ergojr_driver.guard`, which lets go should this process die or hang.
+What moves the arm is another process (`ergojr_driver.bus_process`), to which this node speaks over
+a link and a page; both are children of `ergojr_driver.guard`. Should this node hang or die, the bus
+process lets go, and the guard starts the node again.
 """
 
 from __future__ import annotations
 
-import signal
+import os
 import sys
 import threading
-from collections.abc import Callable, Generator
-from concurrent.futures import wait
+import time
+from collections.abc import Generator
+from concurrent.futures import Future, wait
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
 
 from ergojr_description.kinematics import ACTIVE_NAMES, JOINT_NAMES
 from ergojr_description.limiter import LimiterConfig
 from lifecycle_msgs.srv import ChangeState
-from planet_node.diagnostics import Diagnostics
-from planet_node.main import fail, run
+from planet_node.diagnostics import ERROR, OK, WARN, Diagnostics
+from planet_node.main import StartupError, fail, run
 from planet_node.parameters import declare
-from planet_node.qos import COMMAND, LATCHED, STREAM
+from planet_node.qos import COMMAND, IMAGE, LATCHED, STREAM
 from planet_node.stamps import from_ns, to_ns
 from rcl_interfaces.msg import ParameterDescriptor
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.node import Node
-from sensor_msgs.msg import JointState
+from sensor_msgs.msg import CameraInfo, JointState
 from std_srvs.srv import SetBool
 
-from ergojr_driver import driver, guard
-from ergojr_driver.driver import Driver, DriverConfig, DriverError, Status
-from ergojr_driver.pypot_bus import PypotBus
-from ergojr_driver.servo import Joints
+from ergojr_driver.blame import Blame, Machine
+from ergojr_driver.command import CommandError, command_values
+from ergojr_driver.config import DriverConfig
+from ergojr_driver.link import JointsRecord, Link
+from ergojr_driver.page import Page
+from ergojr_driver.remote import Answer, BusClient
+from ergojr_driver.status import Status
 from planet_msgs.msg import DriverStatus, Reward, RobotSpec
 from planet_msgs.srv import Reset
-from planet_node import diagnostics
 
-_LEVELS = {
-    driver.OK: diagnostics.OK,
-    driver.WARN: diagnostics.WARN,
-    driver.ERROR: diagnostics.ERROR,
-}
+_LEVELS = {"ok": OK, "warn": WARN, "error": ERROR}
 _TROUBLE = ("fault", "stopped", "unconfigured")  # when there is a cause
-_SWITCH_SECONDS = 0.0005  # between threads: Python's 5 ms would be half a bus cycle
-_RETRY_SECONDS = 1.0  # between looks whether the port is there
-_RESET_POLL = 0.005  # s
-_END_SECONDS = 10  # from letting go to the end of the process
+_RETRY_SECONDS = 1.0  # between looks whether the port is there, and between statuses
+_ALIVE_SECONDS = 0.2  # between signs of life
+_RESET_POLL = 0.02  # s
+_LAST_WORD = 1.0  # s for the bus process to let go when the node ends
 
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 
@@ -81,16 +85,17 @@ class DriverNode(LifecycleNode):
 
     def __init__(self) -> None:
         super().__init__("driver")
-        config = declare(self, DriverConfig)
-        limits = declare(self, LimiterConfig, "limiter")
+        self._config = config = declare(self, DriverConfig)
+        self._limits = limits = declare(self, LimiterConfig, "limiter")
         self._autostart: bool = self.declare_parameter(
             "autostart",
             False,
             ParameterDescriptor(
-                description="Configure at start, and whenever the port was lost.", read_only=True
+                description="The driver configures itself at the start, and whenever the port was "
+                "lost.",
+                read_only=True,
             ),
         ).value
-        self._config = config
         self._closing = False
         self._diagnostics = Diagnostics(self)
         self._joint_states = self.create_publisher(JointState, "joint_states", STREAM)
@@ -100,14 +105,38 @@ class DriverNode(LifecycleNode):
         self._change_state = self._service_change_state.callback
         self._service_change_state.callback = self._on_change_state
         self._changed = self.create_guard_condition(self._follow)
-        self._driver = Driver(
-            config, limits, self._open_bus, self._on_joints, self._on_status, self._report
+        # The launch and all that it has started: the guard's parent.
+        self._blame = Blame(
+            config.cameras, Machine(_parent(os.getppid())), time.monotonic, time.time_ns
         )
+        self._bus = BusClient(
+            _link(),
+            Page.inherited(),
+            config,
+            asdict(limits),
+            self._on_joints,
+            self._on_status,
+            self._report,
+        )
+        self._thread = threading.Thread(target=self._listen, name="bus", daemon=True)
+        self._told = DriverStatus()
+        self._thread.start()
+        self._bus.connect()
+        self._offer()
+        self._spec.publish(_robot_spec(config, limits))
+
+    def _offer(self) -> None:
         self.create_subscription(JointState, "joint_command", self._on_command, COMMAND)
         self.create_subscription(Reward, "reward", self._on_reward, STREAM)
+        for camera in self._config.cameras:
+            self.create_subscription(
+                CameraInfo, f"{camera}/camera_info", partial(self._on_camera_info, camera), IMAGE
+            )
         # A group of its own: a reset takes seconds, and an emergency stop must not wait for it.
         group = ReentrantCallbackGroup()
         self.create_service(Reset, "reset", self._on_reset, callback_group=group)
+        self.create_service(SetBool, "set_compliant", self._on_set_compliant)
+        self.create_timer(_RETRY_SECONDS, self._every_second)
         # A thread of its own: an activation keeps the node's, for a second where motors reboot.
         urgent = Node(
             f"{self.get_name()}_urgent",
@@ -118,45 +147,45 @@ class DriverNode(LifecycleNode):
         )
         stop = self.resolve_service_name("emergency_stop")
         urgent.create_service(SetBool, stop, self._on_emergency_stop)
+        urgent.create_timer(_ALIVE_SECONDS, self._alive)
         self.beside = (urgent,)
-        self.create_service(SetBool, "set_compliant", self._on_set_compliant)
-        self._thread = threading.Thread(target=self._run, name="bus", daemon=True)
-        self._thread.start()
-        self._spec.publish(_robot_spec(config, limits))
-        self._on_status(self._driver.status)
-        if self._autostart:
-            self.create_timer(_RETRY_SECONDS, self._start)
 
     def close(self) -> None:
         """Let go."""
-        # In a session of its own it is out of reach for those who kill what does not end.
-        signal.alarm(_END_SECONDS)
         self._closing = True
-        self._driver.close()
+        self._bus.close(_LAST_WORD)
         self._thread.join(timeout=5.0)
 
     # The lifecycle
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        return self._try(self._driver.configure)
+        return self._try("configure")
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        return self._try(self._driver.activate)
+        status = self._bus.status
+        if status.state == "checking":
+            self.get_logger().warning(f"not activated: {status.cause}")
+            return FAILURE
+        result = self._try("activate")
+        if result == SUCCESS:
+            limits = ", ".join(f"{k} {v:g}" for k, v in asdict(self._limits).items())
+            self.get_logger().info(f"the arm has torque, within these limits (SI units): {limits}")
+        return result
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        self._driver.deactivate()
+        self._bus.ask("deactivate")
         return SUCCESS
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
-        self._driver.unconfigure()
+        self._bus.ask("unconfigure")
         return SUCCESS
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        self._driver.close()
+        self._bus.ask("unconfigure")
         return SUCCESS
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
-        self._driver.unconfigure("a transition failed")
+        self._bus.ask("unconfigure")
         return SUCCESS
 
     def _on_change_state(
@@ -170,113 +199,131 @@ class DriverNode(LifecycleNode):
             response.success = False
             return response
 
-    def _try(self, transition: Callable[[], None]) -> TransitionCallbackReturn:
-        try:
-            transition()
-        except DriverError as error:
-            self.get_logger().error(f"not possible: {error}", throttle_duration_sec=60.0)
-            return FAILURE
-        return SUCCESS
+    def _try(self, transition: str) -> TransitionCallbackReturn:
+        answer = self._bus.ask(transition)
+        if answer.ok:
+            return SUCCESS
+        self.get_logger().error(f"not possible: {answer.message}", throttle_duration_sec=60.0)
+        return FAILURE
 
-    def _start(self) -> None:
-        if self._lifecycle() != "unconfigured":
-            return
-        try:
-            self._driver.configure()  # it tells by itself why not
-        except DriverError:
-            return
-        self.trigger_configure()
+    def _every_second(self) -> None:
+        """Say again how it stands, and look whether the lifecycle is where the driver is."""
+        self._publish_status()
+        if self._autostart and self._bus.status.state == "unconfigured":
+            self._bus.ask("configure")  # the status tells why not
+        self._follow()
 
     def _follow(self) -> None:
         """Bring the lifecycle to where the driver went by itself."""
-        if self._lifecycle() == "active" and not self._driver.status.active:
+        status = self._bus.status
+        if self._lifecycle() == "unconfigured" and status.state != "unconfigured":
+            self.trigger_configure()
+        if self._lifecycle() == "active" and not status.active:
             self.trigger_deactivate()
-        if self._lifecycle() == "inactive" and self._driver.status.state == "unconfigured":
+        if self._lifecycle() == "inactive" and status.state == "unconfigured":
             self.trigger_cleanup()
 
     def _lifecycle(self) -> str:
         return str(self._state_machine.current_state[1])
 
-    # The bus thread
+    # What the bus process says
 
-    def _run(self) -> None:
+    def _listen(self) -> None:
         try:
-            self._driver.run()
-        except Exception as error:  # noqa: BLE001 -- the torque is off; any fault ends the node
+            self._bus.listen()
+        except Exception as error:  # noqa: BLE001 -- the bus process lets go; any fault ends the node
             fail(self, error)
 
-    def _open_bus(self) -> PypotBus:
-        config = self._config
-        guard.name_port(config.port, config.baud_rate)
-        return PypotBus(config.port, config.baud_rate, config.reply_timeout, self._beat)
-
-    def _beat(self) -> None:
-        guard.beat(self._driver.armed)
-
-    def _on_joints(self, joints: Joints, stamp: int) -> None:
+    def _on_joints(self, record: JointsRecord) -> None:
+        joints = record.joints
         message = JointState(
             name=list(JOINT_NAMES),
             position=joints.position.tolist(),
             velocity=joints.velocity.tolist(),
             effort=joints.load.tolist(),
         )
-        message.header.stamp = from_ns(stamp)
+        message.header.stamp = from_ns(record.stamp)
         self._joint_states.publish(message)
 
     def _on_status(self, status: Status) -> None:
-        self._beat()  # the last one before a port is closed, and before words that may take long
-        message = DriverStatus(state=status.state, torque=status.torque, cause=status.cause)
+        cause = self._blame.explain(status.cause) if status.state == "fault" else status.cause
+        message = DriverStatus(state=status.state, torque=status.torque, cause=cause)
         message.header.stamp = from_ns(status.stamp)
-        self._status.publish(message)
-        trouble = status.state in _TROUBLE and status.cause and not self._closing
+        self._told = message
+        self._publish_status()
+        trouble = status.state in _TROUBLE and cause and not self._closing
         self._report(
             "driver",
-            driver.ERROR if trouble else driver.OK,
-            status.cause or status.state,
+            "error" if trouble else "ok",
+            cause or status.state,
             {"state": status.state, "torque": status.torque},
         )
         self._changed.trigger()
 
+    def _publish_status(self) -> None:
+        if self._told.state:
+            self._status.publish(self._told)
+
     def _report(self, part: str, level: str, sentence: str, values: dict[str, object]) -> None:
+        if part == "pace" and level == "ok":
+            self.get_logger().info(f"pace: {sentence}")
         self._diagnostics.report(part, _LEVELS[level], sentence, **values)
 
     # Topics and services
 
     def _on_command(self, message: JointState) -> None:
-        self._driver.command(message.name, message.effort, to_ns(message.header.stamp))
+        self._blame.on_command()
+        stamp = to_ns(message.header.stamp)
+        try:
+            efforts = command_values(message.name, message.effort)
+        except CommandError as error:
+            self._bus.tell("refuse", why=str(error))
+        else:
+            self._bus.command(efforts, stamp)
 
     def _on_reward(self, message: Reward) -> None:
+        stamp = to_ns(message.header.stamp)
+        self._bus.images(stamp, time.time_ns())
         if message.terminated or message.truncated:
-            self._driver.end_episode(to_ns(message.header.stamp))
+            self._bus.tell("end_episode", stamp=stamp)
+
+    def _on_camera_info(self, camera: str, message: CameraInfo) -> None:
+        self._blame.on_image(camera, to_ns(message.header.stamp))
+
+    def _alive(self) -> None:
+        self._bus.alive()
+        self._blame.look()
 
     async def _on_reset(self, request: Reset.Request, response: Reset.Response) -> Reset.Response:
-        pending = self._driver.reset(request.seed)
-        while not pending.done():
+        pending: Future[Answer] = self._bus.begin("reset", seed=request.seed)
+        while not pending.done() and not self._closing:
             # rclpy runs a waiting coroutine over and over; without the pause it would take all of
             # a core while the arm moves.
             wait([pending], timeout=_RESET_POLL)
             await _OthersFirst()
-        result = pending.result()
-        response.ok = result.ok
-        response.message = result.message
-        response.first_stamp = from_ns(result.first_stamp)
+        answer = pending.result() if pending.done() else Answer(False, "the driver node stops")
+        response.ok = answer.ok
+        response.message = answer.message
+        response.first_stamp = from_ns(answer.first_stamp)
         return response
 
     def _on_emergency_stop(
         self, request: SetBool.Request, response: SetBool.Response
     ) -> SetBool.Response:
-        response.message = self._driver.emergency_stop(request.data)
-        response.success = True
+        answer = self._bus.stop(request.data)
+        response.success = answer.ok
+        response.message = answer.message or (
+            "torque is off until it is released and the driver activated"
+            if request.data
+            else "released"
+        )
         return response
 
     def _on_set_compliant(
         self, request: SetBool.Request, response: SetBool.Response
     ) -> SetBool.Response:
-        try:
-            response.message = self._driver.set_compliant(request.data)
-            response.success = True
-        except DriverError as error:
-            response.message = str(error)
+        answer = self._bus.ask("compliant", on=request.data)
+        response.success, response.message = answer.ok, answer.message
         return response
 
 
@@ -285,6 +332,25 @@ class _OthersFirst:
 
     def __await__(self) -> Generator[None, None, None]:
         yield
+
+
+def _link() -> Link:
+    try:
+        return Link.inherited()
+    except KeyError as error:
+        raise StartupError(
+            "the driver node was started without its guard: start it with "
+            "`ros2 run ergojr_driver driver_node`"
+        ) from error
+
+
+def _parent(process: int) -> int:
+    """The parent of a process; the process itself where it cannot be known."""
+    try:
+        status = Path(f"/proc/{process}/stat").read_text()
+    except OSError:
+        return process
+    return int(status.rpartition(")")[2].split()[1])
 
 
 def _robot_spec(config: DriverConfig, limits: LimiterConfig) -> RobotSpec:
@@ -304,7 +370,6 @@ def _robot_spec(config: DriverConfig, limits: LimiterConfig) -> RobotSpec:
 
 def main() -> int:
     """Run the node; the exit code is for the guard."""
-    sys.setswitchinterval(_SWITCH_SECONDS)
     return run(DriverNode)
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
@@ -23,8 +21,11 @@ from ergojr_driver.bus import (
     Reading,
     Scan,
 )
-from ergojr_driver.driver import Driver, DriverConfig, DriverError, ResetResult, Status
+from ergojr_driver.command import CommandError, command_values
+from ergojr_driver.config import DriverConfig
+from ergojr_driver.driver import Driver
 from ergojr_driver.servo import GOAL_AHEAD, MOTORS, Calibration, Joints
+from ergojr_driver.status import DriverError, ResetResult, Status
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -146,6 +147,7 @@ class Arm:
         self.statuses: list[Status] = []
         self.joints: list[tuple[Joints, int]] = []
         self.reports: dict[str, tuple[str, str]] = {}
+        self.stop_wanted = False
         self.driver = Driver(
             DriverConfig(**config),
             LimiterConfig() if limits is None else limits,
@@ -153,6 +155,7 @@ class Arm:
             lambda joints, stamp: self.joints.append((joints, stamp)),
             self.statuses.append,
             self.report,
+            stop_wanted=lambda: self.stop_wanted,
             steady=lambda: self.bus.time,
             now=self.now,
             sleep=self.sleep,
@@ -188,7 +191,11 @@ class Arm:
         raise AssertionError(f"still {self.driver.status}")
 
     def command(self, *efforts: float, age: float = 0.0) -> None:
-        self.driver.command(NAMES, efforts or (0.0,) * 4, self.now() - round(age * 1e9))
+        self.answer(self.now() - round(age * 1e9), *efforts)
+
+    def answer(self, stamp: int, *efforts: float) -> None:
+        """A command that answers the observation of `stamp`, ns."""
+        self.driver.command(np.array(efforts or (0.0,) * 4), stamp, self.bus.time)
 
     def activate(self) -> None:
         self.driver.configure()
@@ -196,7 +203,7 @@ class Arm:
         self.driver.activate()
 
     def ready(self) -> ResetResult:
-        if not self.driver.status.torque:
+        if not self.driver.status.powered:
             self.activate()
         future = self.driver.reset(1)
         self.cycle_until(future.done)
@@ -345,12 +352,9 @@ def test_effort_becomes_torque_with_a_goal_ahead(arm: Arm) -> None:
     assert sent[1].speed == LimiterConfig().max_speed
 
 
-def test_names_may_come_in_any_order(arm: Arm) -> None:
-    arm.drive()
-    arm.driver.command(("m5", "m3", "m2", "m1"), (0.01, 0.02, 0.03, 0.04), arm.now())
-    arm.cycle()
-    torques = [arm.bus.commands[-1][m].torque for m in (1, 2, 3, 5)]
-    assert torques == pytest.approx([0.04, 0.03, 0.02, 0.01])
+def test_names_may_come_in_any_order() -> None:
+    values = command_values(("m5", "m3", "m2", "m1"), (0.01, 0.02, 0.03, 0.04))
+    assert values == pytest.approx([0.04, 0.03, 0.02, 0.01])
 
 
 def test_joint_states_are_in_the_order_of_their_names(arm: Arm) -> None:
@@ -404,9 +408,9 @@ def drive_and(arm: Arm, happen: Callable[[Arm], object], most: int = 100) -> flo
     happen(arm)
 
     def one() -> bool:
-        if arm.driver.status.torque:
+        if arm.driver.status.powered:
             arm.command()
-        return not arm.driver.status.torque
+        return not arm.driver.status.powered
 
     return arm.cycle_until(one, most)
 
@@ -423,21 +427,35 @@ def drive_and(arm: Arm, happen: Callable[[Arm], object], most: int = 100) -> flo
         ((), (), "names nothing"),
     ],
 )
-def test_a_command_that_is_none_lets_go(
-    arm: Arm, names: Sequence[str], values: Sequence[float], cause: str
+def test_a_command_that_is_none_is_refused_in_one_sentence(
+    names: Sequence[str], values: Sequence[float], cause: str
 ) -> None:
+    with pytest.raises(CommandError, match=cause):
+        command_values(names, values)
+
+
+def test_a_command_that_is_none_lets_go(arm: Arm) -> None:
     arm.drive()
     before = arm.bus.time
-    arm.driver.command(names, values, arm.now())
+    arm.driver.refuse_command("joint_command names nothing")
     assert arm.off()
     assert arm.bus.time - before < 0.1
-    assert arm.driver.status.state == "fault"
-    assert cause in arm.driver.status.cause
+    assert arm.driver.status == Status("fault", False, "joint_command names nothing")
+
+
+@pytest.mark.parametrize("efforts", [(0.0, float("nan"), 0.0, 0.0), (0.0, 0.0)])
+def test_a_command_that_is_none_lets_go_even_if_nobody_has_looked_at_it(
+    arm: Arm, efforts: tuple[float, ...]
+) -> None:
+    arm.drive()
+    arm.command(*efforts)
+    assert arm.off()
+    assert "expected 4 finite numbers" in arm.driver.status.cause
 
 
 def test_silence_of_the_controller_lets_go(arm: Arm) -> None:
     arm.drive()
-    took = arm.cycle_until(lambda: not arm.driver.status.torque)
+    took = arm.cycle_until(lambda: not arm.driver.status.powered)
     assert 0.125 - PERIOD <= took <= 0.125 + 2 * PERIOD
     assert arm.off()
     assert arm.driver.status.cause.startswith("no joint_command for 1")
@@ -448,7 +466,7 @@ def test_commands_for_old_observations_do_not_feed_the_watchdog(arm: Arm) -> Non
 
     def one() -> bool:
         arm.command(age=0.6)
-        return not arm.driver.status.torque
+        return not arm.driver.status.powered
 
     assert arm.cycle_until(one) < 0.15
     assert arm.off()
@@ -463,7 +481,7 @@ def test_a_command_for_an_observation_that_is_too_old_is_neither_obeyed_nor_coun
 
     def one() -> bool:
         arm.command(0.1, 0.0, 0.0, 0.0, age=0.3)
-        return not arm.driver.status.torque
+        return not arm.driver.status.powered
 
     assert arm.cycle_until(one) < 0.15
     assert max(sent[1].torque for sent in arm.bus.commands) == 0.0
@@ -475,8 +493,8 @@ def test_commands_that_answer_one_and_the_same_image_let_go_when_it_is_old(arm: 
     seen = arm.now()
 
     def one() -> bool:
-        arm.driver.command(NAMES, (0.0,) * 4, seen)
-        return not arm.driver.status.torque
+        arm.answer(seen)
+        return not arm.driver.status.powered
 
     assert 0.14 - PERIOD <= arm.cycle_until(one) <= 0.14 + PERIOD
     assert arm.off()
@@ -488,10 +506,10 @@ def test_a_silent_motor_does_not_hide_that_the_arm_is_not_seen(arm: Arm) -> None
     seen = arm.now()
 
     def one() -> bool:
-        arm.driver.command(NAMES, (0.0,) * 4, seen)
+        arm.answer(seen)
         if arm.now() - seen > 100e6:
             arm.bus.silent.add(3)
-        return not arm.driver.status.torque
+        return not arm.driver.status.powered
 
     assert arm.cycle_until(one) < 0.14 + 0.04 + 0.08  # a cycle, and letting go, without its answers
     assert "answers an image of 1" in arm.driver.status.cause
@@ -502,8 +520,8 @@ def test_an_image_gets_no_younger_when_the_clock_is_set_back(arm: Arm) -> None:
     seen = arm.now()
 
     def one() -> bool:
-        arm.driver.command(NAMES, (0.0,) * 4, seen)
-        return not arm.driver.status.torque
+        arm.answer(seen)
+        return not arm.driver.status.powered
 
     assert not one()
     now = arm.driver._now
@@ -516,7 +534,7 @@ def test_commands_of_a_clock_that_is_ahead_do_not_feed_the_watchdog(arm: Arm) ->
 
     def one() -> bool:
         arm.command(age=-60.0)
-        return not arm.driver.status.torque
+        return not arm.driver.status.powered
 
     assert arm.cycle_until(one) < 0.15
     assert arm.off()
@@ -541,9 +559,9 @@ def test_nothing_comes_on_after_the_end(arm: Arm) -> None:
 
 def test_a_command_of_the_episode_before_does_not_start_the_next(arm: Arm) -> None:
     result = arm.ready()
-    arm.driver.command(NAMES, (0.0,) * 4, result.first_stamp - 1)
+    arm.answer(result.first_stamp - 1)
     assert arm.driver.status.state == "ready"
-    arm.driver.command(NAMES, (0.0,) * 4, result.first_stamp)
+    arm.answer(result.first_stamp)
     assert arm.driver.status.state == "driving"
 
 
@@ -615,7 +633,7 @@ def test_heat_lets_go_and_less_heat_takes_effort_away(arm: Arm) -> None:
 
     def one() -> bool:
         arm.command()
-        return not arm.driver.status.torque
+        return not arm.driver.status.powered
 
     took = arm.cycle_until(one)
     assert took < 0.4
@@ -725,23 +743,12 @@ def test_an_error_of_the_program_lets_go(arm: Arm) -> None:
     arm.drive()
     arm.driver._on_joints = lambda joints, stamp: 1 / 0  # type: ignore[func-returns-value]
     with pytest.raises(ZeroDivisionError):
-        arm.driver.run()
+        arm.cycle()
     assert arm.off()
     assert "the driver failed" in arm.driver.status.cause
 
 
 # Coming back
-
-
-def stop_from_aside(arm: Arm) -> threading.Thread:
-    """An emergency stop by another thread, as far as it gets while this one has the lock."""
-    thread = threading.Thread(target=arm.driver.emergency_stop, args=(True,))
-    thread.start()
-    deadline = time.monotonic() + 10.0
-    while not arm.driver._stopped:
-        assert time.monotonic() < deadline, "the stop waits for the lock"
-        thread.join(0.001)
-    return thread
 
 
 def test_an_emergency_stop_is_latched_until_it_is_released(arm: Arm) -> None:
@@ -764,18 +771,15 @@ def test_an_emergency_stop_is_latched_until_it_is_released(arm: Arm) -> None:
 def test_an_emergency_stop_ends_an_activation_that_is_under_way(arm: Arm) -> None:
     arm.driver.configure()
     arm.cycle()
-    threads: list[threading.Thread] = []
     set_torque = arm.bus.set_torque
 
     def second_motor(motors: Sequence[int], on: bool) -> None:
         set_torque(motors, on)
-        if on and list(motors) == [2] and not threads:
-            threads.append(stop_from_aside(arm))
+        arm.stop_wanted = arm.stop_wanted or (on and list(motors) == [2])
 
     arm.bus.set_torque = second_motor  # type: ignore[method-assign]
     with pytest.raises(DriverError, match="emergency stop"):
         arm.driver.activate()
-    threads[0].join()
     assert arm.bus.log.count("on") == 2  # and not all six
     assert arm.driver.status == Status("stopped", False, "emergency stop")
     assert arm.off()
@@ -784,19 +788,16 @@ def test_an_emergency_stop_ends_an_activation_that_is_under_way(arm: Arm) -> Non
 def test_an_emergency_stop_does_not_wait_for_a_motors_reboot(arm: Arm) -> None:
     arm.driver.configure()
     arm.bus.health[4] = MotorHealth(7.4, 30.0, xl320.OVERLOAD)
-    threads: list[threading.Thread] = []
 
     def sleep(seconds: float) -> None:
         arm.sleep(seconds)
-        if not threads:
-            threads.append(stop_from_aside(arm))
+        arm.stop_wanted = True
 
-    arm.driver._sleep = sleep
+    arm.driver._motors._sleep = sleep
     began = arm.bus.time
     with pytest.raises(DriverError, match="emergency stop"):
         arm.driver.activate()
-    assert arm.bus.time - began < 0.1
-    threads[0].join()
+    assert arm.bus.time - began < 0.2
     assert "on" not in arm.bus.log
     assert arm.driver.status == Status("stopped", False, "emergency stop")
 
@@ -811,7 +812,7 @@ def test_an_emergency_stop_answers_a_reset_that_waits(arm: Arm) -> None:
 
 def test_after_a_fault_nothing_moves_until_it_is_activated(arm: Arm) -> None:
     arm.drive()
-    arm.driver.command(NAMES, (float("nan"),) * 4, arm.now())
+    arm.command(*(float("nan"),) * 4)
     cause = arm.driver.status.cause
     arm.command()
     assert not arm.driver.reset(1).result(0).ok
@@ -891,7 +892,7 @@ def test_torque_comes_on_where_the_arm_is_and_not_at_its_last_goal(arm: Arm) -> 
 
 def test_configure_names_the_motor_that_is_missing_or_another(arm: Arm) -> None:
     arm.bus.silent.add(4)
-    with pytest.raises(DriverError, match=r"m4 \(id 4\) does not answer on /dev/ttyACM0"):
+    with pytest.raises(DriverError, match="m4 does not answer on /dev/ttyACM0: no motor"):
         arm.driver.configure()
     assert arm.bus.log[-1] == "close"
     arm.bus.silent.clear()

@@ -1,0 +1,151 @@
+"""Why a watchdog bit: the machine, a camera, the roller, or the way between them.
+
+The kernel says how long each process waited for a processor (`schedstat`: the time that its threads
+were ready and did not run). Cameras announce each image with a small message, so it is known which
+of them have sent, although their large messages go to others.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from ergojr_driver.watching import LOST_ANSWERS, NO_COMMAND, NO_READING, OLD_IMAGE
+
+_WAITED = (
+    0.04  # s of a thread without a processor since the look before; more is the machine's fault
+)
+_SPAN = 0.25  # s between two looks
+_REFRESH = 20  # looks until the threads are looked for anew
+_FRESH = 0.1  # s; a camera whose newest image is not older has sent
+
+
+class Machine:
+    """How long the processes of this launch waited for a processor.
+
+    Processes of a low priority wait as they should, and are left out.
+
+    Args:
+        root: process whose descendants are looked at.
+    """
+
+    def __init__(self, root: int, proc: Path = Path("/proc")) -> None:
+        self._root = root
+        self._proc = proc
+        self._threads: dict[str, tuple[str, int]] = {}  # path -> name of the process, handle
+        self._looks: list[dict[str, int]] = []
+        self._turn = 0
+
+    def look(self) -> None:
+        """Take note of the present; at most two looks are kept."""
+        if self._turn % _REFRESH == 0:
+            self._find()
+        self._turn += 1
+        self._looks = [*self._looks[-1:], self._waits()]
+
+    def busiest(self) -> tuple[str, float]:
+        """The process with the thread that waited longest since one or two looks ago, and s."""
+        now, before = self._waits(), self._looks[0] if self._looks else {}
+        waited = [(now[path] - before[path], path) for path in now if path in before]
+        longest, path = max(waited, default=(0, ""))
+        return (self._threads[path][0], 1e-9 * longest) if path else ("", 0.0)
+
+    def _find(self) -> None:
+        """Look for the threads, and keep the file open that tells of each."""
+        for _, handle in self._threads.values():
+            os.close(handle)
+        self._threads = {}
+        left = [self._root]
+        while left:
+            folder = self._proc / str(left.pop())
+            try:
+                left += map(int, (folder / "task" / folder.name / "children").read_text().split())
+                nice = int((folder / "stat").read_text().rpartition(")")[2].split()[16])
+                for thread in os.listdir(folder / "task") if nice <= 0 else ():
+                    path = str(folder / "task" / thread / "schedstat")
+                    self._threads[path] = _name(folder), os.open(path, os.O_RDONLY)
+            except (OSError, ValueError, IndexError):
+                continue  # it has ended, or this kernel does not tell
+
+    def _waits(self) -> dict[str, int]:
+        """Of each thread, ns that it has waited so far."""
+        found: dict[str, int] = {}
+        for path, (_, handle) in self._threads.items():
+            with suppress(OSError, IndexError):  # it has ended
+                found[path] = int(os.pread(handle, 100, 0).split()[1])
+        return found
+
+
+def _name(folder: Path) -> str:
+    """How people call a process: the node's name where it has one, else its program."""
+    words = (folder / "cmdline").read_bytes().decode(errors="replace").split("\0")
+    for word in words:
+        if word.startswith("__node:="):
+            return word.removeprefix("__node:=")
+    return Path(next((w for w in words[1:] if w and not w.startswith("-")), words[0])).name
+
+
+class Blame:
+    """Finds whose fault a watchdog's bite was.
+
+    Args:
+        steady: s of a clock that never jumps.
+        now: ns of the clock that stamps are of.
+    """
+
+    def __init__(
+        self,
+        cameras: Sequence[str],
+        machine: Machine,
+        steady: Callable[[], float],
+        now: Callable[[], int],
+    ) -> None:
+        self._machine = machine
+        self._steady = steady
+        self._now = now
+        self._images = dict.fromkeys(cameras, 0)
+        self._command = steady()
+        self._looked = steady()
+
+    def on_image(self, camera: str, stamp: int) -> None:
+        """A camera says that it has sent an image of `stamp`, ns."""
+        self._images[camera] = stamp
+
+    def on_command(self) -> None:
+        """A command has come."""
+        self._command = self._steady()
+
+    def look(self) -> None:
+        """Call it a few times a second."""
+        if self._steady() >= self._looked + _SPAN:
+            self._looked = self._steady()
+            self._machine.look()
+
+    def explain(self, cause: str) -> str:
+        """`cause` with what it was caused by, where a watchdog bit."""
+        if not any(part in cause for part in (NO_COMMAND, OLD_IMAGE, NO_READING, LOST_ANSWERS)):
+            return cause
+        name, waited = self._machine.busiest()
+        if waited > _WAITED:
+            return (
+                f"{cause}: this computer is too busy, {name} waited {1e3 * waited:.0f} ms for a "
+                "processor"
+            )
+        if NO_COMMAND not in cause and OLD_IMAGE not in cause:
+            return cause
+        ages = {camera: 1e-9 * (self._now() - stamp) for camera, stamp in self._images.items()}
+        late = [camera for camera, age in ages.items() if age > _FRESH]
+        if late:
+            said = " and ".join(
+                f"{camera} has sent no image for {1e3 * ages[camera]:.0f} ms"
+                if self._images[camera]
+                else f"{camera} has sent no image"
+                for camera in late
+            )
+            return f"{cause}: {said}"
+        silence = self._steady() - self._command
+        if NO_COMMAND in cause and silence > _FRESH:
+            return f"{cause}: the cameras send images, but the roller sends no commands"
+        return f"{cause}: cameras and roller send, but DDS delivers late"

@@ -1,0 +1,295 @@
+"""The bus process: what moves the arm, and waits for nobody but the servos.
+
+It runs `Driver` at its bus rate, with real-time priority where that is allowed. It imports neither
+rclpy nor anything that speaks DDS, and writes to no pipe that could fill. What the driver node asks
+for comes as records (`link`); what cannot wait in a queue, an emergency stop and signs of life,
+stands on the page that it shares with guard and node (`page`). It outlives the node, and lets the
+arm go when the node, which alone hears the emergency stop, is silent.
+
+Words that it takes (`do`): hello, setup (config, limits), configure, activate, deactivate,
+unconfigure, reset (seed), stop, compliant (on), refuse (why), end_episode (stamp), each with an
+`id` where an answer is wanted. Words that it says (`say`): hello, status, report, answer.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import sys
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from types import FrameType
+from typing import Any
+
+import numpy as np
+from ergojr_description.limiter import LimiterConfig
+
+from ergojr_driver import realtime
+from ergojr_driver.bus import Bus
+from ergojr_driver.config import DriverConfig
+from ergojr_driver.driver import Driver
+from ergojr_driver.guarded_bus import GuardedBus, taken_sentence
+from ergojr_driver.link import CommandRecord, JointsRecord, Link, Words
+from ergojr_driver.page import Page
+from ergojr_driver.pypot_bus import PypotBus
+from ergojr_driver.servo import MOTORS, Joints
+from ergojr_driver.status import DriverError, ResetResult, Status
+
+_JOINTS_RATE = 50.0  # Hz that anybody needs joint states at
+_SPAN = 1000  # cycles that the report looks back on
+_IDLE = 0.02  # s between looks at the page before there is a driver
+_LATE = 0.5  # of the period: a cycle that begins so much too late is not in time
+
+
+class BusProcess:
+    """Drives the arm as the node asks.
+
+    Args:
+        open_bus: opens the port of a configuration; raises PortError.
+        priority: what the system allowed, for the diagnostics.
+        doubtful: motors that may have torque from before.
+    """
+
+    def __init__(
+        self,
+        link: Link,
+        page: Page,
+        open_bus: Callable[[DriverConfig, Callable[[], None]], Bus],
+        priority: str,
+        doubtful: tuple[int, ...] = (),
+        steady: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._link = link
+        self._page = page
+        self._open_bus = open_bus
+        self._priority = priority
+        self._doubtful = doubtful
+        self._steady = steady
+        self._setup: Words = {}
+        self._config = DriverConfig()
+        self._driver: Driver | None = None
+        self._resets: list[tuple[int, Future[ResetResult]]] = []
+        self._node = page.node_beats, steady()
+        self._beaten = steady()
+        self._joints_due = 0.0
+        self._kept: deque[tuple[float, float]] = deque(maxlen=_SPAN)  # s: delay, duration
+        self.ended = False
+
+    def run(self) -> None:
+        """Cycle on an absolute schedule until `ended`; a missed cycle is not made up for."""
+        self._link.receive()  # what was asked of a process that has died
+        self._say_hello()
+        cause = "the node was stopped"
+        try:
+            self._cycle()
+        except BaseException as error:
+            cause = f"the bus process failed: {error}"
+            raise
+        finally:
+            if self._driver is not None:
+                self._driver.close(cause)
+            self._beat()
+            self._link.flush()
+
+    def _cycle(self) -> None:
+        due = self._steady()
+        while not self.ended:
+            began = self._steady()
+            self.turn()
+            ended = self._steady()
+            self._kept.append((began - due, ended - began))
+            period = 1.0 / self._config.bus_rate if self._driver is not None else _IDLE
+            due = max(due + period, ended)
+            while not self.ended and self._link.wait(due - self._steady()):
+                self._take_records()
+                self._take_page()
+
+    def turn(self) -> None:
+        """One cycle, and all that was said since the one before."""
+        self._take_records()
+        self._take_page()
+        if self._driver is not None:
+            self._driver.cycle()
+            self._answer_resets()
+        self._beat()
+        self._link.flush()
+
+    def _beat(self) -> None:
+        self._page.beat(self._driver is not None and self._driver.armed)
+        self._beaten = self._steady()
+
+    # The page
+
+    def _take_page(self) -> None:
+        driver, now = self._driver, self._steady()
+        beats, since = self._node
+        if self._page.node_beats != beats:
+            self._node = self._page.node_beats, now
+        if driver is None:
+            return
+        if self._page.stopped != driver.stopped:
+            driver.emergency_stop(self._page.stopped)
+        if self._page.taken:
+            driver.fail(taken_sentence(now - self._beaten))
+        silence = now - since
+        if self._page.node_beats == beats and silence > self._config.node_watchdog:
+            driver.fail(
+                f"the driver node has been silent for {1e3 * silence:.0f} ms: nobody would hear an "
+                "emergency stop"
+            )
+
+    # Records
+
+    def _take_records(self) -> None:
+        for record in self._link.receive():
+            if isinstance(record, CommandRecord):
+                if self._driver is not None:
+                    self._driver.command(record.efforts, record.stamp, record.arrival)
+            elif not isinstance(record, JointsRecord):
+                self._do(record)
+
+    def _do(self, words: Words) -> None:
+        if words["do"] == "hello":
+            self._say_hello()
+        elif words["do"] == "setup":
+            self._set_up(words)
+        elif self._driver is None:
+            self._answer(words, False, "the bus process has no configuration yet")
+        elif words["do"] == "reset":
+            self._resets.append((words["id"], self._driver.reset(words["seed"])))
+        elif words["do"] == "end_episode":
+            self._driver.end_episode(words["stamp"])
+        elif words["do"] == "refuse":
+            self._driver.refuse_command(words["why"])
+        elif words["do"] == "stop":
+            self._take_page()
+            self._answer(words, True, "")
+        else:
+            self._try(words, self._driver)
+
+    def _try(self, words: Words, driver: Driver) -> None:
+        message = ""
+        try:
+            if words["do"] == "configure":
+                driver.configure()
+            elif words["do"] == "activate":
+                self._page.accept()
+                driver.activate()
+            elif words["do"] == "compliant":
+                self._page.accept()
+                message = driver.set_compliant(words["on"])
+            elif words["do"] == "deactivate":
+                driver.deactivate()
+            else:
+                driver.unconfigure()
+        except DriverError as error:
+            self._answer(words, False, str(error))
+        else:
+            self._answer(words, True, message)
+
+    def _set_up(self, words: Words) -> None:
+        """Make the driver, unless it is as it shall be already: a node may come and go."""
+        setup = {"config": words["config"], "limits": words["limits"]}
+        if self._driver is not None and setup == self._setup:
+            return
+        if self._driver is not None:
+            self._driver.close()
+        self._setup = setup
+        self._config = config = DriverConfig.from_json(words["config"])
+        self._driver = Driver(
+            config,
+            LimiterConfig(**words["limits"]),
+            lambda: GuardedBus(self._open(config), self._page, self._steady),
+            self._on_joints,
+            self._on_status,
+            self._report,
+            stop_wanted=lambda: self._page.stopped,
+            doubtful=self._doubtful,
+            steady=self._steady,
+        )
+        self._doubtful = ()
+        self._on_status(self._driver.status)
+
+    def _open(self, config: DriverConfig) -> Bus:
+        self._page.name_port(config.port, config.baud_rate)
+        return self._open_bus(config, self._beat)
+
+    def _answer(self, words: Words, ok: bool, message: str, first_stamp: int = 0) -> None:
+        if "id" in words:
+            answer = {"say": "answer", "id": words["id"], "ok": ok, "message": message}
+            self._link.send({**answer, "first_stamp": first_stamp})
+
+    def _answer_resets(self) -> None:
+        for number, future in list(self._resets):
+            if future.done():
+                self._resets.remove((number, future))
+                result = future.result()
+                self._answer({"id": number}, result.ok, result.message, result.first_stamp)
+
+    # What is said
+
+    def _say_hello(self) -> None:
+        self._link.send({"say": "hello", "pid": os.getpid()})
+        if self._driver is not None:
+            self._on_status(self._driver.status)
+
+    def _on_joints(self, joints: Joints, stamp: int) -> None:
+        now = self._steady()
+        if now >= self._joints_due:
+            self._joints_due = max(self._joints_due + 1.0 / _JOINTS_RATE, now)
+            self._link.send_joints(joints, stamp)
+
+    def _on_status(self, status: Status) -> None:
+        self._beat()  # the last one before a port is closed
+        said = {"state": status.state, "torque": status.torque, "cause": status.cause}
+        self._link.send({"say": "status", **said, "stamp": status.stamp})
+
+    def _report(self, part: str, level: str, sentence: str, values: dict[str, object]) -> None:
+        if part == "bus" and values:
+            values = values | self._pace()
+        report: dict[str, Any] = {"part": part, "level": level, "sentence": sentence}
+        self._link.send({"say": "report", **report, "values": values})
+
+    def _pace(self) -> dict[str, object]:
+        """How well the cycles keep their schedule."""
+        delays, durations = np.array(self._kept or [(0.0, 0.0)]).T
+        period = 1.0 / self._config.bus_rate
+        in_time = int(((delays < _LATE * period) & (durations < period)).sum())
+        return {
+            "cycles": len(delays),
+            "cycles_in_time": in_time,
+            "cycle_median_ms": f"{1e3 * np.median(durations):.2f}",
+            "cycle_p99_ms": f"{1e3 * np.quantile(durations, 0.99):.2f}",
+            "delay_p99_ms": f"{1e3 * np.quantile(delays, 0.99):.2f}",
+            "delay_most_ms": f"{1e3 * delays.max():.1f}",
+            "priority": self._priority,
+        }
+
+
+def open_port(config: DriverConfig, on_packet: Callable[[], None]) -> Bus:
+    """Raises PortError."""
+    return PypotBus(config.port, config.baud_rate, config.reply_timeout, on_packet)
+
+
+def main() -> int:
+    """Run under the guard."""
+    page = Page.inherited()
+    doubtful = MOTORS if page.beats else ()  # another process drove them, and has died
+    priority = realtime.go_first(realtime.BUS)
+    process = BusProcess(Link.inherited(), page, open_port, priority, doubtful)
+
+    def end(number: int, frame: FrameType | None) -> None:
+        process.ended = True
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, end)
+    gc.freeze()  # a collection looks at what is new only
+    process.run()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
