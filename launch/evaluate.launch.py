@@ -86,7 +86,6 @@ def start(context: LaunchContext) -> list:
             "evaluator",
             [evaluation],
             cores=run.training,
-            shared=True,
             again=False,
         ),
         *run.ending(),

@@ -41,7 +41,7 @@ def generate_launch_description() -> LaunchDescription:
 
 def start(context: LaunchContext) -> list:
     run = Run(context, essential=["driver"], ends=["operator"])
-    run.files.append(lab(run))
+    run.files.append(run.lab())
 
     def given(argument: str, parameter: str) -> list[dict]:
         value = run.argument(argument)
@@ -70,15 +70,6 @@ def start(context: LaunchContext) -> list:
         *run.learning(yields=True),
         *run.ending(),
     ]
-
-
-def lab(run: Run) -> str:
-    """The path of the lab's file."""
-    name = run.argument("robot")
-    path = Path(name).expanduser() if name.endswith(".yaml") else run.config / f"{name}.yaml"
-    if not path.is_file():
-        raise RuntimeError(f"robot is '{name}', but there is no file {path}.")
-    return str(path)
 
 
 def terminal() -> str:

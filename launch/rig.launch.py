@@ -31,7 +31,7 @@ def generate_launch_description() -> LaunchDescription:
 
 def start(context: LaunchContext) -> list:
     run = Run(context)
-    run.files.append(str(run.config / "rig.yaml"))
+    run.files += [str(run.config / "rig.yaml"), run.lab()]
     port = str(run.data_dir / "port")
     front, side = free_ports(2)
     hardware = {"port_link": port, "front_http_port": front, "side_http_port": side, **run.seed}

@@ -5,26 +5,24 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from launch.actions import (
-    DeclareLaunchArgument,
-    RegisterEventHandler,
-    Shutdown,
-    TimerAction,
-)
+from launch.actions import DeclareLaunchArgument, RegisterEventHandler, Shutdown, TimerAction
 from launch.event_handlers import OnProcessExit
 from launch.events.process import ProcessExited
+from launch.logging import get_logger
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.substitutions import FindPackageShare
 
 from launch import Action, LaunchContext
+from planet_bringup import parameter_files
+from planet_bringup.endings import Endings
+from planet_bringup.nodes import NODES, ROBOT, ROBOT_NODES
 
-ROBOT = "ergojr"
 YIELDING = 15  # niceness of what no motion waits for
-MISCONFIGURED = 2  # exit code of a node that another start would not help
 
 # Tensors freed and allocated again every update stay with the process: returning them to the
 # system costs a learner almost half of its time in page faults.
@@ -114,9 +112,7 @@ class Run:
     """One launch: its arguments as values, and the nodes that every robot needs.
 
     Args:
-        essential: names of nodes whose end, however it comes, ends everything.
-        ends: names of nodes that end everything by exiting with 0: as a person asked, or because
-            what the launch is for is done.
+        essential, ends: see `Endings`.
         learning: false where nothing is learnt, so that acting has all cores.
         log_level: of the nodes, from which on they are heard.
     """
@@ -132,8 +128,7 @@ class Run:
     ) -> None:
         self._context = context
         self._log_level = log_level
-        self._essential = essential
-        self._ends = ends
+        self._endings = Endings(essential, ends)
         self._mode = self.argument("mode") if learning else "sync"
         self._seed = self.number("seed", int)
         self._minutes = self.number("minutes", float) if learning else 0
@@ -169,25 +164,27 @@ class Run:
         parameters: Sequence[dict[str, Any]] = (),
         *,
         cores: list[int] | None = None,
-        shared: bool = False,
         again: bool = True,
         threads: int = 0,
         yields: bool = False,
         **options: Any,
     ) -> Node:
-        """A node on `cores` (None: wherever there is room), in the robot's namespace.
+        """A node on `cores` (None: wherever there is room); `name` is one of NODES.
 
-        `shared` ones serve all robots and have no namespace. `again`: started again when it ends.
+        `again`: started again when it ends.
         `threads`: of its tensors' operations; 0 = one for each core.
         One that `yields` gets a small share of a core that others want, yet never none: a process
         of the idle class would not even finish its imports on a full core.
         """
+        files = [*self.files, *self._over]
+        for path in files:
+            check(path)
         prefix = f"nice -n {YIELDING} " if yields else ""
         if cores is not None:
             prefix += f"taskset --cpu-list {','.join(map(str, cores))}"
         if prefix:
             options["prefix"] = prefix
-        if not shared:
+        if name in ROBOT_NODES:
             options["namespace"] = ROBOT
         if again:
             options |= {"respawn": True, "respawn_delay": 1.0}
@@ -196,7 +193,7 @@ class Run:
             executable=executable,
             name=name,
             exec_name=name,
-            parameters=[*self.files, *self._over, *parameters],
+            parameters=[*files, *parameters],
             ros_arguments=["--log-level", self._log_level],
             additional_env={**MALLOC, "OMP_NUM_THREADS": str(threads or len(cores or [0]))},
             output="screen",
@@ -227,7 +224,6 @@ class Run:
             "replay",
             [{"data_dir": str(self.data_dir)}],
             cores=cores,
-            shared=True,
             yields=yields,
         )
 
@@ -257,7 +253,6 @@ class Run:
                 [learner],
                 cores=None if yields else self.training,
                 threads=len(self.training),
-                shared=True,
                 yields=yields,
             ),
             self.node("planet_bringup", "progress_node", "progress", cores=light, yields=yields),
@@ -277,6 +272,14 @@ class Run:
             )
         return actions
 
+    def lab(self) -> str:
+        """The path of the file that the argument `robot` names, with what is one lab's."""
+        name = self.argument("robot")
+        path = Path(name).expanduser() if name.endswith(".yaml") else self.config / f"{name}.yaml"
+        if not path.is_file():
+            raise RuntimeError(f"robot is '{name}', but there is no file {path}.")
+        return str(path)
+
     def _further_file(self) -> list[str]:
         name = self.argument("config")
         if not name:
@@ -286,22 +289,18 @@ class Run:
             raise RuntimeError(f"config is '{name}', but there is no file {path}.")
         return [str(path)]
 
-    def _on_exit(self, event: ProcessExited, context: LaunchContext) -> list[Action] | None:
+    def _on_exit(self, event: ProcessExited, context: LaunchContext) -> list[Action]:
         if context.is_shutdown:
-            return None
-        name = event.process_name.rpartition("-")[0]
-        if event.returncode == MISCONFIGURED:
-            raise RuntimeError(
-                f"{event.process_name} cannot start as it is configured: see its error."
-            )
-        if name in self._ends and event.returncode == 0:
-            return [Shutdown(reason=f"the {name} ends the session")]
-        if name in self._essential:
-            raise RuntimeError(
-                f"{event.process_name} has ended with exit code {event.returncode}, "
-                "and is not started again by itself: see its last lines."
-            )
-        return None
+            return []
+        reason = self._endings.reason(event.process_name, event.returncode)
+        return [Shutdown(reason=reason)] if reason else []
+
+
+@cache  # a launch file that includes another gives it the same files: one warning is enough
+def check(path: str) -> None:
+    """Read a file of parameters before any node does, and warn of what sets nothing."""
+    for sentence in parameter_files.check(path, NODES):
+        get_logger("planet_bringup").warning(sentence)
 
 
 def prepare(data_dir: Path) -> Path:

@@ -5,11 +5,13 @@ Exit codes: 0 stopped as asked, 1 failed, 2 misconfigured (starting it again wou
 
 from __future__ import annotations
 
+import re
 import signal
 import sys
 import threading
 import traceback
 from collections.abc import Callable
+from difflib import get_close_matches
 from types import FrameType
 
 import rclpy
@@ -52,15 +54,22 @@ def stop() -> None:
 def run(make_node: Callable[[], Node]) -> int:
     """Run a node until SIGINT or SIGTERM, and return the exit code of its process.
 
-    `make_node` may raise StartupError. A method `close()` of the node, if there is one, is called
-    while its publishers still work. Nodes in its attribute `beside`, if there is one, run as well,
-    each in a thread of its own: what they serve waits for none of the node's callbacks.
+    `make_node` may raise StartupError, and declares all of its node's parameters: another name in
+    the node's arguments or files of parameters is a mistake that it does not start with. A method
+    `close()` of the node, if there is one, is called while its publishers still work. Nodes in its
+    attribute `beside`, if there is one, run as well, each in a thread of its own: what they serve
+    waits for none of the node's callbacks.
     """
     _stop.clear()
     _signals.clear()
     _failure.clear()
-    # rclpy's own handlers would invalidate the context before `close()` can publish a last word.
-    rclpy.init(signal_handler_options=rclpy.SignalHandlerOptions.NO)
+    try:
+        # rclpy's own handlers would invalidate the context before `close()` can say a last word.
+        rclpy.init(signal_handler_options=rclpy.SignalHandlerOptions.NO)
+    except RuntimeError as error:  # an argument or a file of parameters that it cannot read
+        # It names lines of its own source, too.
+        get_logger("start").error(re.sub(r", at /\S+|\n", "", str(error)) + ".")
+        return EXIT_MISCONFIGURED
 
     def on_signal(number: int, frame: FrameType | None) -> None:
         # It interrupts the main thread, which may hold the event's own lock just then: to set the
@@ -74,6 +83,7 @@ def run(make_node: Callable[[], Node]) -> int:
     running: list[tuple[Node, SingleThreadedExecutor, threading.Thread]] = []
     try:
         node = make_node()
+        _refuse_undeclared(node)
         for each in (node, *getattr(node, "beside", ())):
             # Measured: the multi-threaded executor takes several times as long per message.
             executor = SingleThreadedExecutor()
@@ -106,6 +116,21 @@ def run(make_node: Callable[[], Node]) -> int:
     if any(isinstance(error, StartupError) for error in _failure):
         return EXIT_MISCONFIGURED
     return EXIT_FAILED if _failure else 0
+
+
+def _refuse_undeclared(node: Node) -> None:
+    """Raise StartupError if `node` was given values of parameters that it did not declare.
+
+    Those of ``qos_overrides`` may stay: rclpy declares the ones that it has a use for.
+    """
+    declared = sorted(node._parameters)
+    unknown = [
+        f"{name} (the nearest that it has is {get_close_matches(name, declared, 1, cutoff=0.0)[0]})"
+        for name in sorted(node._parameter_overrides)
+        if name not in declared and not name.startswith("qos_overrides.")
+    ]
+    if unknown:
+        raise StartupError(f"{node.get_name()} has no parameter {' and none '.join(unknown)}.")
 
 
 def _spin(executor: SingleThreadedExecutor, ended: threading.Event) -> None:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 
@@ -27,10 +28,10 @@ NODE = """
 """
 
 
-def start(statement: str) -> subprocess.Popen[str]:
+def start(statement: str, *arguments: str) -> subprocess.Popen[str]:
     code = textwrap.dedent(NODE).format(start=statement)
     return subprocess.Popen(
-        [sys.executable, "-c", code],
+        [sys.executable, "-c", code, *arguments],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -63,6 +64,63 @@ def test_a_misconfigured_node_says_one_sentence_and_exits_with_2() -> None:
     _, errors = process.communicate(timeout=10)
     assert process.returncode == 2
     assert "horizon is 0, but must be at least 1." in errors
+    assert "Traceback" not in errors
+
+
+@pytest.mark.parametrize(
+    ("given", "nearest"),
+    [
+        ("limiter.max_efort", "limiter.max_effort"),
+        ("max_effort", "limiter.max_effort"),
+        ("tested.limiter.max_effort", "limiter.max_effort"),
+        ("limiter", "limiter.max_effort"),
+    ],
+)
+def test_a_parameter_that_the_node_does_not_declare_is_refused_with_the_nearest(
+    given: str, nearest: str
+) -> None:
+    process = start(
+        "self.declare_parameter('limiter.max_effort', 0.1), self.declare_parameter('port', '')",
+        *("--ros-args", "-p", f"{given}:=0.05"),
+    )
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 2
+    assert f"tested has no parameter {given} (the nearest that it has is {nearest})." in errors
+    assert "Traceback" not in errors
+
+
+def test_what_every_node_has_is_no_mistake() -> None:
+    process = start(
+        "self.declare_parameter('port', '')",
+        *("--ros-args", "-p", "use_sim_time:=true", "-p", "port:=/dev/ergojr"),
+        *("-p", "qos_overrides./clock.subscription.depth:=3"),
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "up\n"
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=30)
+    assert (process.returncode, errors) == (0, "")
+
+
+def test_a_node_beside_is_not_refused_for_the_nodes_parameters() -> None:
+    process = start(
+        "self.declare_parameter('port', '')\n"
+        "        self.beside = (Node('beside', use_global_arguments=False),)\n"
+        "        self.create_timer(0.01, stop)",
+        *("--ros-args", "-p", "port:=/dev/ergojr"),
+    )
+    process.communicate(timeout=30)
+    assert process.returncode == 0
+
+
+def test_a_file_of_parameters_that_ros_cannot_read_is_told_with_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "lab.yaml"
+    path.write_text("/**/tested:\n  ros__parameters:\n    offset: [0.0, 1]\n")
+    process = start("pass", "--ros-args", "--params-file", str(path))
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 2
+    assert f"Couldn't parse params file: '--params-file {path}'" in errors
+    assert "should be of same type" in errors
     assert "Traceback" not in errors
 
 
