@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import math
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from math import pi
 
 import numpy as np
+
+from ergojr_driver.orders import ACTIVATE, HOLD, UNSTOP, Driver, Order, OrderError, Orders
 
 CONFIRM, PAUSE, RESUME, SKIP, STOP, RELEASE, END = ACTIONS = (
     "confirm",
@@ -24,7 +27,11 @@ CONFIRM, PAUSE, RESUME, SKIP, STOP, RELEASE, END = ACTIONS = (
     "release",
     "end",
 )
-_OFF = ("inactive", "fault", "stopped")
+_OFF = ("fault", "stopped")
+_MOVED = ("unconfigured", "checking", "inactive", *_OFF, "compliant")
+"""States of the driver in which hands are on the table: the cube may have moved."""
+_FIRST_SECONDS = 10.0  # that the driver may take until it is heard of at all
+_SILENT_SECONDS = 3.0  # without its status, which comes every second, until it counts as missing
 
 
 class AnswerError(Exception):
@@ -37,25 +44,36 @@ class OperatorConfig:
 
     cube_x: tuple[float, ...] = field(
         default=(-0.12, 0.12),
-        metadata={"doc": "Where the cube may lie, to the arm's right: from, to (m)."},
+        metadata={
+            "doc": "The operator is asked to put the cube between these two distances (m) to the "
+            "right of the arm's axis; a negative one is to its left."
+        },
     )
     cube_y: tuple[float, ...] = field(
-        default=(0.10, 0.17), metadata={"doc": "In front of the arm: from, to (m)."}
+        default=(0.10, 0.17),
+        metadata={
+            "doc": "The operator is asked to put the cube between these two distances (m) in "
+            "front of the arm's axis."
+        },
     )
     terminal: str = field(
         default="",
-        metadata={"doc": "Terminal to talk on; empty: that of the node itself, if it has one."},
+        metadata={
+            "doc": "The operator is asked on the terminal of this path; empty means the terminal "
+            "of the node itself, if it has one."
+        },
     )
     show_after: float = field(
         default=0.5,
         metadata={
-            "doc": "A request is printed unless it is answered within this time (s), as a page "
-            "or a script may do.",
+            "doc": "A request is printed unless a page or a script answers it within this time "
+            "(s).",
             "low": 0.0,
         },
     )
     seed: int = field(
-        default=0, metadata={"doc": "Makes the cube's places reproducible.", "low": 0}
+        default=0,
+        metadata={"doc": "The same seed draws the same places for the cube again.", "low": 0},
     )
 
     def __post_init__(self) -> None:
@@ -96,48 +114,85 @@ class Operator:
 
     Args:
         publish: gets each new request.
-        order: gets what the driver shall do: activate, stop, unstop, release, hold.
+        send: gets an order for the driver, and gets it again until `answered`.
+        tell: gets a sentence for the operator.
         end: called when the session shall end.
+        clock: steady, s.
     """
 
     def __init__(
         self,
         config: OperatorConfig,
         publish: Callable[[Request], None],
-        order: Callable[[str], None],
+        send: Callable[[Order], None],
+        tell: Callable[[str], None],
         end: Callable[[], None],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._config = config
         self._publish = publish
-        self._order = order
         self._end = end
+        self._orders = Orders(send, tell, clock)
+        self._clock = clock
         self._rng = np.random.default_rng(config.seed)
         self._lock = threading.RLock()
-        self._driver: str | None = None
-        self._cause = ""
+        self._driver: Driver | None = None
+        self._heard = clock()  # when its status was heard last, or the start
         self._paused = False
         self._ended = False
         self._placed = False
         self._skips = 0  # since the last episode
         self._place: Place | None = None
+        self._seed = -1  # of the episode that is waited for
         self._waiting: Future[str] | None = None
+        self.missing = ""
+        """A sentence for as long as nothing is heard of the driver, else empty."""
         self.request = Request(0, "starting", "waiting for the driver", (END,))
         publish(self.request)
 
-    def on_driver(self, state: str, cause: str) -> None:
-        """The driver's state, and why the torque is off."""
+    @property
+    def driver(self) -> str:
+        """The driver's state, '' while nothing is heard of it."""
         with self._lock:
-            if state in ("inactive", "fault", "stopped", "unconfigured", "compliant"):
-                self._placed = False  # whatever happened, the cube may have moved
-            self._driver, self._cause = state, cause
-            self._update()
+            return self._driver.state if self._driver is not None and not self.missing else ""
+
+    def on_driver(self, driver: Driver) -> None:
+        """The driver's status, new or said again."""
+        with self._lock:
+            if driver.state in _MOVED:
+                self._placed = False
+            self._heard, self.missing = self._clock(), ""
+            self._driver = driver
+            self._update(again=self._orders.on_driver(driver))
+
+    def look(self) -> None:
+        """Notice what did not happen; to be called twice a second."""
+        with self._lock:
+            limit = _FIRST_SECONDS if self._driver is None else _SILENT_SECONDS
+            if self._clock() - self._heard > limit and not self.missing:
+                self.missing = (
+                    f"no driver_status for more than {limit:g} s: is the driver running? See its "
+                    "lines above"
+                )
+                self._placed = False  # whatever comes back, it is not what was there before
+                self._orders.on_silence()
+            self._update(again=self._orders.look())
+
+    def answered(self, order: Order, ok: bool, why: str = "") -> None:
+        """The driver has answered `order`, and says why if it refuses."""
+        with self._lock:
+            self._orders.answered(order, ok, why)
 
     def want_episode(self, seed: int) -> Future[str]:
-        """The roller wants an episode: the answer is '' when it may begin, or why not."""
+        """The roller wants an episode: the answer is '' when it may begin, or why not.
+
+        Asked again with the same seed, the cube's place stays.
+        """
         with self._lock:
+            same = self._waiting is not None and self._place is not None and seed == self._seed
             self._answer("another reset came")
-            self._waiting = Future()
-            if not self._placed:
+            self._waiting, self._seed = Future(), seed
+            if not self._placed and not same:
                 # A place that was skipped must not come again, whatever the seed.
                 rng = np.random.default_rng((seed, self._skips)) if seed >= 0 else self._rng
                 (left, right), (near, far) = self._config.cube_x, self._config.cube_y
@@ -163,7 +218,7 @@ class Operator:
         """
         with self._lock:
             if action == STOP:
-                self._order("stop")
+                self._give(STOP)
                 return
             if id_ not in (0, self.request.id):
                 raise AnswerError(f"request {id_} is over, now it is {self.request.id}")
@@ -173,16 +228,16 @@ class Operator:
             if action == CONFIRM and self.request.state == "place_cube":
                 self._placed = True
             elif action == CONFIRM:
-                self._order("unstop" if self._driver == "stopped" else "activate")
+                self._give(UNSTOP if self.driver == "stopped" else ACTIVATE)
             elif action == PAUSE:
                 self._paused = True
             elif action == RESUME:
+                if self.driver == "compliant":
+                    self._give(HOLD)
                 self._paused = False
-                if self._driver == "compliant":
-                    self._order("hold")
             elif action == RELEASE:
+                self._give(RELEASE)
                 self._paused = True
-                self._order("release")
             elif action == SKIP:
                 self._skips += 1
                 self._answer("the operator skips this episode")
@@ -193,19 +248,26 @@ class Operator:
         if action == END:
             self._end()
 
+    def _give(self, name: str) -> None:
+        try:
+            self._orders.give(name, self._driver)
+        except OrderError as error:
+            raise AnswerError(str(error)) from error
+
     def _answer(self, refusal: str) -> None:
         waiting, self._waiting = self._waiting, None
         if waiting is not None:
             waiting.set_result(refusal)
 
-    def _update(self) -> None:
+    def _update(self, again: bool = False) -> None:
+        """Publish the request if it is another one, or is to be asked `again`."""
         state, sentence, actions = self._now()
         if state == "running" and self._waiting is not None:
             self._answer("")  # it may begin
         place = self._place if state == "place_cube" else None
         now = (state, sentence, actions, place)
         before = self.request
-        if now != (before.state, before.sentence, before.actions, before.place):
+        if again or now != (before.state, before.sentence, before.actions, before.place):
             self.request = Request(before.id + 1, *now)
             self._publish(self.request)
 
@@ -213,23 +275,34 @@ class Operator:
         """State, sentence and actions, from the facts."""
         if self._ended:
             return "ended", "the session has ended; the arm goes limp", ()
-        if self._driver is None:
-            return "starting", "waiting for the driver", (END,)
-        if self._driver == "unconfigured":
-            why = self._cause or "it looks for the motors"
-            return "starting", f"the driver is not ready: {why}", (END,)
-        if self._driver == "inactive":
-            why = f" ({self._cause})" if self._cause else ""
-            sentence = f"torque is off{why}; hands off the arm, then let it have power"
+        driver = self._driver
+        if self.missing or driver is None:
+            return "starting", self.missing or "waiting for the driver", (END,)
+        cause, off = driver.cause, "torque is off"
+        if driver.torque:
+            off = "motors may still have torque"
+        if driver.state == "unconfigured":
+            also = f", and {off}" if driver.torque else ""
+            why = cause or "it looks for the motors"
+            return "starting", f"the driver is not ready{also}: {why}", (END,)
+        if driver.state == "checking":
+            why = cause or "the driver measures whether this computer keeps the pace"
+            return "starting", f"{off}: {why}" if driver.torque else why, (END,)
+        if driver.state == "inactive":
+            why = f" ({cause})" if cause else ""
+            sentence = f"{off}{why}; hands off the arm, then let it have power"
             return "power", sentence, (CONFIRM, END)
-        if self._driver in _OFF:
+        if driver.state in _OFF:
             return (
                 "fault",
-                f"torque is off: {self._cause}; see to it, then let the arm have power again",
+                f"{off}: {cause}; see to it, then let the arm have power again",
                 (CONFIRM, END),
             )
-        if self._driver == "compliant":
-            return "paused", "the arm is limp and may be moved by hand", (RESUME, STOP, END)
+        if driver.state == "compliant":
+            sentence = "the arm is limp and may be moved by hand"
+            if driver.torque:
+                sentence = f"{off}: {cause}; do not move the arm by hand yet"
+            return "paused", sentence, (RESUME, STOP, END)
         if self._waiting is not None and self._paused:
             return "paused", "paused; the arm holds its pose", (RESUME, STOP, RELEASE, END)
         if self._waiting is not None and not self._placed:
