@@ -6,7 +6,7 @@ Subscribes to
     joint_states (sensor_msgs/JointState)
     reward (planet_msgs/Reward)
     driver_status (planet_msgs/DriverStatus, latched), of a real robot: an episode is given up when
-        the torque goes off
+        the arm has no power
     /replay/status (planet_msgs/ReplayStatus, latched)
     /learner/weights (planet_msgs/Weights, latched)
 
@@ -19,8 +19,9 @@ Publishes
         second, if somebody subscribes and the weights hold a decoder
     /diagnostics
 
-Calls
-    reset (planet_msgs/Reset)
+Calls, and calls again where no answer comes
+    reset (planet_msgs/Reset): only the answer to the last call counts, so that no robot is reset in
+        an episode that has begun
     /replay/add_episode (planet_msgs/AddEpisode)
 
 Files, under the parameter data_dir
@@ -76,7 +77,11 @@ from planet_roller.robot import (
 from planet_roller.spool import Courier, DeliveryError, Spool, SpoolError
 
 _STORE_TIMEOUT = 5.0  # s for the replay to store an episode
-_POLL = 0.1  # s between looks at whether a pending call has still a server
+_POLL = 0.5  # s between looks at whether a pending call has still a server
+_FIND = 2.0  # s for a service to be found
+_AGAIN_FIRST, _AGAIN_LAST = 5.0, 60.0  # s until a reset without an answer is asked for again
+_SPEC_AGAIN = 10.0  # s until a robot's spec is subscribed to anew: its one message may be lost
+_POWERED = ("resetting", "ready", "driving", "holding")  # states of driver_status
 _COMPARABLE = 60.0  # s; a stamp further from the node's clock is of another clock
 
 
@@ -184,15 +189,22 @@ class _Robot:
         self._reset = node.create_client(
             Reset, "reset", callback_group=MutuallyExclusiveCallbackGroup()
         )
-        node.create_subscription(RobotSpecMessage, "robot_spec", self._on_spec, LATCHED)
+        self._listen_for_spec()
 
     def connect(self) -> None:
         """Wait for the robot's spec and subscribe to what it announces."""
         topic = self._node.resolve_topic_name("robot_spec")
-        while not self._announced.wait(self._config.observation_timeout):
-            if self._closed.is_set():
-                raise StoppedError
-            self._telemetry.report("robot_spec", loop.WARN, f"waiting for a robot on {topic}")
+        patience, listened = self._config.observation_timeout, self._clock.now()
+        while not self._announced.wait(patience):
+            self._telemetry.report(
+                "robot_spec",
+                loop.WARN,
+                f"no robot on {topic} yet: is its driver running, or the simulator? See its lines",
+            )
+            if self._clock.now() - listened > _SPEC_AGAIN:
+                listened = self._clock.now()
+                self._node.destroy_subscription(self._spec_subscription)
+                self._listen_for_spec()
         if self._closed.is_set():
             raise StoppedError
         message = self._spec_message
@@ -221,6 +233,11 @@ class _Robot:
             DriverStatus, "driver_status", self._on_driver_status, LATCHED
         )
 
+    def _listen_for_spec(self) -> None:
+        self._spec_subscription = self._node.create_subscription(
+            RobotSpecMessage, "robot_spec", self._on_spec, LATCHED
+        )
+
     def close(self) -> None:
         self._closed.set()
         self._announced.set()
@@ -238,10 +255,19 @@ class _Robot:
             return "the robot started anew" if self._announcements != announced else None
 
         request = Reset.Request(seed=seed, evaluation=evaluation)
-        try:
-            response = _call(self._reset, request, self._config.reset_timeout, interrupted)
-        except _CallError as error:
-            raise RobotError(str(error)) from error
+        deadline = self._clock.now() + self._config.reset_timeout
+        again, response = _AGAIN_FIRST, None
+        while response is None:
+            left = deadline - self._clock.now()
+            try:
+                response = _call(self._reset, request, min(again, left), interrupted)
+            except _UnansweredError as error:
+                if left <= again:
+                    timeout = f"for {self._config.reset_timeout:g} s"
+                    raise RobotError(f"the robot did not answer a reset {timeout}") from error
+                again = min(2.0 * again, _AGAIN_LAST)
+            except _CallError as error:
+                raise RobotError(f"{error}: is the operator running, or the simulator?") from error
         if not response.ok:
             raise RobotError(f"the robot refuses to reset: {response.message}")
         self._joined.begin(to_ns(response.first_stamp))
@@ -282,9 +308,10 @@ class _Robot:
             self._assembler.interrupt("the robot started anew")
 
     def _on_driver_status(self, message: DriverStatus) -> None:
-        reason = None if message.torque else f"the driver let go: {message.cause or message.state}"
+        powered = message.state in _POWERED
+        reason = None if powered else f"the driver let go: {message.cause or message.state}"
         self._let_go = reason
-        if reason is not None and self._rolling:  # while a reset waits, the torque may come and go
+        if reason is not None and self._rolling:  # while a reset waits, the power may come and go
             self._joined.interrupt(reason)
 
     def _on_image(self, camera: str) -> Callable[[Image], None]:
@@ -395,17 +422,25 @@ class _CallError(Exception):
     """A service call without an answer; one sentence says why."""
 
 
+class _UnansweredError(_CallError):
+    """Nothing is known against the call: it may be made again."""
+
+
 def _call(
     client: Client, request: Any, timeout: float, interrupted: Callable[[], str | None]
 ) -> Any:
-    """Call a service from outside the executor; raises _CallError after `timeout` seconds.
+    """Call a service from outside the executor.
 
-    Also when the service vanishes, or `interrupted` says why there will be no answer. Whatever
-    happens, no pending call is left behind.
+    Whatever happens, no pending call is left behind, and an answer that comes later is no one's.
+
+    Raises:
+        _UnansweredError: there was no answer for `timeout` seconds.
+        _CallError: there is no such service, it vanished, or `interrupted` says why there will be
+            no answer.
     """
     clock, service = SteadyClock(), client.service_name
     done = threading.Event()
-    deadline = clock.now() + min(timeout, 2.0)
+    deadline = clock.now() + min(timeout, _FIND)
     while not client.service_is_ready():
         interrupted()
         if clock.now() >= deadline:
@@ -419,10 +454,10 @@ def _call(
             reason = interrupted()
             if reason is None and not client.service_is_ready():
                 reason = "it has vanished"
-            if reason is None and clock.now() >= deadline:
-                reason = f"it did not answer for {timeout:g} s"
             if reason is not None:
                 raise _CallError(f"the call of {service} is dropped: {reason}")
+            if clock.now() >= deadline:
+                raise _UnansweredError(f"{service} did not answer for {timeout:g} s")
     finally:
         client.remove_pending_request(future)
     return future.result()
