@@ -85,4 +85,6 @@ def test_torque_off_speaks_to_everybody_and_to_each() -> None:
 def test_hardware_errors_have_names() -> None:
     assert xl320.hardware_error_text(0) == ""
     assert xl320.hardware_error_text(3) == "overload and overheating"
+    assert xl320.refusal_text(xl320.ALERT | 2) == "overheating"
+    assert xl320.refusal_text(7, written=True) == "a register that cannot be written now"
     assert xl320.hardware_error_text(16) == "unknown (0x10)"

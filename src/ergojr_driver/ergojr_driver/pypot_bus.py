@@ -10,6 +10,7 @@ Registers are read and written in contiguous blocks, one packet for all motors.
 from __future__ import annotations
 
 import errno
+import os
 import struct
 import termios
 import time
@@ -43,7 +44,7 @@ _WRITE_SECONDS = 0.25
 _PING_DATA = 3  # bytes: model and firmware
 _SLOT = 0.003  # s by which each id answers later to a ping of all
 _SLOTS = 30  # ids that are waited for
-_PATIENCE = 0.015  # s that an answer may take beyond its time on the wire
+_PATIENCE = 0.025  # s that an answer may take beyond its time on the wire
 _NOISE = 2  # bytes that may come when a port's speed changes
 _PORT_FAULTS = (OSError, termios.error)  # serial.SerialException is an OSError
 
@@ -304,4 +305,6 @@ class PypotBus:
 
 
 def _reason(error: BaseException) -> str:
-    return str(getattr(error, "strerror", None) or error)
+    """Without the name of the port, which pyserial says twice."""
+    number = getattr(error, "errno", None) or next(iter(error.args), None)
+    return os.strerror(number) if isinstance(number, int) else str(error)

@@ -40,10 +40,10 @@ class Wire:
         self.line.close()
         self._thread.join()
 
-    def _answer(self, data: bytes) -> tuple[bytes, float]:
+    def _answer(self, data: bytes, rate: int) -> tuple[bytes, float]:
         lost = min(self.lost, len(data))
         self.lost -= lost
-        return self.bus.answer(data[lost:])
+        return self.bus.answer(data[lost:], rate)
 
 
 @pytest.fixture

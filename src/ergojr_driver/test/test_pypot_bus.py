@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ergojr_driver.bus import BusError, MotorCommand, PortError, RefusedError
+from ergojr_driver.bus import BusError, Found, MotorCommand, PortError, RefusedError, Scan
 from ergojr_driver.pypot_bus import PypotBus
 from ergojr_driver.servo import MOTORS
 from ergojr_sim.virtual_bus import BusFault
+from ergojr_sim.virtual_servo import ServoFault
 
 from ergojr_description import xl320
-from ergojr_driver import guard
+from ergojr_driver import guard, ports
 
 
 @pytest.fixture
@@ -112,4 +113,93 @@ def test_each_packet_is_a_sign_of_life(wire: Any) -> None:
 
 def test_a_port_that_is_not_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(PortError, match=r"nowhere cannot be opened: .*No such file"):
+        PypotBus(str(tmp_path / "nowhere"), 1_000_000, 0.01)
+
+
+def scanned(bus: PypotBus, expected: Scan) -> Scan:
+    """What a scan finds: `expected`, if only the computer is given the time for it."""
+    scan = Scan()
+    for patience in (0.025, 0.1, 0.4):
+        scan = bus.scan(patience)
+        if scan == expected:
+            break
+    return scan
+
+
+def test_a_scan_finds_motors_at_any_baud_rate_and_leaves_the_port_as_it_was(
+    wire: Any, bus: PypotBus
+) -> None:
+    wire.servos[2].write(xl320.BAUD_RATE_CODE.address, b"\x01")
+    wire.servos[5].write(xl320.ID.address, b"\x0c")
+    expected = Scan(
+        [
+            *(Found(motor, xl320.MODEL, 1_000_000) for motor in (1, 2, 4, 5, 12)),
+            Found(3, xl320.MODEL, 57_600),
+        ]
+    )
+    assert scanned(bus, expected) == expected
+    assert sorted(bus.read_state(MOTORS).motors) == [1, 2, 4, 5]
+
+
+def test_a_scan_tells_ids_that_two_motors_have(wire: Any, bus: PypotBus) -> None:
+    wire.servos[2].write(xl320.ID.address, b"\x01")
+    expected = Scan(
+        [Found(motor, xl320.MODEL, 1_000_000) for motor in (2, 4, 5, 6)], (1_000_000,), (1,)
+    )
+    assert scanned(bus, expected) == expected
+
+
+def test_a_scan_of_a_port_that_is_lost_is_a_port_error(wire: Any, bus: PypotBus) -> None:
+    wire.line.want(False)
+    assert wire.line.settle()
+    with pytest.raises(PortError, match="is lost"):
+        bus.scan()
+
+
+def test_a_motor_that_refuses_reads_is_named_and_not_silent(wire: Any) -> None:
+    wire.servos[2].refuse(xl320.OVERLOAD)
+    bus = PypotBus(wire.port, 1_000_000, 0.3)
+    reading = bus.read_state(MOTORS)
+    assert sorted(reading.motors) == [1, 2, 4, 5, 6]
+    assert (reading.corrupt, reading.refused) == (0, {3: xl320.OVERLOAD})
+    for read in (bus.read_health, lambda motor: bus.read(motor, xl320.FIRMWARE)):
+        with pytest.raises(
+            RefusedError, match=r"^m3 refuses to be read: its error byte 0x01 says overload$"
+        ) as refusal:
+            read(3)
+        assert (refusal.value.motor, refusal.value.error) == (3, xl320.OVERLOAD)
+    bus.close()
+
+
+def test_an_answer_with_an_error_and_all_of_its_data_is_an_answer(wire: Any, bus: PypotBus) -> None:
+    wire.servos[3].fault = ServoFault(errors=xl320.INPUT_VOLTAGE)
+    wire.servos[3].step(0.0, 0.0, 0.01)
+    states = bus.read_state(MOTORS).motors
+    assert [motor for motor in MOTORS if states[motor].alert] == [4]
+    assert bus.read_health(4).hardware_error == xl320.INPUT_VOLTAGE
+    bus.write(4, xl320.LED, 1)
+
+
+def test_health_tells_torque_and_gain(wire: Any, bus: PypotBus) -> None:
+    health = bus.read_health(2)
+    assert (health.torque_on, health.p_gain, health.voltage) == (False, 32, 7.4)
+    bus.set_torque([2], True)
+    bus.write(2, xl320.P_GAIN, 8)
+    health = bus.read_health(2)
+    assert (health.torque_on, health.p_gain) == (True, 8)
+
+
+def test_a_port_that_is_not_there_is_told_with_those_that_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ports, "PORTS", (str(tmp_path / "tty*"),))
+    with pytest.raises(
+        PortError, match=r"opened: No such file or directory \(no serial port is there"
+    ):
+        PypotBus(str(tmp_path / "nowhere"), 1_000_000, 0.01)
+    for name in ("ttyACM0", "ttyUSB0"):
+        (tmp_path / name).touch()
+    (tmp_path / "tty_too").symlink_to("ttyACM0")  # the same again
+    there = rf"\(there is {tmp_path}/ttyACM0, {tmp_path}/ttyUSB0\)"
+    with pytest.raises(PortError, match=there):
         PypotBus(str(tmp_path / "nowhere"), 1_000_000, 0.01)

@@ -51,10 +51,10 @@ class Hardware:
         for thread in self._threads:
             thread.start()
 
-    def answer(self, data: bytes) -> tuple[bytes, float]:
+    def answer(self, data: bytes, rate: int) -> tuple[bytes, float]:
         with self._lock:
             before = self.torque()
-            answer = self.bus.answer(data)
+            answer = self.bus.answer(data, rate)
             if before and not self.torque():
                 self.off_at = time.monotonic()
             return answer

@@ -26,7 +26,7 @@ from ergojr_description.kinematics import JOINT_NAMES
 from ergojr_description import xl320
 from ergojr_sim.rig_cameras import CameraConfig, CameraFault
 from ergojr_sim.virtual_bus import BusFault, Line, VirtualBus
-from ergojr_sim.virtual_servo import ServoFault, VirtualServo
+from ergojr_sim.virtual_servo import SUPPLY, ServoFault, VirtualServo
 from ergojr_sim.world import CAMERAS, SERVO_STEP, World
 
 STEPS = 2  # physics steps between two looks at the clock
@@ -45,12 +45,18 @@ FAULTS: dict[str, tuple[tuple[str, ...], float, float]] = {
     "overheat": (_MOTORS, 0.0, 200.0),
     "hardware_error": (_MOTORS, 1.0, ALL_ERRORS),
     "overload": (_MOTORS, 0.0, 1.0),
+    "no_speed": (_MOTORS, 0.0, 1.0),
+    "supply": (_MOTORS, 3.0, 15.0),
+    "reboot": (_MOTORS, 0.0, 1.0),
+    "refuse_reads": (_MOTORS, 1.0, ALL_ERRORS),
+    "gain": (_MOTORS, 0.0, 254.0),
     "delay": (_BUS, 0.0, 10.0),
     "unplug": (_BUS, 0.0, 1.0),
     "freeze_camera": (_CAMERAS, 0.0, 1.0),
     "disconnect_camera": (_CAMERAS, 0.0, 1.0),
     "delay_camera": (_CAMERAS, 0.0, 10.0),
 }
+_ONCE = ("reboot", "refuse_reads", "gain")  # happen, and need no mending
 
 
 class RigError(Exception):
@@ -176,6 +182,9 @@ class Rig:
         with self._lock:
             if not kind:
                 self._faults.clear()
+            elif kind in _ONCE:
+                for one in _targets(kind, target, value):
+                    self._happen(kind, self._servos[JOINT_NAMES.index(one)], int(value))
             else:
                 until = time.monotonic() + duration if duration > 0.0 else float("inf")
                 for one in _targets(kind, target, value):
@@ -205,9 +214,9 @@ class Rig:
         except Exception as error:  # noqa: BLE001 -- any fault of a thread must end the rig
             self._fail(error)
 
-    def _answer(self, data: bytes) -> tuple[bytes, float]:
+    def _answer(self, data: bytes, rate: int) -> tuple[bytes, float]:
         with self._lock:
-            said = self._bus.answer(data)
+            said = self._bus.answer(data, rate)
             torque = [bool(servo.get(xl320.TORQUE_ENABLE)) for servo in self._servos]
         if torque != self._torque:
             self._torque = torque
@@ -261,6 +270,15 @@ class Rig:
         """Value by target."""
         return {one: value for (k, one), (value, _) in self._faults.items() if k == kind}
 
+    @staticmethod
+    def _happen(kind: str, servo: VirtualServo, value: int) -> None:
+        if kind == "reboot":
+            servo.reboot()
+        elif kind == "refuse_reads":
+            servo.refuse(value)
+        else:
+            servo.write(xl320.P_GAIN.address, bytes([value]))
+
     def _apply(self) -> None:
         """Make servos, bus and cameras as broken as `_faults` says."""
         dropped, corrupt = self._active("drop_bytes"), self._active("corrupt_crc")
@@ -273,10 +291,12 @@ class Rig:
             delay=max(self._active("delay").values(), default=0.0),
         )
         errors, heat = self._active("hardware_error"), self._active("overheat")
-        overload = self._active("overload")
+        overload, supply = self._active("overload"), self._active("supply")
+        dumb = self._active("no_speed")
         for name, servo in zip(JOINT_NAMES, self._servos, strict=True):
             bits = int(errors.get(name, 0.0)) | (xl320.OVERLOAD if name in overload else 0)
-            servo.fault = ServoFault(bits, heat.get(name))
+            volts = supply.get(name, SUPPLY)
+            servo.fault = ServoFault(bits, heat.get(name), volts, name in dumb)
         frozen, gone = self._active("freeze_camera"), self._active("disconnect_camera")
         late = self._active("delay_camera")
         self._cameras.break_(

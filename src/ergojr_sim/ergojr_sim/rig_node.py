@@ -22,6 +22,12 @@ Serves
         overheat            a motor          degrees Celsius
         hardware_error      a motor          bits: 1 overload, 2 overheating, 4 input voltage
         overload            a motor          - (the torque limit becomes 0, with the error's bit)
+        no_speed            a motor          - (its register of the present speed is 0)
+        supply              a motor          V that it gets
+        reboot              a motor          - (once: its RAM is as after switching on, no torque)
+        refuse_reads        a motor          bits as above; until a reboot, reads are answered with
+                                             them as the error byte, and it has no torque
+        gain                a motor          P gain that stands in its RAM until a reboot or write
         delay               bus              s by which answers are late
         unplug              bus              - (the port vanishes; the servos keep their last goal)
         freeze_camera       a camera         - (it goes on sending its last picture)

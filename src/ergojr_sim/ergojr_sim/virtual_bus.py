@@ -1,17 +1,20 @@
-"""Servos on a wire: Dynamixel protocol 2 at 1 Mbaud, behind a pseudo-terminal.
+"""Servos on a wire: Dynamixel protocol 2, behind a pseudo-terminal.
 
 `VirtualBus` knows the protocol: what the servos answer to the bytes of a host, and how long that
 takes on the wire. `Line` is the wire: a pseudo-terminal whose path is a symbolic link, so that it
-has the same name all the time, through unplugging and plugging in.
+has the same name all the time, through unplugging and plugging in. The baud rate is that which the
+host has set on its end; a servo at another one is deaf.
 
 A servo answers an instruction with a wrong CRC with a status error, as long as it is not to all.
-Sync reads are answered in the order of the ids asked for; a silent servo leaves a gap.
+Sync reads are answered in the order of the ids asked for; a silent servo leaves a gap. Servos with
+the same id answer at once, and garble what each other says.
 """
 
 from __future__ import annotations
 
 import os
 import select
+import termios
 import threading
 import time
 import tty
@@ -19,6 +22,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import compress, zip_longest
 from pathlib import Path
 
 import numpy as np
@@ -27,10 +31,12 @@ from ergojr_description.xl320 import Packet
 from ergojr_description import xl320
 from ergojr_sim.virtual_servo import ServoError, VirtualServo
 
-BYTE_TIME = 10 / xl320.BAUD_RATE  # s: start, 8 bits, stop
+BITS = 10  # of a byte on the wire: start, 8, stop
 RETURN_DELAY_UNIT = 2e-6  # s
 POLL = 0.05  # s; how long an idle line takes to notice that it is to be unplugged or closed
 
+_RATES = {getattr(termios, f"B{rate}"): rate for rate in xl320.BAUD_RATES}
+_SPEED = 5  # index into the attributes of a terminal
 _HEARD = {xl320.READ, xl320.WRITE, xl320.PING, xl320.REBOOT, xl320.SYNC_READ, xl320.SYNC_WRITE}
 
 
@@ -57,21 +63,28 @@ class VirtualBus:
     """`servos` on one wire. Not thread-safe."""
 
     def __init__(self, servos: Sequence[VirtualServo], seed: int = 0) -> None:
-        self._servos = sorted(servos, key=lambda servo: servo.motor)  # the order of their answers
+        self._servos = list(servos)
         self._random = np.random.default_rng(seed)
         self._parser = xl320.Parser()
+        self._rate = xl320.BAUD_RATE
         self._silence = 0.0  # s, of the answers' return delays
         self.fault = BusFault()
 
-    def answer(self, data: bytes) -> tuple[bytes, float]:
-        """What the servos say to `data`, and the s that this exchange occupies the wire."""
+    def answer(self, data: bytes, rate: int = xl320.BAUD_RATE) -> tuple[bytes, float]:
+        """What the servos say to `data`, which comes at `rate` baud, and the s that this exchange
+        occupies the wire."""
+        if rate != self._rate:
+            self._rate = rate
+            self._parser.clear()
+        if rate not in xl320.BAUD_RATES:
+            return b"", 0.0
         corrupt, self._silence = self._parser.corrupt, 0.0
         packets = self._parser.feed(data)
         replies = [reply for packet in packets for reply in self._hear(packet)]
         if self._parser.corrupt > corrupt and len(data) > 4:
             # A host writes a packet in one piece, so its id stands where it belongs.
-            replies += [self._say(servo, xl320.ERROR_CRC) for servo in self._addressed(data[4])]
-        wire = BYTE_TIME * (len(data) + sum(map(len, replies))) + self._silence
+            replies += self._complain(data[4])
+        wire = BITS / rate * (len(data) + sum(map(len, replies))) + self._silence
         return b"".join(replies), wire
 
     def _hear(self, packet: Packet) -> Iterator[bytes]:
@@ -81,10 +94,12 @@ class VirtualBus:
         if concerned and self._happens(self.fault.dropped):
             return
         if concerned and self._happens(self.fault.corrupt):
-            for servo in self._addressed(packet.id):
-                yield self._say(servo, xl320.ERROR_CRC)
+            yield from self._complain(packet.id)
             return
         yield from self._obey(packet)
+
+    def _complain(self, motor: int) -> Iterator[bytes]:
+        yield _together([self._say(servo, xl320.ERROR_CRC) for servo in self._addressed(motor)])
 
     def _obey(self, packet: Packet) -> Iterator[bytes]:
         if packet.instruction in (xl320.SYNC_READ, xl320.SYNC_WRITE):
@@ -92,19 +107,24 @@ class VirtualBus:
                 yield from self._sync(packet.instruction, packet.parameters)
             return
         everybody = packet.id == xl320.BROADCAST
-        for servo in self._servos if everybody else self._addressed(packet.id):
-            reply = self._unicast(servo, packet)
-            level = {xl320.PING: 0, xl320.READ: 1}.get(packet.instruction, 2)
-            # To all, only a ping is answered.
-            if servo.get(xl320.STATUS_LEVEL) >= level and not (everybody and level):
-                yield reply
+        level = {xl320.PING: 0, xl320.READ: 1}.get(packet.instruction, 2)
+        for motor in sorted({servo.motor for servo in self._servos}) if everybody else [packet.id]:
+            servos = self._addressed(motor)
+            replies = [self._unicast(servo, packet) for servo in servos]
+            spoken = [servo.get(xl320.STATUS_LEVEL) >= level for servo in servos]
+            if not (everybody and level):  # to all, only a ping is answered
+                yield _together(compress(replies, spoken))
 
     def _sync(self, instruction: int, parameters: bytes) -> Iterator[bytes]:
         address, length = _words(parameters[:4])
         if instruction == xl320.SYNC_READ:
             for motor in parameters[4:]:
-                for servo in self._addressed(motor):
-                    yield self._execute(servo, xl320.READ, address, length, b"")
+                yield _together(
+                    [
+                        self._execute(servo, xl320.READ, address, length, b"")
+                        for servo in self._addressed(motor)
+                    ]
+                )
             return
         for start in range(4, len(parameters) - length, length + 1):
             for servo in self._addressed(parameters[start]):
@@ -134,6 +154,8 @@ class VirtualBus:
     ) -> bytes:
         try:
             if instruction == xl320.READ:
+                if servo.refusal:
+                    return self._say(servo, servo.refusal)
                 return self._say(servo, 0, servo.read(address, length))
             servo.write(address, data)
         except ServoError as error:
@@ -155,7 +177,7 @@ class VirtualBus:
         return packet
 
     def _addressed(self, motor: int) -> list[VirtualServo]:
-        return [servo for servo in self._servos if servo.motor == motor]
+        return [s for s in self._servos if s.motor == motor and s.baud_rate == self._rate]
 
     def _happens(self, share: float) -> bool:
         return share > 0.0 and self._random.random() < share
@@ -164,11 +186,15 @@ class VirtualBus:
 class Line:
     """The host's end of the bus: `link` leads to a pseudo-terminal while the line is plugged in.
 
+    `answer` gets what the host says, and its baud rate (0: one that no servo knows).
     The other end of the terminal is kept open here, too, so that hosts can come and go.
     """
 
     def __init__(
-        self, link: Path, answer: Callable[[bytes], tuple[bytes, float]], delay: Callable[[], float]
+        self,
+        link: Path,
+        answer: Callable[[bytes, int], tuple[bytes, float]],
+        delay: Callable[[], float],
     ) -> None:
         self._link = link
         self._answer = answer
@@ -219,7 +245,8 @@ class Line:
         pause = max(0.0, self._late[0][0] - time.monotonic()) if self._late else POLL
         if select.select([master], [], [], min(pause, POLL))[0]:
             data = os.read(master, 4096)
-            reply, wire = self._answer(data)
+            # Of a pseudo-terminal, both ends have the speed that the host has set.
+            reply, wire = self._answer(data, _RATES.get(termios.tcgetattr(master)[_SPEED], 0))
             self._free = max(self._free, time.monotonic()) + wire
             if reply:
                 self._late.append((self._free + self._delay(), reply))
@@ -234,6 +261,9 @@ class Line:
         self._link.parent.mkdir(parents=True, exist_ok=True)
         master, slave = os.openpty()
         tty.setraw(slave)
+        attributes = termios.tcgetattr(slave)
+        attributes[_SPEED] = termios.B1000000  # for a host that sets none
+        termios.tcsetattr(slave, termios.TCSANOW, attributes)
         os.set_blocking(master, False)
         fresh = self._link.with_name(f".{self._link.name}.{os.getpid()}")
         fresh.unlink(missing_ok=True)
@@ -249,6 +279,15 @@ class Line:
             os.close(end)
         self._ends = None
         self._late.clear()
+
+
+def _together(replies: Iterable[bytes]) -> bytes:
+    """What is heard of servos that speak at once: zeros win, and none begins on time."""
+    heard = b""
+    for late, reply in enumerate(filter(None, replies)):
+        shifted = b"\xff" * late + reply
+        heard = bytes(a & b for a, b in zip_longest(heard, shifted, fillvalue=0xFF))
+    return heard
 
 
 def _words(data: Iterable[int]) -> list[int]:

@@ -5,7 +5,8 @@ Torque against goal error (joint mode, the only one here; wheel mode is refused)
     share_P  = (P / 8) (goal - angle) / FULL_ERROR         P: the register's value, 32 as delivered
     share_v  = (cap -+ speed) / GOVERNOR                   the governor of `moving speed`, see below
     share    = share_P, brought within +-min(torque limit, max torque) and by the governor
-    torque   = STALL_TORQUE share                          the world adds the gear's friction
+    torque   = STALL_TORQUE share U / SUPPLY               U: the supply; the world adds the
+                                                           gear's friction
 
 The firmware's inner loop is not published. FULL_ERROR is taken from its larger sisters, where the
 same gain of 32/8 = 4 gives all of the torque 22.5 degrees from the goal. So a goal that is d
@@ -20,7 +21,8 @@ The winding heats with the square of the share and cools towards AMBIENT. At the
 and after OVERLOAD_TIME at more than OVERLOAD_SHARE of stall, a bit is set in `hardware error
 status`, the alert bit in each answer, and, if the register `shutdown` has the bit too, the torque
 limit becomes 0. Writing a torque limit gives the torque back (a trap of the real one: latch the
-fault). The bit stays while the torque is enabled; without torque it says what is wrong now.
+fault). The bit stays while the torque is enabled; without torque it says what is wrong now. A
+supply beyond the voltage limits sets a bit as well.
 """
 
 from __future__ import annotations
@@ -61,11 +63,14 @@ _DELIVERED = {
 }
 _GREATEST = {
     xl320.ID: 252,
+    xl320.BAUD_RATE_CODE: xl320.BAUD_RATE_1M,
+    xl320.RETURN_DELAY: 254,
     xl320.ANGLE_LOW: 1023,
     xl320.ANGLE_HIGH: 1023,
     xl320.MAX_TORQUE: 1023,
     xl320.STATUS_LEVEL: 2,
     xl320.TORQUE_ENABLE: 1,
+    **dict.fromkeys(xl320.GAINS_DELIVERED, 254),
     xl320.GOAL_POSITION: 1023,
     xl320.MOVING_SPEED: 2047,
     xl320.TORQUE_LIMIT: 1023,
@@ -74,10 +79,19 @@ _GREATEST = {
 
 @dataclass(frozen=True)
 class ServoFault:
-    """What is broken: bits of the hardware error; a temperature that is not the winding's own."""
+    """What is broken.
+
+    Attributes:
+        errors: bits of the hardware error.
+        temperature: degrees Celsius, not the winding's own.
+        supply: V.
+        no_speed: the register of the present speed is always 0.
+    """
 
     errors: int = 0
-    temperature: float | None = None  # degrees Celsius
+    temperature: float | None = None
+    supply: float = SUPPLY
+    no_speed: bool = False
 
 
 class ServoError(Exception):
@@ -99,6 +113,8 @@ class VirtualServo:
         self.fault = ServoFault()
         self._overload = 0.0  # s
         self._errors = 0
+        self.refusal = 0
+        """Error byte that reads are answered with, until the servo is restarted; 0: none."""
         self._table = bytearray(xl320.TABLE_SIZE)
         for register, value in _DELIVERED.items():
             self._set(register, value)
@@ -109,6 +125,11 @@ class VirtualServo:
     def motor(self) -> int:
         """The id on the bus."""
         return self._table[xl320.ID.address]
+
+    @property
+    def baud_rate(self) -> int:
+        """At which it hears and answers."""
+        return xl320.BAUD_RATES[self._table[xl320.BAUD_RATE_CODE.address]]
 
     @property
     def alert(self) -> int:
@@ -128,7 +149,14 @@ class VirtualServo:
         self._set(xl320.TORQUE_LIMIT, self._get(xl320.MAX_TORQUE))
         self._set(xl320.PUNCH, 32)
         self._errors = 0
+        self.refusal = 0
         self._overload = 0.0
+        self._adopt()
+
+    def refuse(self, errors: int) -> None:
+        """Latch a hardware error that only the error byte tells: no torque, no reads."""
+        self.refusal = errors
+        self._set(xl320.TORQUE_LIMIT, 0)
         self._adopt()
 
     def read(self, address: int, length: int) -> bytes:
@@ -170,7 +198,7 @@ class VirtualServo:
         self.angle, self.speed = angle, speed
         self.share = self._drive() if self._enabled else 0.0
         self._warm(dt)
-        return xl320.STALL_TORQUE * self.share
+        return xl320.STALL_TORQUE * self.share * self.fault.supply / SUPPLY
 
     def _drive(self) -> float:
         low, high = -self._limit, self._limit
@@ -189,6 +217,9 @@ class VirtualServo:
             errors |= xl320.OVERHEATING
         if self._overload > OVERLOAD_TIME:
             errors |= xl320.OVERLOAD
+        low, high = self._get(xl320.VOLTAGE_LOW), self._get(xl320.VOLTAGE_HIGH)
+        if not low <= self._decivolts() <= high:
+            errors |= xl320.INPUT_VOLTAGE
         if errors & ~self._errors & self._get(xl320.SHUTDOWN):
             self._set(xl320.TORQUE_LIMIT, 0)
             self._adopt()
@@ -198,16 +229,19 @@ class VirtualServo:
         broken = self.fault.temperature
         return self.temperature if broken is None else broken
 
+    def _decivolts(self) -> int:
+        return round(10 * (self.fault.supply - SAG * abs(self.share)))
+
     def _measure(self) -> None:
         """The present values, in the registers' resolution."""
         self._set(xl320.PRESENT_POSITION, xl320.position_to_raw(self.angle))
-        speed, unit = self.speed, xl320.SPEED_UNIT
+        speed, unit = 0.0 if self.fault.no_speed else self.speed, xl320.SPEED_UNIT
         self._set(xl320.PRESENT_SPEED, xl320.signed_to_raw(speed, unit))
         torque, unit = self.share * xl320.STALL_TORQUE, xl320.TORQUE_UNIT
         self._set(xl320.PRESENT_LOAD, xl320.signed_to_raw(torque, unit))
-        self._set(xl320.PRESENT_VOLTAGE, round(10 * (SUPPLY - SAG * abs(self.share))))
+        self._set(xl320.PRESENT_VOLTAGE, self._decivolts())
         self._set(xl320.PRESENT_TEMPERATURE, min(max(round(self._degrees()), 0), 255))
-        self._set(xl320.MOVING, int(self._enabled and abs(speed) > 2 * xl320.SPEED_UNIT))
+        self._set(xl320.MOVING, int(self._enabled and abs(self.speed) > 2 * xl320.SPEED_UNIT))
         self._set(xl320.HARDWARE_ERROR, self._errors)
 
     def _check(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import termios
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -33,6 +34,11 @@ class Host:
             if select.select([self._fd], [], [], left)[0]:
                 packets += parser.feed(os.read(self._fd, 4096))
         return packets
+
+    def set_speed(self, speed: int) -> None:
+        attributes = termios.tcgetattr(self._fd)
+        attributes[4] = attributes[5] = speed
+        termios.tcsetattr(self._fd, termios.TCSANOW, attributes)
 
     def close(self) -> None:
         if self._open:

@@ -171,6 +171,32 @@ def test_a_fault_mends_itself_after_its_duration(rig: Rig, host: Any) -> None:
     until(lambda: host.ask(xl320.ping(1), timeout=0.1), "m1 to answer again")
 
 
+def test_a_limp_a_refusing_and_a_weak_motor(rig: Rig, host: Any) -> None:
+    for motor in (3, 4):
+        host.ask(xl320.write(motor, xl320.TORQUE_ENABLE, 1))
+    rig.break_("reboot", "m3", 0.0, 0.0)
+    assert [value(host, motor, xl320.TORQUE_ENABLE) for motor in (3, 4)] == [0, 1]
+    assert value(host, 3, xl320.HARDWARE_ERROR) == 0
+    rig.break_("gain", "m3", 8.0, 0.0)
+    assert value(host, 3, xl320.P_GAIN) == 8
+    rig.break_("refuse_reads", "m3", 2.0, 0.0)
+    assert [(reply.error, reply.data) for reply in host.ask(xl320.read(3, xl320.STATE))] == [
+        (xl320.OVERHEATING, b"")
+    ]
+    rig.break_("reboot", "m3", 0.0, 0.0)
+    assert value(host, 3, xl320.P_GAIN) == 32
+
+
+def test_a_supply_that_cannot_be_and_a_speed_that_is_not_told(rig: Rig, host: Any) -> None:
+    rig.break_("supply", "", 12.0, 0.0)
+    assert value(host, 6, xl320.PRESENT_VOLTAGE) == 120
+    rig.break_("no_speed", "m1", 0.0, 0.0)
+    host.ask(xl320.write(1, xl320.GOAL_POSITION, 300))
+    host.ask(xl320.write(1, xl320.TORQUE_ENABLE, 1))
+    until(lambda: value(host, 1, xl320.MOVING), "m1 to move")
+    assert value(host, 1, xl320.PRESENT_SPEED) == 0
+
+
 def test_late_answers(rig: Rig, host: Any) -> None:
     rig.break_("delay", "", 0.2, 0.0)
     begin = time.monotonic()

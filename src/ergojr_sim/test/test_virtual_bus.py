@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import termios
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 from ergojr_description.xl320 import Packet, Parser
-from ergojr_sim.virtual_bus import BYTE_TIME, BusFault, Line, VirtualBus
+from ergojr_sim.virtual_bus import BITS, BusFault, Line, VirtualBus
 from ergojr_sim.virtual_servo import VirtualServo
 from hypothesis import given
 from hypothesis import strategies as st
@@ -123,7 +124,7 @@ def test_a_servo_that_shall_not_answer_writes_does_not(bus: VirtualBus) -> None:
 def test_every_byte_and_the_return_delays_take_their_time(bus: VirtualBus) -> None:
     request = xl320.sync_read(IDS, xl320.STATE).encode()
     reply, wire = bus.answer(request)
-    assert wire == pytest.approx((len(request) + len(reply)) * BYTE_TIME)
+    assert wire == pytest.approx((len(request) + len(reply)) * BITS / 1e6)
     ask(bus, xl320.write(1, xl320.RETURN_DELAY, 250))
     assert bus.answer(request)[1] == pytest.approx(wire + 500e-6)
 
@@ -155,6 +156,36 @@ def test_noise_at_one_servo_spares_the_others(bus: VirtualBus) -> None:
     bus.fault = BusFault(corrupt=1.0, noisy=frozenset({2}))
     replies = ask(bus, xl320.sync_read(IDS, xl320.STATE))
     assert [reply.id for reply in replies] == [1, 3, 4, 5, 6]
+
+
+def test_two_servos_with_one_id_garble_each_other_and_spare_the_others() -> None:
+    bus = VirtualBus([VirtualServo(motor) for motor in (1, 1, 2)])
+    data, _ = bus.answer(xl320.ping(1).encode())
+    assert data
+    assert Parser().feed(data) == []
+    assert [reply.id for reply in ask(bus, xl320.ping(2))] == [2]
+    assert [reply.id for reply in ask(bus, xl320.sync_read((1, 2), xl320.STATE))] == [2]
+    ask(bus, xl320.write(1, xl320.ID, 3))  # both obey
+    assert [reply.id for reply in ask(bus, xl320.ping(xl320.BROADCAST))] == [2]
+
+
+def test_a_servo_hears_only_its_own_baud_rate(bus: VirtualBus) -> None:
+    ask(bus, xl320.write(2, xl320.BAUD_RATE_CODE, 1))
+    assert ask(bus, xl320.ping(2)) == []
+    reply, wire = bus.answer(xl320.ping(2).encode(), 57_600)
+    assert [packet.id for packet in Parser().feed(reply)] == [2]
+    assert wire > 10e-6 * 1e6 / 57_600 * len(reply)
+    assert bus.answer(xl320.ping(1).encode(), 57_600)[0] == b""
+
+
+def test_a_servo_that_refuses_reads_says_so_until_it_is_restarted(bus: VirtualBus) -> None:
+    servo = bus._servos[2]
+    servo.refuse(xl320.OVERLOAD)
+    replies = ask(bus, xl320.sync_read((2, 3), xl320.STATE))
+    assert [(reply.error, len(reply.data)) for reply in replies] == [(0, 8), (xl320.OVERLOAD, 0)]
+    assert servo.get(xl320.TORQUE_LIMIT) == 0
+    ask(bus, Packet(3, xl320.REBOOT))
+    assert value(bus, 3, xl320.TORQUE_LIMIT) == 1023
 
 
 @pytest.fixture
@@ -222,3 +253,15 @@ def test_unplugged_the_port_is_gone_and_plugged_in_it_is_the_same_again(
     line.want(True)
     assert line.settle()
     assert connect(port).ask(xl320.ping(1))
+
+
+def test_the_line_runs_at_the_baud_rate_that_the_host_sets(
+    line: Line, bus: VirtualBus, tmp_path: Path, connect: Callable[[Path], Any]
+) -> None:
+    bus.answer(xl320.write(5, xl320.BAUD_RATE_CODE, 2).encode())
+    host = connect(tmp_path / "port")
+    assert [reply.id for reply in host.ask(xl320.ping(4))] == [4]  # 1 M where none is set
+    host.set_speed(termios.B115200)
+    assert [reply.id for reply in host.ask(xl320.ping(5))] == [5]
+    host.set_speed(termios.B38400)
+    assert host.ask(xl320.ping(5), timeout=0.1) == []

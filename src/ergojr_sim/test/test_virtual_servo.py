@@ -155,3 +155,36 @@ def test_a_reboot_forgets_torque_and_goal(servo: VirtualServo) -> None:
     assert servo.get(xl320.TORQUE_ENABLE) == 0
     assert servo.get(xl320.GOAL_POSITION) == xl320.position_to_raw(0.2)
     assert servo.motor == 3
+
+
+def test_a_reboot_brings_back_gain_and_reads(servo: VirtualServo) -> None:
+    put(servo, xl320.P_GAIN, 8)
+    servo.refuse(xl320.OVERHEATING)
+    servo.reboot()
+    assert (servo.get(xl320.P_GAIN), servo.refusal) == (32, 0)
+
+
+def test_a_quarter_of_the_gain_is_a_quarter_of_the_torque(servo: VirtualServo) -> None:
+    drive(servo, 0.1)
+    whole = servo.step(0.0, 0.0, 0.002)
+    put(servo, xl320.P_GAIN, 8)
+    assert servo.step(0.0, 0.0, 0.002) == pytest.approx(whole / 4)
+
+
+def test_a_servo_without_a_speed_register_reads_zero_and_moves(servo: VirtualServo) -> None:
+    servo.fault = ServoFault(no_speed=True)
+    drive(servo, 1.0)
+    servo.step(0.0, 3.0, 0.002)
+    assert (servo.get(xl320.PRESENT_SPEED), servo.get(xl320.MOVING)) == (0, 1)
+
+
+@pytest.mark.parametrize(("volts", "error"), [(12.0, xl320.INPUT_VOLTAGE), (6.5, 0)])
+def test_the_supply_is_read_weighs_and_is_an_error_beyond_its_limits(
+    servo: VirtualServo, volts: float, error: int
+) -> None:
+    drive(servo, 0.05, 1.0)
+    torque = servo.step(0.0, 0.0, 0.002)
+    servo.fault = ServoFault(supply=volts)
+    assert servo.step(0.0, 0.0, 0.002) == pytest.approx(torque * volts / 7.4)
+    assert servo.get(xl320.PRESENT_VOLTAGE) == pytest.approx(10 * volts, abs=2)
+    assert servo.get(xl320.HARDWARE_ERROR) == error

@@ -1,0 +1,109 @@
+"""Which speed to believe: the motors' register, or the differences of their positions.
+
+Some XL-320s report speed 0 in joint mode. The limiter brakes by the speed, so it must not believe
+that. A motor's register is compared with how far the motor got between two older readings: once
+the register, which may lag, has had time to tell of that motion, what it said meanwhile must reach
+the mean speed, but for the positions' resolution and a share of it. A motor for which that fails
+several times in a row is distrusted from then on.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+import numpy as np
+from ergojr_description.kinematics import JOINT_NAMES, Array
+
+from ergojr_description import xl320
+
+WINDOW = 0.04  # s between the two positions
+LAG = 0.03  # s that a register may be late
+GAP = 0.1  # s between readings, beyond which the earlier ones say nothing any more
+MOVING = 0.3  # rad/s of the mean speed, below which nothing is judged
+SLACK = 0.03  # rad/s by which a register may be wrong
+SHARE = 0.25  # of the mean speed by which it may be wrong
+IN_A_ROW = 3  # readings, and
+FOR = 0.02  # s that a register has to be wrong until it is distrusted
+FIT = 0.045  # s of positions whose slope is the speed of a distrusted motor; it lags by half of it
+
+
+class Speeds:
+    """Judges the registers of six motors. A motor that is distrusted once stays so.
+
+    Attributes:
+        distrusted: indices of the motors whose register is not believed.
+    """
+
+    def __init__(self) -> None:
+        count = len(JOINT_NAMES)
+        self.distrusted: tuple[int, ...] = ()
+        self._times: deque[float] = deque()
+        self._positions: deque[Array] = deque()
+        self._registers: deque[Array] = deque()
+        self._wrong = np.zeros(count, np.int64)  # times in a row
+        self._since: Array = np.zeros(count)  # when that began, s
+        self._velocity: Array = np.zeros(count)
+
+    def update(self, position: Array, register: Array, now: float) -> Array:
+        """The velocity to believe after a reading.
+
+        Args:
+            position: [6] rad.
+            register: [6] rad/s, what the motors say.
+            now: s of a steady clock; a reading that is not later than the last one is ignored.
+
+        Returns:
+            [6] rad/s
+        """
+        if self._times and now <= self._times[-1]:
+            return self._velocity
+        if self._times and now - self._times[-1] > GAP:
+            self._forget()
+        self._times.append(now)
+        self._positions.append(position)
+        self._registers.append(register)
+        # One reading older than the span is kept: the two positions are at least WINDOW apart.
+        while len(self._times) > 2 and self._times[1] <= now - max(WINDOW + LAG, FIT):
+            self._times.popleft()
+            self._positions.popleft()
+            self._registers.popleft()
+        self._judge(now)
+        self._velocity = register
+        if self.distrusted:
+            self._velocity = register.copy()
+            believed = list(self.distrusted)
+            self._velocity[believed] = self._slope(now)[believed]
+        return self._velocity
+
+    def _forget(self) -> None:
+        self._times.clear()
+        self._positions.clear()
+        self._registers.clear()
+        self._wrong[:] = 0
+
+    def _judge(self, now: float) -> None:
+        times = list(self._times)
+        end = next((i for i in reversed(range(len(times))) if times[i] <= now - LAG), 0)
+        start = next((i for i in reversed(range(end)) if times[i] <= times[end] - WINDOW), end)
+        if start == end:
+            return  # too few readings yet
+        span = times[end] - times[start]
+        mean = (self._positions[end] - self._positions[start]) / span
+        said = np.array(self._registers)[start:]
+        allowed = xl320.RESOLUTION / span + SLACK + SHARE * np.abs(mean)
+        wrong = (mean < said.min(axis=0) - allowed) | (mean > said.max(axis=0) + allowed)
+        wrong &= np.abs(mean) >= MOVING
+        self._since[wrong & (self._wrong == 0)] = now
+        self._wrong = (self._wrong + 1) * wrong
+        found = (self._wrong >= IN_A_ROW) & (now - self._since >= FOR)
+        if found.any():
+            self.distrusted = tuple(sorted({*self.distrusted, *map(int, np.flatnonzero(found))}))
+
+    def _slope(self, now: float) -> Array:
+        """[6] rad/s: of a straight line through the positions of the last FIT seconds."""
+        times = np.array(self._times)
+        recent = times >= now - FIT
+        if recent.sum() < 2:
+            return np.zeros(len(JOINT_NAMES))
+        apart = times[recent] - times[recent].mean()
+        return np.asarray(apart @ np.array(self._positions)[recent] / (apart @ apart))
