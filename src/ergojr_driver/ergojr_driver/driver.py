@@ -29,6 +29,7 @@ from ergojr_driver.config import DriverConfig
 from ergojr_driver.motion import Motion
 from ergojr_driver.motors import FaultError, Motors
 from ergojr_driver.servo import ACTIVE, HELD, MOTORS, Calibration, Joints
+from ergojr_driver.speeds import Speeds
 from ergojr_driver.status import POWERED, DriverError, ResetResult, Status
 from ergojr_driver.watching import BusWatch, EpisodeWatch
 
@@ -85,6 +86,7 @@ class Driver:
         self._watch = BusWatch(config, self._motors, steady)
         self._episode = EpisodeWatch(config)
         self._motion = Motion(config, self._limiter, steady)
+        self._speeds = Speeds()
         self._ended = False
         self.stopped = False
         """Whether the emergency stop is latched."""
@@ -119,6 +121,7 @@ class Driver:
             self._set("unconfigured", str(error))
             raise DriverError(str(error)) from error
         self._watch.begin()
+        self._speeds = Speeds()
         if self.stopped:
             self._set("stopped", "emergency stop")
         else:
@@ -269,12 +272,17 @@ class Driver:
             self._follow(now)
             return  # the motors keep their last command, until a watchdog bites
         self._watch.is_complete(now)
-        self._joints = joints = self._calibration.joints(motors)
+        self._joints = joints = self._judge(self._calibration.joints(motors), now)
         self._follow(now)
         if self.status.powered:
             self._written = self._decide(joints, now)
             bus.write_command(self._written)
         self._on_joints(joints, stamp)
+
+    def _judge(self, joints: Joints, now: float) -> Joints:
+        """The reading with velocities that can be believed."""
+        velocity = self._speeds.update(joints.position, joints.velocity, now)
+        return Joints(joints.position, velocity, joints.load)
 
     def _follow(self, now: float) -> None:
         if self.status.state == "driving" and self._episode.is_over(now):
@@ -342,7 +350,7 @@ class Driver:
 
     def _take_hold(self) -> None:
         """Torque on in the present pose. Raises FaultError or BusError."""
-        self._joints = self._motors.check()
+        self._joints = self._judge(self._motors.check(), self._steady())
         self._motion.stay(self._joints.position)
         self._written = self._position(self._limiter.config.max_effort * self._motors.derating())
         self._motors.on(self._written)
@@ -398,4 +406,5 @@ class Driver:
         level, sentence, values = self._watch.report()
         self._on_report("bus", level, sentence, values | self._episode.report())
         if len(self._motors.health) == len(MOTORS):
-            self._on_report("motors", *self._watch.report_motors([]))
+            without_speed = [MOTORS[index] for index in self._speeds.distrusted]
+            self._on_report("motors", *self._watch.report_motors(without_speed))

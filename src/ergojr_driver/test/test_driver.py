@@ -19,6 +19,7 @@ from ergojr_driver.bus import (
     MotorState,
     PortError,
     Reading,
+    RefusedError,
     Scan,
 )
 from ergojr_driver.command import CommandError, command_values
@@ -746,6 +747,118 @@ def test_an_error_of_the_program_lets_go(arm: Arm) -> None:
         arm.cycle()
     assert arm.off()
     assert "the driver failed" in arm.driver.status.cause
+
+
+# Motors that are not as they should be
+
+
+def test_a_motor_that_restarts_by_itself_lets_go(arm: Arm) -> None:
+    def restart(arm: Arm) -> None:
+        arm.bus.torque[3] = False
+        arm.bus.health[3] = replace(arm.bus.health[3], torque_on=False)
+
+    assert drive_and(arm, restart) < 0.3
+    assert "m3 has lost its torque by itself" in arm.driver.status.cause
+
+
+def test_a_supply_that_is_not_the_arms_stands_against_activation(arm: Arm) -> None:
+    arm.driver.configure()
+    arm.bus.health[1] = MotorHealth(12.1, 30.0, 0)
+    with pytest.raises(DriverError, match=r"m1 has 12.1 V, the most is 9.0"):
+        arm.driver.activate()
+    assert arm.off()
+
+
+def test_a_gain_that_was_left_in_a_motor_is_named_and_written_at_activation(arm: Arm) -> None:
+    arm.bus.health[2] = replace(arm.bus.health[2], p_gain=8)
+    arm.driver.configure()
+    arm.cycle(100)
+    assert arm.reports["motors"] == (
+        "warn",
+        "m2 has a P gain of 8 instead of 32: activation writes it",
+    )
+    arm.bus.writes.clear()
+    arm.driver.activate()
+    assert (2, xl320.P_GAIN) in arm.bus.writes
+    assert arm.bus.tables[2][xl320.P_GAIN] == 32
+
+
+def refusing(arm: Arm, motor: int) -> None:
+    """A motor answers every read with the bits of a latched error, until it is restarted."""
+    for name in ("read", "read_health"):
+        whole = getattr(arm.bus, name)
+
+        def read(asked: int, *more: Any, whole: Any = whole) -> Any:
+            if asked == motor and motor not in arm.bus.reboots:
+                raise RefusedError(motor, xl320.OVERLOAD)
+            return whole(asked, *more)
+
+        setattr(arm.bus, name, read)
+
+
+def test_a_motor_that_refuses_reads_is_restarted_at_activation(arm: Arm) -> None:
+    arm.driver.configure()
+    refusing(arm, 4)
+    arm.driver.activate()
+    assert arm.bus.reboots == [4]
+    assert arm.driver.status.state == "holding"
+
+
+def test_a_motor_that_refuses_reads_is_restarted_when_it_is_set_up(arm: Arm) -> None:
+    refusing(arm, 4)
+    arm.driver.configure()
+    assert arm.bus.reboots == [4]
+    assert arm.driver.status.state == "inactive"
+
+
+def test_a_motor_that_refuses_reads_in_an_episode_lets_go_and_says_so(arm: Arm) -> None:
+    read_state = arm.bus.read_state
+
+    def refused(motors: Sequence[int]) -> Reading:
+        reading = read_state([motor for motor in motors if motor != 5])
+        return Reading(reading.motors, 0, {5: xl320.OVERLOAD} if 5 in motors else {})
+
+    drive_and(arm, lambda arm: setattr(arm.bus, "read_state", refused))
+    assert "m5 refuses to be read (overload)" in arm.driver.status.cause
+
+
+def test_a_speed_register_that_is_wrong_is_told_and_not_believed(arm: Arm) -> None:
+    arm.activate()
+    arm.bus.angles = dict.fromkeys(MOTORS, 0.5)
+    arm.driver.deactivate()
+    arm.driver.activate()
+    arm.ready()  # the registers of these motors say 0 all the way
+    arm.cycle(100)
+    level, sentence = arm.reports["motors"]
+    assert level == "warn"
+    assert "differenced positions are used" in sentence
+    fastest = max(np.abs(joints.velocity).max() for joints, _ in arm.joints)
+    assert fastest > 0.3
+
+
+# Who may still have torque
+
+
+def test_torque_counts_as_on_until_every_motor_has_confirmed_that_it_is_off(arm: Arm) -> None:
+    drive_and(arm, lambda arm: arm.bus.silent.add(3))
+    assert arm.driver.status.torque
+    arm.bus.silent.clear()
+    arm.cycle(2)
+    assert not arm.driver.status.torque
+    assert "did not confirm" not in arm.driver.status.cause
+    assert "m3 silent" in arm.driver.status.cause
+
+
+def test_a_lost_port_leaves_the_doubt_until_the_motors_are_heard_of_again(arm: Arm) -> None:
+    drive_and(arm, lambda arm: setattr(arm.bus, "unplugged", True))
+    for _ in range(2):  # the second sentence must not hide it
+        assert arm.driver.status.torque
+        assert "m1, m2, m3, m4, m5 and m6 may still have torque" in arm.driver.status.cause
+        with pytest.raises(DriverError, match="cannot be opened"):
+            arm.driver.configure()
+    arm.bus.unplugged = False
+    arm.driver.configure()
+    assert arm.driver.status == Status("inactive", False, "not activated yet")
 
 
 # Coming back
