@@ -24,11 +24,12 @@ import numpy as np
 from ergojr_description.kinematics import Array
 from ergojr_description.limiter import Limiter, LimiterConfig
 
+from ergojr_driver.actuation import Actuation
 from ergojr_driver.bus import Bus, BusError, MotorCommand, PortError
 from ergojr_driver.config import DriverConfig
-from ergojr_driver.motion import Motion
+from ergojr_driver.motion import Motion, refused
 from ergojr_driver.motors import FaultError, Motors
-from ergojr_driver.servo import ACTIVE, HELD, MOTORS, Calibration, Joints
+from ergojr_driver.servo import MOTORS, Calibration, Joints
 from ergojr_driver.speeds import Speeds
 from ergojr_driver.status import POWERED, DriverError, ResetResult, Status
 from ergojr_driver.watching import BusWatch, EpisodeWatch
@@ -71,8 +72,7 @@ class Driver:
         self._stop_wanted = stop_wanted
         self._steady = steady
         self._now = now
-        self._period = 1.0 / config.bus_rate
-        self._limiter = Limiter(limits, delay=self._period)
+        self._limiter = Limiter(limits, delay=1.0 / config.bus_rate)
         self._calibration = Calibration(config.direction, config.offset, config.effort_scale)
         self._motors = Motors(
             config,
@@ -86,6 +86,7 @@ class Driver:
         self._watch = BusWatch(config, self._motors, steady)
         self._episode = EpisodeWatch(config)
         self._motion = Motion(config, self._limiter, steady)
+        self._actuation = Actuation(config, self._limiter, self._calibration, self._motors)
         self._speeds = Speeds()
         self._ended = False
         self.stopped = False
@@ -95,7 +96,6 @@ class Driver:
         self._joints: Joints | None = None
         self._written: Mapping[int, MotorCommand] = {}
         self._cycles = 0
-        self._pending: Future[ResetResult] | None = None
         self._first_stamp = 0
 
     @property
@@ -111,7 +111,8 @@ class Driver:
         Raises:
             DriverError: a motor is missing, or is none that can be driven.
         """
-        self._refuse_when_ended()
+        if self._ended:
+            raise DriverError("the node is being stopped")
         if self._motors.bus is not None:
             return
         try:
@@ -133,7 +134,8 @@ class Driver:
         Raises:
             DriverError: what stands against it.
         """
-        self._refuse_when_ended()
+        if self._ended:
+            raise DriverError("the node is being stopped")
         if self.stopped:
             raise DriverError("the emergency stop is latched: release it first")
         if self._motors.bus is None:
@@ -193,21 +195,13 @@ class Driver:
 
     def reset(self, seed: int) -> Future[ResetResult]:
         """Move to the rest pose with noise; the result comes when the arm is there."""
-        future: Future[ResetResult] = Future()
         if not self.status.powered or self._joints is None:
-            why = self.status.cause or self.status.state
-            future.set_result(ResetResult(False, f"the arm has no torque: {why}"))
-            return future
-        self._give_up_reset("another reset came")
-        target, trouble = self._motion.draw_start(seed)
-        if trouble:
-            future.set_result(ResetResult(False, f"no start pose is clear: {trouble}"))
-            return future
+            return refused(f"the arm has no torque: {self.status.cause or self.status.state}")
         if self.status.state == "driving":
             self._motion.stay(self._joints.position)
-        self._motion.go(target)
-        self._pending = future
-        self._set("resetting", "")
+        future = self._motion.reset(seed)
+        if not future.done():
+            self._set("resetting", "")
         return future
 
     def emergency_stop(self, on: bool) -> str:
@@ -272,14 +266,14 @@ class Driver:
             self._follow(now)
             return  # the motors keep their last command, until a watchdog bites
         self._watch.is_complete(now)
-        self._joints = joints = self._judge(self._calibration.joints(motors), now)
+        self._joints = joints = self._believed(self._calibration.joints(motors), now)
         self._follow(now)
         if self.status.powered:
             self._written = self._decide(joints, now)
             bus.write_command(self._written)
         self._on_joints(joints, stamp)
 
-    def _judge(self, joints: Joints, now: float) -> Joints:
+    def _believed(self, joints: Joints, now: float) -> Joints:
         """The reading with velocities that can be believed."""
         velocity = self._speeds.update(joints.position, joints.velocity, now)
         return Joints(joints.position, velocity, joints.load)
@@ -289,45 +283,27 @@ class Driver:
             self._hold()
 
     def _decide(self, joints: Joints, now: float) -> dict[int, MotorCommand]:
-        """What the motors are to do in the next cycle; the limiter has the last word."""
+        """What the motors are to do in the next cycle."""
         if self.status.state == "resetting":
             self._settle(joints, now)
-
-        most = self._limiter.config.max_effort * self._motors.derating()
-        if self.status.state != "driving":
-            self._limiter.remember(joints.load[ACTIVE], self._period)
-            if self.status.state != "resetting":  # to stand still takes less than to move
-                most[ACTIVE] = np.minimum(most[ACTIVE], self._limiter.effort_cap())
-            self._motion.advance(now)
-            return self._position(most)
-        held = self._position(most)
-        wanted = np.clip(self._episode.command, -most[ACTIVE], most[ACTIVE])
-        # The limiter may brake a hot motor with all it has: to stop it matters more than its heat.
-        limited = self._limiter.limit_effort(wanted, joints.position, joints.velocity, self._period)
-        if limited.fault:
-            raise FaultError(f"limiter: {limited.fault}")
-        effort = np.zeros(6)
-        effort[ACTIVE] = limited.command
-        driven = self._calibration.drive(effort, joints.position, self._limiter.config.max_speed)
-        return {MOTORS[i]: (held if i in HELD else driven)[MOTORS[i]] for i in range(len(MOTORS))}
-
-    def _position(self, most: Array) -> dict[int, MotorCommand]:
-        # For an arm that was held back; twice, for it must not slow a reset down.
-        speed = min(2.0 * self._config.reset_speed, self._limiter.config.max_speed)
-        return self._calibration.go(self._motion.goal, most, speed)
+        if self.status.state == "driving":
+            return self._actuation.push(self._episode.command, joints, self._motion.goal)
+        self._motion.advance(now)
+        at_rest = self.status.state != "resetting"
+        return self._actuation.hold(self._motion.goal, joints.load, at_rest=at_rest)
 
     def _settle(self, joints: Joints, now: float) -> None:
         trouble = self._motion.arrived(joints, now)
         if trouble is None:
             return
         if trouble:
-            self._give_up_reset(trouble)
+            self._motion.give_up(trouble)
             self._hold()
             return
         # This reading was taken before the state changed: the next one is the first.
         self._first_stamp = self._now()
         self._set("ready", "")
-        self._answer_reset(ResetResult(True, "", self._first_stamp))
+        self._motion.answer(ResetResult(True, "", self._first_stamp))
 
     # Torque
 
@@ -344,15 +320,14 @@ class Driver:
             self._drop_bus()
             state = "unconfigured"
         self._written = {}
-        self._motion.stop()
         self._set(state, cause, found)
-        self._give_up_reset(self.status.cause)
+        self._motion.give_up(self.status.cause)
 
     def _take_hold(self) -> None:
         """Torque on in the present pose. Raises FaultError or BusError."""
-        self._joints = self._judge(self._motors.check(), self._steady())
+        self._joints = self._believed(self._motors.check(), self._steady())
         self._motion.stay(self._joints.position)
-        self._written = self._position(self._limiter.config.max_effort * self._motors.derating())
+        self._written = self._actuation.go(self._motion.goal, self._actuation.most())
         self._motors.on(self._written)
         self._watch.begin()
         self._hold()
@@ -372,10 +347,6 @@ class Driver:
 
     # Small matters
 
-    def _refuse_when_ended(self) -> None:
-        if self._ended:
-            raise DriverError("the node is being stopped")
-
     def _drop_bus(self) -> None:
         if self._motors.bus is not None:
             self._motors.close()
@@ -383,14 +354,6 @@ class Driver:
             for part in ("bus", "motors"):
                 self._on_report(part, level, "not known: the port is closed", {})
         self._joints = None
-
-    def _answer_reset(self, result: ResetResult) -> None:
-        pending, self._pending = self._pending, None
-        if pending is not None:
-            pending.set_result(result)
-
-    def _give_up_reset(self, message: str) -> None:
-        self._answer_reset(ResetResult(False, message))
 
     def _set(self, state: str, cause: str, found: int | None = None) -> None:
         """Change state and cause; who may still have torque is added, until it is known."""

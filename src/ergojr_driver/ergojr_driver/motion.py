@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,7 @@ from ergojr_description.limiter import Limiter
 from ergojr_driver.config import DriverConfig
 from ergojr_driver.motors import FaultError
 from ergojr_driver.servo import ACTIVE, HELD, Joints
+from ergojr_driver.status import ResetResult
 
 _SETTLE_SECONDS = 1.5  # after a reset's trajectory
 _SETTLE_ERROR = 0.15  # rad; gravity and friction bend the position controller
@@ -45,6 +47,7 @@ class Motion:
         self._rest = np.array(config.rest_pose)
         self.goal: Array = self._rest
         self._way: _Way | None = None
+        self._pending: Future[ResetResult] | None = None
 
     def stay(self, position: Array) -> None:
         """Hold all joints where they are, [6] rad, or at the nearest end of their range."""
@@ -57,17 +60,30 @@ class Motion:
         self.stay(position)
         self.goal[HELD] = held
 
-    def stop(self) -> None:
-        """Go nowhere any more."""
-        self._way = None
-
-    def go(self, target: Array) -> None:
-        """Set out for `target` [6] rad: minimum jerk, at most 15/8 as fast as its mean."""
+    def reset(self, seed: int) -> Future[ResetResult]:
+        """Set out for a start pose: minimum jerk, at most 15/8 as fast as its mean."""
+        self.give_up("another reset came")
+        target, trouble = self._draw_start(seed)
+        if trouble:
+            return refused(f"no start pose is clear: {trouble}")
         way = float(np.abs(target - self.goal).max())
         seconds = max(way * 1.875 / self._config.reset_speed, _SHORTEST_RESET)
         self._way = _Way(self._steady(), seconds, self.goal, target)
+        self._pending = Future()
+        return self._pending
 
-    def draw_start(self, seed: int) -> tuple[Array, str]:
+    def answer(self, result: ResetResult) -> None:
+        """Tell who waits for the reset what came of it; the way ends."""
+        self._way = None
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            pending.set_result(result)
+
+    def give_up(self, message: str) -> None:
+        """Go nowhere any more, because of `message`."""
+        self.answer(ResetResult(False, message))
+
+    def _draw_start(self, seed: int) -> tuple[Array, str]:
         """A start pose inside of the limits, or the last one drawn and why it is not."""
         random = np.random.default_rng(seed if seed >= 0 else None)
         span = self._config.reset_noise
@@ -108,7 +124,6 @@ class Motion:
         error = np.abs(joints.position - self._way.target)
         worst = int(error.argmax())
         if error[worst] < _SETTLE_ERROR and np.abs(joints.velocity).max() < _SETTLE_SPEED:
-            self._way = None
             return ""
         if late > _SETTLE_SECONDS:
             return (
@@ -120,3 +135,10 @@ class Motion:
     def _reachable(self, position: Array) -> Array:
         margin = self._limiter.config.range_margin
         return np.clip(position, JOINT_LOW + margin, JOINT_HIGH - margin)
+
+
+def refused(message: str) -> Future[ResetResult]:
+    """The answer to a reset that does not begin."""
+    future: Future[ResetResult] = Future()
+    future.set_result(ResetResult(False, message))
+    return future
