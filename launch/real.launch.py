@@ -55,17 +55,19 @@ def start(context: LaunchContext) -> list:
             [{"autostart": True}, *given("port", "port")],
             remappings=[("reset", "driver/reset")],
             again=False,
+            urgent=True,
         ),
         *(
-            run.node("ergojr_driver", "camera_node", name, given(name, "source"))
+            run.node("ergojr_driver", "camera_node", name, given(name, "source"), urgent=True)
             for name in CAMERAS
         ),
-        run.node("ergojr_driver", "pixel_reward_node", "pixel_reward"),
+        run.node("ergojr_driver", "pixel_reward_node", "pixel_reward", urgent=True),
         run.node(
             "ergojr_driver",
             "operator",
             "operator",
             [{"terminal": terminal(), **run.seed}],
+            urgent=True,
         ),
         *run.learning(yields=True),
         *run.ending(),

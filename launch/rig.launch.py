@@ -37,7 +37,7 @@ def start(context: LaunchContext) -> list:
     hardware = {"port_link": port, "front_http_port": front, "side_http_port": side, **run.seed}
     url = "http://127.0.0.1:{}/stream.mjpg"
     return [
-        run.node("ergojr_sim", "rig_node", "rig", [hardware]),
+        run.node("ergojr_sim", "rig_node", "rig", [hardware], urgent=True),
         run.node("planet_bringup", "scripted_operator_node", "scripted_operator"),
         IncludeLaunchDescription(
             PythonLaunchDescriptionSource(REAL),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import tempfile
 from collections.abc import Sequence
 from functools import cache
@@ -23,6 +24,7 @@ from planet_bringup.endings import Endings
 from planet_bringup.nodes import NODES, ROBOT, ROBOT_NODES
 
 YIELDING = 15  # niceness of what no motion waits for
+URGENT = 10  # priority under SCHED_RR of what a motion waits for; the bus process has a higher one
 
 # Tensors freed and allocated again every update stay with the process: returning them to the
 # system costs a learner almost half of its time in page faults.
@@ -167,6 +169,7 @@ class Run:
         again: bool = True,
         threads: int = 0,
         yields: bool = False,
+        urgent: bool = False,
         **options: Any,
     ) -> Node:
         """A node on `cores` (None: wherever there is room); `name` is one of NODES.
@@ -200,8 +203,8 @@ class Run:
             **options,
         )
 
-    def roller(self, **parameters: Any) -> Node:
-        """The roller, on the acting cores."""
+    def roller(self, *, urgent: bool = False, **parameters: Any) -> Node:
+        """The roller, on the acting cores; see `node` for `urgent`."""
         common = {
             "data_dir": str(self.data_dir),
             **self.seed,
@@ -214,6 +217,7 @@ class Run:
             "roller",
             [{**common, **parameters}],
             cores=self.acting,
+            urgent=urgent,
         )
 
     def replay(self, cores: list[int] | None = None, yields: bool = False) -> Node:
@@ -244,7 +248,7 @@ class Run:
         }
         light = None if yields else self.acting
         return [
-            self.roller(mode=self._mode),
+            self.roller(mode=self._mode, urgent=yields),
             self.replay(light, yields=yields),
             self.node(
                 "planet_learner",
@@ -333,6 +337,13 @@ def hold_to_control(folder: Path, control: str, *, begin: bool) -> None:
             )
     elif begin:
         note.write_text(f"{control}\n")
+
+
+@cache
+def may_go_first() -> bool:
+    """Whether this user may give a process real-time priority; docs/real-robot.md says how."""
+    tried = subprocess.run(["chrt", "--rr", str(URGENT), "true"], check=False, capture_output=True)
+    return tried.returncode == 0
 
 
 def split_cores(mode: str) -> tuple[list[int], list[int]]:

@@ -1,0 +1,116 @@
+"""Whose fault a watchdog's bite was."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from ergojr_driver.blame import Blame, Machine
+
+COMMAND = "no joint_command for 130 ms"
+IMAGE = "the newest joint_command answers an image of 150 ms ago"
+READING = "m5 silent: no complete reading for 110 ms"
+MS = 1_000_000
+
+
+class Computer:
+    """A /proc with a launch (1), a camera node (2), a learner of low priority (3), and a clock."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.time = 1000.0
+        self.add(1, "python\0launch", "2 3 ")
+        self.add(2, "python\0-m\0camera\0-r\0__node:=camera_front", "")
+        self.add(3, "python\0learner_node", "", nice=15)
+        self.machine = Machine(1, folder)
+        self.blame = Blame(
+            ("camera_front", "camera_side"),
+            self.machine,
+            lambda: self.time,
+            lambda: round(self.time * 1e9),
+        )
+        self.machine.look()
+
+    def add(self, pid: int, words: str, children: str, nice: int = 0) -> None:
+        task = self.folder / str(pid) / "task" / str(pid)
+        task.mkdir(parents=True)
+        (task / "children").write_text(children)
+        (task.parent.parent / "cmdline").write_text(words)
+        (task.parent.parent / "stat").write_text(f"{pid} (a b) S " + "0 " * 15 + f"{nice} 0")
+        self.wait(pid, 0)
+
+    def wait(self, pid: int, milliseconds: int) -> None:
+        """The process' thread has waited so long for a processor so far."""
+        path = self.folder / str(pid) / "task" / str(pid) / "schedstat"
+        with path.open("w") as file:  # the same file: it is kept open
+            file.write(f"5 {milliseconds * MS} 7\n")
+
+    def images(self, front: float, side: float) -> None:
+        """The cameras' newest images are so old, s."""
+        for camera, age in (("camera_front", front), ("camera_side", side)):
+            self.blame.on_image(camera, round((self.time - age) * 1e9))
+
+
+@pytest.fixture
+def computer(tmp_path: Path) -> Computer:
+    return Computer(tmp_path)
+
+
+@pytest.mark.parametrize("cause", [COMMAND, IMAGE, READING])
+def test_a_process_that_got_no_processor_is_named(computer: Computer, cause: str) -> None:
+    computer.images(0.02, 0.3)
+    computer.wait(2, 130)
+    said = computer.blame.explain(cause)
+    assert said == (
+        f"{cause}: this computer is too busy, camera_front waited 130 ms for a processor"
+    )
+
+
+def test_who_has_a_low_priority_may_wait(computer: Computer) -> None:
+    computer.images(0.02, 0.02)
+    computer.wait(3, 5000)
+    assert "busy" not in computer.blame.explain(COMMAND)
+
+
+def test_a_wait_of_long_ago_is_not_this_one(computer: Computer) -> None:
+    computer.wait(2, 130)
+    for _ in range(2):
+        computer.time += 1.0
+        computer.blame.look()
+    computer.images(0.02, 0.02)
+    assert "busy" not in computer.blame.explain(COMMAND)
+
+
+def test_a_camera_that_sends_nothing_is_named(computer: Computer) -> None:
+    computer.images(0.02, 0.25)
+    assert computer.blame.explain(IMAGE) == f"{IMAGE}: camera_side has sent no image for 250 ms"
+
+
+def test_a_roller_that_sends_nothing_is_named(computer: Computer) -> None:
+    computer.blame.on_command()
+    computer.time += 0.13
+    computer.images(0.02, 0.02)
+    said = computer.blame.explain(COMMAND)
+    assert said.endswith("the cameras send images, but the roller sends no commands")
+
+
+def test_what_all_have_sent_is_late_on_the_way(computer: Computer) -> None:
+    computer.images(0.02, 0.02)
+    computer.blame.on_command()
+    assert computer.blame.explain(IMAGE).endswith("DDS delivers late")
+
+
+def test_other_causes_are_left_as_they_are(computer: Computer) -> None:
+    computer.wait(2, 130)
+    assert computer.blame.explain("m2 is at 61 °C") == "m2 is at 61 °C"
+    computer.wait(2, 0)
+    assert computer.blame.explain(READING) == READING
+
+
+def test_it_reads_what_this_kernel_says() -> None:
+    machine = Machine(os.getpid())
+    machine.look()
+    name, waited = machine.busiest()
+    assert name
+    assert waited >= 0.0
