@@ -247,14 +247,14 @@ def command(names: list[str], effort: list[float]) -> Make:
     return make
 
 
-def send(part: str, number: signal.Signals, newest: bool = False) -> Make:
-    """A signal to a process: the first whose command line holds `part`, or its newest child."""
+def send(part: str, number: signal.Signals) -> Make:
+    """A signal to the first process whose command line holds `part`."""
 
     def make(running: Graph) -> Callable[[], None]:
         pids = running.pids(part)
         if not pids:
             raise RuntimeError(f"no process of the launch has {part} in its command line")
-        pid = pids[-1] if newest else pids[0]
+        pid = pids[0]
         os.kill(pid, number)
         if number == signal.SIGSTOP:
             return lambda: os.kill(pid, signal.SIGCONT)
@@ -303,14 +303,18 @@ LETS_GO: tuple[tuple[str, str, Make], ...] = (
     ("camera frozen (same pixels)", "rig", inject("freeze_camera", "camera_front")),
     ("camera unplugged", "rig", inject("disconnect_camera", "camera_side")),
     ("camera late by 1 s", "rig", inject("delay_camera", "camera_front", 1.0)),
+    ("driver node killed", "SIGKILL", send("ergojr_driver.driver_node", signal.SIGKILL)),
+    ("driver node frozen", "SIGSTOP", send("ergojr_driver.driver_node", signal.SIGSTOP)),
+    ("bus process killed", "SIGKILL", send("ergojr_driver.bus_process", signal.SIGKILL)),
+    ("bus process frozen", "SIGSTOP", send("ergojr_driver.bus_process", signal.SIGSTOP)),
+    ("motor restarts by itself", "rig", inject("reboot", "m3")),
 )
 """(b) and (c): after each the graph goes on when it is mended and the operator agrees."""
 
 ENDS: tuple[tuple[str, str, Make], ...] = (
     ("driver interrupted", "SIGINT", send("driver_node", signal.SIGINT)),
     ("driver terminated", "SIGTERM", send("driver_node", signal.SIGTERM)),
-    ("driver killed", "SIGKILL", send("ergojr_driver.driver_node", signal.SIGKILL, newest=True)),
-    ("driver frozen", "SIGSTOP", send("ergojr_driver.driver_node", signal.SIGSTOP, newest=True)),
+    ("guard killed", "SIGKILL", send("driver_node", signal.SIGKILL)),
     ("launch killed", "SIGKILL", kill_launch),
 )
 """(b) and (d): the launch ends with the driver, or the driver with the launch."""
