@@ -76,8 +76,7 @@ class FakeDriver:
         return response
 
     def die(self) -> None:
-        self.lab.executor.remove_node(self.node)
-        self.node.destroy_node()
+        self.lab.end_node(self.node)
 
 
 class Lab(Bench):
@@ -85,6 +84,7 @@ class Lab(Bench):
 
     def __init__(self) -> None:
         super().__init__("/ergojr")
+        self.nodes: list[Node] = []
         self.request = OperatorRequest()
         self.node.create_subscription(OperatorRequest, "operator/request", self.on_request, LATCHED)
         self.answers = self.node.create_client(OperatorAnswer, "operator/answer")
@@ -92,8 +92,20 @@ class Lab(Bench):
 
     def make_node(self, name: str) -> Node:
         node = Node(name, namespace="/ergojr", context=self.context, use_global_arguments=False)
+        self.nodes.append(node)
         self.executor.add_node(node)
         return node
+
+    def end_node(self, node: Node) -> None:
+        self.nodes.remove(node)
+        self.executor.remove_node(node)
+        node.destroy_node()
+
+    def close(self) -> None:
+        """Also every node made: one that is only forgotten would be found by the next test."""
+        for node in list(self.nodes):
+            self.end_node(node)
+        super().close()
 
     def start_operator(self) -> None:
         self.start("ergojr_driver.operator_node", stderr=None)

@@ -18,9 +18,11 @@ from planet_node.images import to_message
 from planet_node.qos import COMMAND, IMAGE, LATCHED, STREAM
 from planet_node.stamps import from_ns, to_ns
 from planet_node.testing import Bench
+from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.task import Future
 from sensor_msgs.msg import Image, JointState
 
-from planet_msgs.msg import ReplayStatus, Reward, RobotSpec, Transition
+from planet_msgs.msg import DriverStatus, ReplayStatus, Reward, RobotSpec, Transition
 from planet_msgs.srv import AddEpisode, Reset
 
 CAMERAS = ("camera_front", "camera_side")
@@ -42,6 +44,7 @@ class Graph(Bench):
         self.image_size = 64
         self.velocity = 0.0
         self.resets = 0
+        self.answers_to_lose = 0
         self.tick = -1
         self.stamp = 10**18
         node = self.node
@@ -51,7 +54,9 @@ class Graph(Bench):
         self.images = {c: node.create_publisher(Image, f"{c}/image_raw", IMAGE) for c in CAMERAS}
         node.create_subscription(JointState, "joint_command", self.on_command, COMMAND)
         node.create_subscription(Transition, "transition", self.transitions.append, STREAM)
-        node.create_service(Reset, "reset", self.on_reset)
+        self.driver_status = node.create_publisher(DriverStatus, "driver_status", LATCHED)
+        group = ReentrantCallbackGroup()
+        node.create_service(Reset, "reset", self.on_reset, callback_group=group)
         node.create_service(AddEpisode, "/replay/add_episode", self.on_episode)
         self.status = node.create_publisher(ReplayStatus, "/replay/status", LATCHED)
         self.status.publish(ReplayStatus())
@@ -98,8 +103,11 @@ class Graph(Bench):
         if self.tick >= 0:
             self.publish()
 
-    def on_reset(self, _: Reset.Request, response: Reset.Response) -> Reset.Response:
+    async def on_reset(self, _: Reset.Request, response: Reset.Response) -> Reset.Response:
         self.resets += 1
+        if self.answers_to_lose:
+            self.answers_to_lose -= 1
+            await Future()
         self.tick = 0
         self.stamp += PERIOD
         response.ok = True
@@ -176,6 +184,25 @@ def test_bad_messages_cost_episodes_but_neither_the_process_nor_a_bad_command(gr
     assert "the velocity of m1 is not finite" in errors
     assert "camera_front sends 32x32 images, but at least 64x64 are needed" in errors
     assert all(math.isfinite(effort) for command in graph.commands for effort in command.effort)
+
+
+def test_a_reset_whose_answer_is_lost_is_asked_for_again(graph: Graph) -> None:
+    graph.wait(lambda: len(graph.episodes) >= 1)
+    graph.answers_to_lose = 1
+    graph.wait(lambda: graph.answers_to_lose == 0)
+    count = len(graph.episodes)
+    graph.wait(lambda: len(graph.episodes) >= count + 2)
+
+
+def test_the_driver_s_state_says_whether_the_arm_has_power(graph: Graph) -> None:
+    graph.driver_status.publish(DriverStatus(state="driving", torque=False))
+    graph.wait(lambda: len(graph.episodes) >= 1)
+    # Torque that no motor has confirmed to be off is none to act with.
+    cause = "m3 did not confirm that the torque is off"
+    graph.driver_status.publish(DriverStatus(state="fault", torque=True, cause=cause))
+    resets = graph.resets
+    graph.wait(lambda: graph.resets >= resets + 3)
+    assert f"the driver let go: {cause}" in graph.end(signal.SIGINT)[1]
 
 
 def test_kill_9_loses_no_spooled_episode(graph: Graph) -> None:
