@@ -22,13 +22,19 @@ class EpisodeEnd:
 
 @dataclass
 class Progress:
-    """Collects what the nodes publish; `line` says it in one line.
+    """Collects what the nodes publish; `line` says it in one line, and who is waited for.
 
     Returns and touches are those of the last 20 episodes that planned; random episodes count only
     until there are some. Latencies (s) are those of the last 500 decisions.
     """
 
     started: float
+    robot: bool = False
+    """Whether the robot has announced itself."""
+    replay: bool = False
+    """Whether the replay has said what it holds."""
+    asked: str = ""
+    """What the operator is asked before the arm goes on, empty while it moves."""
     episodes_stored: int = 0
     updates: int = 0
     updates_per_second: float = 0.0
@@ -52,8 +58,23 @@ class Progress:
             parts.append(f"last {len(recent)} {name}: {touches} touched, return {mean:.2f}")
         if self.updates:
             parts.append(f"{self.updates} updates, {self.updates_per_second:.1f}/s")
-            parts.append(f"weights {self.weights_version or 'none yet'}")
+        if self.weights_version:
+            parts.append(f"weights {self.weights_version}")
         if self.latencies:
             p50, p99 = 1000 * np.percentile(self.latencies, [50, 99])
             parts.append(f"image to command {p50:.0f} ms (p99 {p99:.0f})")
-        return " | ".join(parts)
+        return " | ".join(parts + self._missing())
+
+    def _missing(self) -> list[str]:
+        missing = []
+        if not self.robot:
+            missing.append("waiting for the robot: is its driver running, or the simulator?")
+        elif self.asked:
+            missing.append(f"operator: {self.asked}")
+        elif not self.latencies:
+            missing.append("waiting for the first decision of the roller")
+        if not self.replay:
+            missing.append("waiting for the replay")
+        if not self.weights_version:
+            missing.append("no weights yet")
+        return missing

@@ -1,6 +1,7 @@
-"""Prints a line of progress every few seconds.
+"""Prints a line of progress every few seconds, and who is waited for.
 
-Subscribes (relative): transition. Subscribes (absolute): /learner/metrics, /replay/status.
+Subscribes (relative): transition, robot_spec, operator/request.
+Subscribes (absolute): /learner/metrics, /replay/status.
 """
 
 from __future__ import annotations
@@ -15,12 +16,15 @@ from planet_node.qos import LATCHED, STREAM
 from rclpy.node import Node
 
 from planet_bringup.progress import EpisodeEnd, Progress
-from planet_msgs.msg import Metrics, ReplayStatus, Transition
+from planet_msgs.msg import Metrics, OperatorRequest, ReplayStatus, RobotSpec, Transition
 
 
 @dataclass(frozen=True)
 class ProgressConfig:
-    period: float = field(default=5.0, metadata={"doc": "Time between lines (s).", "low": 0.1})
+    period: float = field(
+        default=5.0,
+        metadata={"doc": "A line is printed each time this time (s) has passed.", "low": 0.1},
+    )
 
 
 class ProgressNode(Node):
@@ -29,6 +33,8 @@ class ProgressNode(Node):
         config = declare(self, ProgressConfig)
         self.progress = Progress(started=time.monotonic())
         self.create_subscription(Transition, "transition", self.on_transition, STREAM)
+        self.create_subscription(RobotSpec, "robot_spec", self.on_spec, LATCHED)
+        self.create_subscription(OperatorRequest, "operator/request", self.on_request, LATCHED)
         self.create_subscription(Metrics, "/learner/metrics", self.on_metrics, STREAM)
         self.create_subscription(ReplayStatus, "/replay/status", self.on_status, LATCHED)
         self.create_timer(config.period, self.print_line)
@@ -40,12 +46,19 @@ class ProgressNode(Node):
                 EpisodeEnd(message.policy, message.episode_return, bool(message.touched))
             )
 
+    def on_spec(self, message: RobotSpec) -> None:
+        self.progress.robot = True
+
+    def on_request(self, message: OperatorRequest) -> None:
+        self.progress.asked = "" if message.state == "running" else message.sentence
+
     def on_metrics(self, message: Metrics) -> None:
         self.progress.updates = message.update
         self.progress.updates_per_second = message.updates_per_second
         self.progress.weights_version = message.weights_version
 
     def on_status(self, message: ReplayStatus) -> None:
+        self.progress.replay = True
         self.progress.episodes_stored = message.episodes
 
     def print_line(self) -> None:

@@ -1,7 +1,7 @@
 """Answers as the operator of the rig would: consents, and puts the virtual cube where it is asked.
 
 Subscribes to
-    operator/request (planet_msgs/OperatorRequest, latched)
+    operator/request (planet_msgs/OperatorRequest, latched, said again twice a second)
 
 Calls
     rig/place_cube (planet_msgs/PlaceCube), operator/answer (planet_msgs/OperatorAnswer)
@@ -23,17 +23,21 @@ from rclpy.node import Node
 from planet_msgs.msg import OperatorRequest
 from planet_msgs.srv import OperatorAnswer, PlaceCube
 
-_LOOK = 0.05  # s between looks whether something is to be done
-
 
 @dataclass(frozen=True)
 class ScriptConfig:
     """How the operator of the rig behaves."""
 
-    delay: float = field(default=0.1, metadata={"doc": "Time to answer a request (s).", "low": 0.0})
+    delay: float = field(
+        default=0.1,
+        metadata={"doc": "The script answers a new request after this time (s).", "low": 0.0},
+    )
     repeat: float = field(
         default=2.0,
-        metadata={"doc": "A request that is still there is answered again (s).", "low": 0.1},
+        metadata={
+            "doc": "The script answers a request again that is still there after this time (s).",
+            "low": 0.1,
+        },
     )
 
 
@@ -44,19 +48,28 @@ class ScriptedOperatorNode(Node):
         super().__init__("scripted_operator")
         self._config = declare(self, ScriptConfig)
         self._request = OperatorRequest()
-        self._due = 0.0
+        self._due = 0.0  # when it is to be answered, on the steady clock
+        self._timer = self.create_timer(self._config.delay, self._act)
+        self._timer.cancel()
         self._place = self.create_client(PlaceCube, "rig/place_cube")
         self._answer = self.create_client(OperatorAnswer, "operator/answer")
         self.create_subscription(OperatorRequest, "operator/request", self._on_request, LATCHED)
-        self.create_timer(_LOOK, self._act)
 
     def _on_request(self, request: OperatorRequest) -> None:
-        self._request = request
-        self._due = time.monotonic() + self._config.delay
+        """Answer a new request once the delay is over; one that is said again, when it is due."""
+        before, self._request = self._request, request
+        if (request.header.stamp, request.id) == (before.header.stamp, before.id):
+            self._act()
+        else:
+            self._due = time.monotonic() + self._config.delay
+            self._timer.reset()
 
     def _act(self) -> None:
+        if time.monotonic() < self._due:
+            return
+        self._timer.cancel()
         request = self._request
-        if "confirm" not in request.actions or time.monotonic() < self._due:
+        if "confirm" not in request.actions:
             return
         client = self._place if request.state == "place_cube" else self._answer
         if not client.service_is_ready() or not self._answer.service_is_ready():

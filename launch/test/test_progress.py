@@ -6,7 +6,7 @@ from planet_bringup.progress import EpisodeEnd, Progress
 
 
 def test_a_fresh_run_has_a_line_before_anything_happened() -> None:
-    assert Progress(started=100.0).line(now=165.0) == "  1:05 | 0 episodes"
+    assert Progress(started=100.0).line(now=165.0).startswith("  1:05 | 0 episodes | ")
 
 
 def test_random_episodes_leave_the_statistics_when_planning_begins() -> None:
@@ -31,3 +31,27 @@ def test_latency_is_told_in_milliseconds() -> None:
     progress = Progress(started=0.0)
     progress.latencies.extend([0.020] * 99 + [0.050])
     assert "image to command 20 ms" in progress.line(now=1.0)
+
+
+def test_who_is_missing_is_named_until_it_is_there() -> None:
+    progress = Progress(started=0.0)
+    line = progress.line(now=5.0)
+    assert "waiting for the robot" in line
+    assert "waiting for the replay" in line
+    assert "no weights yet" in line
+    progress.robot = True
+    assert "waiting for the robot" not in progress.line(now=10.0)
+    assert "waiting for the first decision of the roller" in progress.line(now=10.0)
+    progress.latencies.append(0.02)
+    progress.replay = True
+    progress.weights_version = 1
+    assert progress.line(now=15.0).endswith("image to command 20 ms (p99 20)")
+
+
+def test_what_the_operator_is_asked_stands_in_the_line_until_it_is_answered() -> None:
+    progress = Progress(started=0.0, robot=True, replay=True, weights_version=1)
+    progress.latencies.append(0.02)
+    progress.asked = "torque is off: too hot; see to it"
+    assert progress.line(now=5.0).endswith("operator: torque is off: too hot; see to it")
+    progress.asked = ""
+    assert "operator" not in progress.line(now=5.0)
