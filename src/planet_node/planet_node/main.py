@@ -6,11 +6,14 @@ Exit codes: 0 stopped as asked, 1 failed, 2 misconfigured (starting it again wou
 from __future__ import annotations
 
 import re
+import select
 import signal
+import socket
 import sys
 import threading
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from difflib import get_close_matches
 from types import FrameType
 
@@ -21,6 +24,7 @@ from rclpy.node import Node
 
 EXIT_FAILED = 1
 EXIT_MISCONFIGURED = 2
+_LOOK = 0.5  # s between looks of threads that are woken when there is something to see
 
 
 class StartupError(Exception):
@@ -30,6 +34,10 @@ class StartupError(Exception):
 _stop = threading.Event()
 _signals: list[int] = []
 _failure: list[BaseException] = []
+# The main thread waits at one end; a signal, whichever thread it meets, writes to the other.
+_sleeper, _waker = socket.socketpair()
+for _end in (_sleeper, _waker):
+    _end.setblocking(False)
 
 
 def fail(node: Node, error: BaseException) -> None:
@@ -43,12 +51,14 @@ def fail(node: Node, error: BaseException) -> None:
             traceback.print_exception(error)
     finally:  # the terminal may be gone
         _failure.append(error)
-        _stop.set()
+        stop()
 
 
 def stop() -> None:
     """End this node's process from any thread, as Ctrl-C would: exit with 0."""
     _stop.set()
+    with suppress(BlockingIOError):  # full: it will be seen anyway
+        _waker.send(b"\0")
 
 
 def run(make_node: Callable[[], Node]) -> int:
@@ -78,6 +88,7 @@ def run(make_node: Callable[[], Node]) -> int:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, on_signal)
+    signal.set_wakeup_fd(_waker.fileno(), warn_on_full_buffer=False)
     node: Node | None = None
     ended = threading.Event()
     running: list[tuple[Node, SingleThreadedExecutor, threading.Thread]] = []
@@ -91,9 +102,10 @@ def run(make_node: Callable[[], Node]) -> int:
             spinner = threading.Thread(target=_spin, args=(executor, ended), name="executor")
             running.append((each, executor, spinner))
             spinner.start()
-        # A bounded wait lets Python run its signal handlers, which an endless one may not.
-        while not _signals and not _stop.wait(0.05):
-            pass
+        while not _signals and not _stop.is_set():
+            select.select([_sleeper], [], [], _LOOK)
+            with suppress(BlockingIOError):
+                _sleeper.recv(4096)
     except StartupError as error:
         get_logger("start").error(str(error))
         return EXIT_MISCONFIGURED
@@ -106,7 +118,8 @@ def run(make_node: Callable[[], Node]) -> int:
             # The threads have to be out of their executors before the context goes: rclpy aborts
             # otherwise. And without this the process would not end at all.
             ended.set()
-            for _, _, spinner in running:
+            for _, executor, spinner in running:
+                executor.create_task(bool)  # something to run, so that it comes to look
                 spinner.join()
             for each, executor, _ in running:
                 executor.shutdown(timeout_sec=1.0)
@@ -136,10 +149,11 @@ def _refuse_undeclared(node: Node) -> None:
 def _spin(executor: SingleThreadedExecutor, ended: threading.Event) -> None:
     try:
         while not ended.is_set():
-            executor.spin_once(timeout_sec=0.1)
+            # It is woken when there is something to run; each look costs as much as a message.
+            executor.spin_once(timeout_sec=_LOOK)
     except BaseException as error:  # noqa: BLE001 - a callback's fault ends the node, not one thread
         try:
             traceback.print_exception(error)
         finally:  # the terminal may be gone
             _failure.append(error)
-            _stop.set()
+            stop()

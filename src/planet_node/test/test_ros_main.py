@@ -50,6 +50,17 @@ def test_a_signal_closes_the_node_and_exits_with_0(number: signal.Signals) -> No
     assert "Traceback" not in errors
 
 
+def test_a_signal_that_meets_another_thread_closes_the_node_at_once() -> None:
+    process = start(
+        "import signal, time, planet_node.main as main\n"
+        "        main._LOOK = 3600.0\n"
+        "        threading.Thread(target=lambda: (sys.stdin.readline(), signal.pthread_kill("
+        "threading.get_ident(), signal.SIGTERM))).start()"
+    )
+    output, _ = process.communicate("now\n", timeout=10)
+    assert (process.returncode, output) == (0, "up\nclosed\n")
+
+
 def test_a_signal_in_the_midst_of_waiting_does_not_deadlock() -> None:
     process = start(
         "import os, signal, planet_node.main as main\n"
