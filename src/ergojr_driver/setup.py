@@ -23,6 +23,7 @@ setup(
         "console_scripts": [
             "driver_node = ergojr_driver.guard:main",
             "calibrate = ergojr_driver.calibrate:main",
+            "set_id = ergojr_driver.set_id:main",
             "camera_node = ergojr_driver.camera_node:main",
             "pixel_reward_node = ergojr_driver.pixel_reward_node:main",
             "tune_colours = ergojr_driver.tune_colours:main",

@@ -44,7 +44,7 @@ _WRITE_SECONDS = 0.25
 _PING_DATA = 3  # bytes: model and firmware
 _SLOT = 0.003  # s by which each id answers later to a ping of all
 _SLOTS = 30  # ids that are waited for
-_PATIENCE = 0.025  # s that an answer may take beyond its time on the wire
+_PATIENCE = 0.025  # s
 _NOISE = 2  # bytes that may come when a port's speed changes
 _PORT_FAULTS = (OSError, termios.error)  # serial.SerialException is an OSError
 
@@ -104,13 +104,15 @@ class _Io(Dxl320IO):  # type: ignore[misc]
         answers.corrupt = parser.corrupt
         return answers
 
-    def ping_all(self, rate: int, patience: float) -> tuple[list[Found], set[int], bool]:
+    def ping_all(
+        self, rate: int, patience: float, slots: int
+    ) -> tuple[list[Found], set[int], bool]:
         """Who answers at `rate`, which ids have a garbled answer, and whether any had."""
         self._serial.baudrate = rate
         byte = 10 / rate
         ids = range(1, 7)
         window = patience + byte * (_STATUS_BYTES + _PING_DATA) * (1 + len(ids))
-        found, garbled = self._listen(xl320.BROADCAST, rate, window + _SLOT * _SLOTS, None)
+        found, garbled = self._listen(xl320.BROADCAST, rate, window + _SLOT * slots, None)
         doubled: set[int] = set()
         single = patience + byte * (2 * _STATUS_BYTES + _PING_DATA)
         for motor in ids:
@@ -242,14 +244,20 @@ class PypotBus:
         models = [int.from_bytes(a.data[:2], "little") for a in answers.good if a.id == motor]
         return models[0] if models else None
 
-    def scan(self, patience: float = _PATIENCE) -> Scan:
+    def scan(self, patience: float = _PATIENCE, ids: int = _SLOTS) -> Scan:
+        """As `Bus.scan`; with all 253 `ids` it takes some seconds more.
+
+        Args:
+            patience: s that an answer may take beyond its time on the wire.
+            ids: how many are given the time to answer a ping of all.
+        """
         found: list[Found] = []
         garbled: list[int] = []
         doubled: set[int] = set()
         try:
             for rate in reversed(xl320.BAUD_RATES):
                 self._on_packet()
-                here, twice, bad = self._io.ping_all(rate, patience)
+                here, twice, bad = self._io.ping_all(rate, patience, ids)
                 found += here
                 doubled |= twice
                 garbled += [rate] if bad else []

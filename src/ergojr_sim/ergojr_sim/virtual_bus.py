@@ -63,12 +63,16 @@ class VirtualBus:
     """`servos` on one wire. Not thread-safe."""
 
     def __init__(self, servos: Sequence[VirtualServo], seed: int = 0) -> None:
-        self._servos = list(servos)
+        self.connect(servos)
         self._random = np.random.default_rng(seed)
         self._parser = xl320.Parser()
         self._rate = xl320.BAUD_RATE
         self._silence = 0.0  # s, of the answers' return delays
         self.fault = BusFault()
+
+    def connect(self, servos: Sequence[VirtualServo]) -> None:
+        """These, and no others, are on the wire now."""
+        self._servos = list(servos)
 
     def answer(self, data: bytes, rate: int = xl320.BAUD_RATE) -> tuple[bytes, float]:
         """What the servos say to `data`, which comes at `rate` baud, and the s that this exchange
