@@ -44,6 +44,7 @@ _WRITE_SECONDS = 0.25
 _PING_DATA = 3  # bytes: model and firmware
 _SLOT = 0.003  # s by which each id answers later to a ping of all
 _SLOTS = 30  # ids that are waited for
+_USUAL_IDS = range(1, 7)  # are asked one by one as well
 _PATIENCE = 0.025  # s
 _NOISE = 2  # bytes that may come when a port's speed changes
 _PORT_FAULTS = (OSError, termios.error)  # serial.SerialException is an OSError
@@ -104,28 +105,8 @@ class _Io(Dxl320IO):  # type: ignore[misc]
         answers.corrupt = parser.corrupt
         return answers
 
-    def ping_all(
-        self, rate: int, patience: float, slots: int
-    ) -> tuple[list[Found], set[int], bool]:
-        """Who answers at `rate`, which ids have a garbled answer, and whether any had."""
-        self._serial.baudrate = rate
-        byte = 10 / rate
-        ids = range(1, 7)
-        window = patience + byte * (_STATUS_BYTES + _PING_DATA) * (1 + len(ids))
-        found, garbled = self._listen(xl320.BROADCAST, rate, window + _SLOT * slots, None)
-        doubled: set[int] = set()
-        single = patience + byte * (2 * _STATUS_BYTES + _PING_DATA)
-        for motor in ids:
-            one, bad = self._listen(motor, rate, single, _STATUS_BYTES + _PING_DATA)
-            found += one
-            if bad:
-                doubled.add(motor)
-        return list(dict.fromkeys(found)), doubled, garbled or bool(doubled)
-
-    def _listen(
-        self, motor: int, rate: int, seconds: float, most: int | None
-    ) -> tuple[list[Found], bool]:
-        """Ping, and hear what comes in `seconds`, or until `most` bytes did."""
+    def ping(self, motor: int, seconds: float, most: int | None) -> tuple[list[Found], bool]:
+        """Who answers in `seconds`, or until `most` bytes came, and whether it was garbled."""
         self.flush()
         self.send(v2.DxlPingPacket(motor))
         deadline = time.monotonic() + seconds
@@ -138,6 +119,7 @@ class _Io(Dxl320IO):  # type: ignore[misc]
                 heard += self._serial.read(self._serial.in_waiting)
         finally:
             self._serial.timeout = waited
+        rate = self._serial.baudrate
         packets = [p for p in Parser().feed(heard) if p.instruction == xl320.STATUS]
         known = sum(len(packet.encode()) for packet in packets)
         found = [
@@ -251,22 +233,29 @@ class PypotBus:
             patience: s that an answer may take beyond its time on the wire.
             ids: how many are given the time to answer a ping of all.
         """
-        found: list[Found] = []
-        garbled: list[int] = []
-        doubled: set[int] = set()
+        found: dict[Found, None] = {}  # a set in the order of the answers
+        garbled: list[tuple[int, int]] = []  # rate, and who was asked
+        reply = _STATUS_BYTES + _PING_DATA
         try:
             for rate in reversed(xl320.BAUD_RATES):
-                self._on_packet()
-                here, twice, bad = self._io.ping_all(rate, patience, ids)
-                found += here
-                doubled |= twice
-                garbled += [rate] if bad else []
+                self._io._serial.baudrate = rate
+                wire = 10 / rate * reply  # s of one answer
+                everybody = patience + _SLOT * ids + wire * (1 + len(_USUAL_IDS))
+                for motor in (xl320.BROADCAST, *_USUAL_IDS):
+                    if motor == xl320.BROADCAST:
+                        here, bad = self._ping_twice(motor, everybody, None)
+                    else:
+                        here, bad = self._ping_twice(motor, patience + 2 * wire, reply)
+                    found |= dict.fromkeys(here)
+                    garbled += [(rate, motor)] if bad else []
         except _PORT_FAULTS as error:
             raise PortError(f"port {self._port} is lost: {_reason(error)}") from error
         finally:
             with suppress(*_PORT_FAULTS):  # a port that is lost has no speed any more
                 self._io._serial.baudrate = self._baud_rate
-        return Scan(found, tuple(garbled), tuple(sorted(doubled)))
+        rates = tuple(dict.fromkeys(rate for rate, _ in garbled))
+        doubled = tuple(sorted({motor for _, motor in garbled if motor in _USUAL_IDS}))
+        return Scan(list(found), rates, doubled)
 
     def read(self, motor: int, register: Register) -> int:
         return int.from_bytes(self._read(motor, register), "little")
@@ -286,6 +275,17 @@ class PypotBus:
     def close(self) -> None:
         with suppress(*_PORT_FAULTS):
             self._io.close()
+
+    def _ping_twice(self, motor: int, seconds: float, most: int | None) -> tuple[list[Found], bool]:
+        """Once more where the answer is garbled: one that comes late, in two pieces, seems so."""
+        found: list[Found] = []
+        for _ in range(2):
+            self._on_packet()
+            here, garbled = self._io.ping(motor, seconds, most)
+            found += here
+            if not garbled:
+                return found, False
+        return found, True
 
     def _read(self, motor: int, register: Register) -> bytes:
         packet = v2.DxlReadDataPacket(motor, *register)
