@@ -3,9 +3,10 @@
     ros2 run ergojr_driver calibrate --output robot_driver.yaml
 
 It finds the port, looks at the six motors, and has you move the arm by hand to measure each motor's
-offset and direction. Then, if you agree, the arm moves slowly and with little effort: it goes to
-one pose from above and from below, and what its motors push there, against the weight that they
-carry, gives their effort scale (the mean of both ways is free of friction).
+offset and direction, and to see whether it reports its speed. Then, if you agree, the arm moves
+slowly and with little effort: it goes to one pose from above and from below, and what its motors
+push there, against the weight that they carry, gives their effort scale (the mean of both ways is
+free of friction).
 """
 
 from __future__ import annotations
@@ -22,10 +23,12 @@ from ergojr_description.limiter import Limiter
 
 from ergojr_description import kinematics, xl320
 from ergojr_driver import guard
-from ergojr_driver.bus import Bus, BusError, PortError
+from ergojr_driver.bus import Bus, BusError, PortError, RefusedError
 from ergojr_driver.ports import serial_ports, which_ports
 from ergojr_driver.pypot_bus import PypotBus
+from ergojr_driver.scan import who_answers
 from ergojr_driver.servo import MOTORS, Calibration, Joints
+from ergojr_driver.speed_check import SpeedCheck
 
 TURNS = (
     "m1: turn the arm to its left (counter-clockwise, seen from above)",
@@ -37,6 +40,8 @@ TURNS = (
 )
 """What a positive angle of each joint looks like."""
 ENOUGH = 0.25  # rad that a joint is to be moved by hand
+VOLTAGE_ERROR = 0.2  # V that a motor may read too much
+GAIN_NAMES = {xl320.P_GAIN: "P", xl320.I_GAIN: "I", xl320.D_GAIN: "D"}
 MOST_OFFSET = 0.6  # rad; beyond, a horn is mounted a notch or more away
 READINGS = 20
 TIMEOUT = 0.05  # s
@@ -72,12 +77,14 @@ class Calibrator:
         ask: Callable[[str], str],
         tell: Callable[[str], None],
         sleep: Callable[[float], None] = time.sleep,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._bus = bus
         self._ask = ask
         self._tell = tell
         self._sleep = sleep
         self._limiter = Limiter()
+        self._speeds = SpeedCheck(bus, clock)
 
     def run(self) -> dict[str, list[float]]:
         """Direction, offset and effort scale as the driver's parameters want them.
@@ -96,6 +103,11 @@ class Calibrator:
         finally:
             for _ in range(3):
                 self._bus.torque_off(MOTORS)
+        if silent := self._speeds.silent():
+            self._tell(
+                f"{', '.join(silent)}: no speed is reported by the motor while it moves, so the "
+                "driver will take it from the positions."
+            )
         return {"direction": direction, "offset": offset, "effort_scale": scale}
 
     def _look(self) -> None:
@@ -103,7 +115,7 @@ class Calibrator:
             model = self._bus.ping(motor)
             if model is None:
                 raise CalibrationError(
-                    f"{name} (id {motor}) does not answer: check its cable, and that its id is set"
+                    f"{name} (id {motor}) does not answer: {who_answers(self._bus.scan(), [motor])}"
                 )
             if model != xl320.MODEL:
                 raise CalibrationError(f"{name} is of model {model}, expected an XL-320")
@@ -114,6 +126,18 @@ class Calibrator:
                 f"{name}: firmware {firmware}, {health.voltage:.1f} V, "
                 f"{health.temperature:.0f} °C, {error}"
             )
+            low, high = xl320.VOLTAGES
+            if not low <= health.voltage <= high + VOLTAGE_ERROR:
+                raise CalibrationError(
+                    f"{name} has a supply of {health.voltage:.1f} V, expected {low:.0f} to "
+                    f"{high:.1f} V: switch it off and use the kit's (7.5 V)"
+                )
+            for gain, delivered in xl320.GAINS_DELIVERED.items():
+                if (found := self._bus.read(motor, gain)) != delivered:
+                    self._bus.write(motor, gain, delivered)
+                    self._tell(
+                        f"{name}: the {GAIN_NAMES[gain]} gain was {found} and is {delivered} again"
+                    )
             for register, value in (
                 (xl320.CONTROL_MODE, xl320.JOINT_MODE),
                 (xl320.ANGLE_LOW, 0),
@@ -152,7 +176,8 @@ class Calibrator:
         for index, turn in enumerate(TURNS):
             start = self._angles()
             while True:
-                self._ask(f"{turn}, by 20 degrees or more, and keep it there. Then Enter.")
+                with self._speeds:
+                    self._ask(f"{turn}, by 20 degrees or more, and keep it there. Then Enter.")
                 moved = self._angles() - start
                 if abs(moved[index]) >= ENOUGH:
                     break
@@ -209,6 +234,7 @@ class Calibrator:
         for step in range(1, steps + 1):
             self._send(calibration, start + (end - start) * (step / steps))
             self._sleep(STEP)
+            self._speeds.look()
         self._sleep(SETTLE)
         return end
 
@@ -261,7 +287,8 @@ def find_port(ports: Sequence[str], baud_rate: int) -> tuple[str, PypotBus]:
         try:
             if any(bus.ping(motor) is not None for motor in MOTORS):
                 return port, bus
-            tried.append(f"no motor answers on {port}")
+            seen = who_answers(bus.scan(), MOTORS)
+            tried.append(f"no motor answers on {port} at {baud_rate} baud: {seen}")
         except BusError as error:
             tried.append(str(error))
         bus.close()
@@ -275,10 +302,13 @@ def main() -> int:
 
 def calibrate() -> int:
     """Calibrate, under the guard."""
-    parser = argparse.ArgumentParser(prog="calibrate", description="Calibrate an Ergo Jr.")
-    parser.add_argument("--port", default="", help="serial port; found by itself otherwise")
-    parser.add_argument("--baud-rate", type=int, default=xl320.BAUD_RATE)
-    parser.add_argument("--output", type=Path, help="YAML file; printed otherwise")
+    parser = argparse.ArgumentParser(
+        prog="calibrate",
+        description="Calibrate an Ergo Jr: motors, offsets, directions, effort, step by step.",
+    )
+    parser.add_argument("--port", default="", help="the serial port; found by itself otherwise")
+    parser.add_argument("--baud-rate", type=int, default=xl320.BAUD_RATE, help="of the bus")
+    parser.add_argument("--output", type=Path, help="the YAML file to write; printed otherwise")
     arguments = parser.parse_args()
     ports = [arguments.port] if arguments.port else serial_ports()
     try:
@@ -290,7 +320,8 @@ def calibrate() -> int:
         finally:
             bus.close()
     except (CalibrationError, BusError) as error:
-        print(f"calibrate: {error}", file=sys.stderr)
+        advice = ": switch its supply off and on" if isinstance(error, RefusedError) else ""
+        print(f"calibrate: {error}{advice}", file=sys.stderr)
         return 1
     except (KeyboardInterrupt, EOFError):
         print("\ncalibrate: given up; the arm has no torque", file=sys.stderr)

@@ -29,6 +29,9 @@ def describe(found: Sequence[Found]) -> str:
 
 def _twins(scan: Scan, first: int) -> str:
     """Advice where two motors with one id garble each other's answers."""
+    heard = {motor.id for motor in scan.found}
+    absent = [motor for motor in MOTORS if motor not in heard and motor not in scan.doubled]
+    first = min(absent, default=first)  # one of the twins is that one
     if scan.doubled:
         ids = " and ".join(str(motor) for motor in scan.doubled)
         return f"Two motors have the id {ids}: {_set_id(first)}"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -12,7 +14,7 @@ import numpy as np
 import pytest
 from ergojr_description.limiter import Limiter
 from ergojr_description.xl320 import Register
-from ergojr_driver.bus import MotorCommand, MotorHealth, MotorState, Reading, Scan
+from ergojr_driver.bus import MotorCommand, MotorHealth, MotorState, PortError, Reading, Scan
 from ergojr_driver.calibrate import (
     APART,
     LEANING,
@@ -30,6 +32,8 @@ DIRECTION = np.array([1.0, -1.0, 1.0, -1.0, 1.0, -1.0])
 OFFSET = np.array([0.05, -0.02, 0.1, 0.0, -0.03, 0.2])
 SCALE = 1.25
 FRICTION = 0.02
+CYCLE = 0.01  # s, of a reading
+TURNING = 0.4  # rad/s, by hand
 
 
 class Arm:
@@ -41,13 +45,33 @@ class Arm:
         self.way = np.zeros(6)
         self.torque = False
         self.models = dict.fromkeys(MOTORS, 350)
+        self.tables: dict[tuple[int, Register], int] = {}
+        self.voltage = 7.4
+        self.dumb: set[int] = set()  # motors that report no speed
+        self.turning: tuple[int, float] = (0, 0.0)  # a joint's index, rad that it has still to go
+        self.time = 0.0
         self.log: list[str] = []
 
     def read_state(self, motors: Sequence[int]) -> Reading:
+        self.time += CYCLE
+        joint, left = self.turning
+        step = min(left, TURNING * CYCLE)
+        self.joints[joint] += step
+        self.turning = (joint, left - step)
+        speed = np.zeros(6)
+        speed[joint] = DIRECTION[joint] * step / CYCLE
         angles = DIRECTION * self.joints + OFFSET
         load = (weight(self.joints) + FRICTION * self.way) / SCALE
         return Reading(
-            {m: MotorState(angles[m - 1], 0.0, (DIRECTION * load)[m - 1], 100) for m in motors}
+            {
+                m: MotorState(
+                    angles[m - 1],
+                    0.0 if m in self.dumb else speed[m - 1],
+                    (DIRECTION * load)[m - 1],
+                    100,
+                )
+                for m in motors
+            }
         )
 
     def write_command(self, commands: Mapping[int, MotorCommand]) -> None:
@@ -57,7 +81,7 @@ class Arm:
             self._move()
 
     def read_health(self, motor: int) -> MotorHealth:
-        return MotorHealth(7.4, 30.0, 0)
+        return MotorHealth(self.voltage, 30.0, 0)
 
     def set_torque(self, motors: Sequence[int], on: bool) -> None:
         self.torque = on
@@ -75,10 +99,11 @@ class Arm:
         return Scan()
 
     def read(self, motor: int, register: Register) -> int:
-        return 0
+        return self.tables.get((motor, register), xl320.GAINS_DELIVERED.get(register, 0))
 
     def write(self, motor: int, register: Register, value: int) -> None:
         assert not self.torque
+        self.tables[motor, register] = value
 
     def reboot(self, motor: int) -> None: ...
 
@@ -136,6 +161,62 @@ def test_the_weighing_can_be_skipped() -> None:
     values = Calibrator(arm, person(arm, "s"), lambda text: None, lambda seconds: None).run()
     assert values["effort_scale"] == [1.0] * 6
     assert "on" not in arm.log
+
+
+def test_motors_that_report_no_speed_while_they_are_turned_are_named() -> None:
+    arm, told = Arm(), list[str]()
+    arm.dumb = {3}
+
+    def slowly(text: str) -> str:
+        if text[0] == "m" and text[1].isdigit():
+            arm.turning = (int(text[1]) - 1, 0.4)
+            deadline = time.monotonic() + 30.0
+            while arm.turning[1] > 0.0:  # as the motors are read meanwhile
+                assert time.monotonic() < deadline
+                time.sleep(0.001)
+            return ""
+        return person(arm, "s")(text)
+
+    Calibrator(arm, slowly, told.append, lambda seconds: None, lambda: arm.time).run()
+    assert [text for text in told if "no speed" in text] == [
+        "m3: no speed is reported by the motor while it moves, so the driver will take it from the "
+        "positions."
+    ]
+
+
+def test_a_supply_of_12_volts_is_refused() -> None:
+    arm = Arm()
+    arm.voltage = 12.0
+    with pytest.raises(CalibrationError, match=r"m1 has a supply of 12.0 V, expected 6 to 8.4 V"):
+        Calibrator(arm, person(arm), lambda text: None).run()
+
+
+def test_a_gain_that_was_left_in_the_ram_is_told_and_set_right() -> None:
+    arm, told = Arm(), list[str]()
+    arm.tables[2, xl320.P_GAIN] = 8
+    Calibrator(arm, person(arm, "s"), told.append, lambda seconds: None).run()
+    assert "m2: the P gain was 8 and is 32 again" in told
+    assert arm.tables[2, xl320.P_GAIN] == 32
+
+
+def test_a_port_that_is_lost_while_a_joint_is_turned_is_told() -> None:
+    arm = Arm()
+
+    def pull(text: str) -> str:
+        if text.startswith("m1"):
+            failed = threading.Event()
+
+            def gone(motors: Sequence[int]) -> Reading:
+                failed.set()
+                raise PortError("port gone is lost: Input/output error")
+
+            arm.read_state = gone  # type: ignore[method-assign]
+            assert failed.wait(30.0)
+        return ""
+
+    with pytest.raises(PortError, match="is lost"):
+        Calibrator(arm, pull, lambda text: None, lambda seconds: None).run()
+    assert arm.log[-1] == "off"
 
 
 def test_an_interrupt_lets_go() -> None:

@@ -30,11 +30,11 @@ def scan(ids: Iterable[int]) -> Scan:
         ),
         (
             Scan(scan((2, 4, 5, 6)).found, (MEGABAUD,), (1,)),
-            (1, 3),
-            "Two motors have the id 1: connect m1 alone and .* `ros2 run ergojr_driver set_id m1`$",
+            (1,),
+            "Two motors have the id 1: connect m3 alone and .* `ros2 run ergojr_driver set_id m3`$",
         ),
         (
-            Scan([], (57_600,)),
+            Scan(scan((1, 2)).found, (57_600,)),
             (3,),
             "Garbled answers come at 57600 baud, as from two motors with one id: connect m3 alone",
         ),
