@@ -2,9 +2,10 @@
 nobody. What a driver meets is a serial port with six XL-320 (`virtual_bus`), what a camera node
 meets are two MJPEG streams (`rig_cameras`).
 
-Physics runs in real time in a thread, the bus in another; both are short of work, so that they
-disturb each other by less than a physics step. If the machine cannot keep up, time is lost rather
-than caught up with, and told.
+One thread is all the hardware: it waits for the bus, and whenever someone looks at the world (a
+packet on the bus, a picture that is due), physics first catches up with the clock, in steps of the
+same size. So the servos answer with what is the case, and nobody is woken to compute what nobody
+sees. If the machine cannot keep up, time is lost rather than caught up with, and told.
 """
 
 from __future__ import annotations
@@ -29,9 +30,9 @@ from ergojr_sim.virtual_bus import BusFault, Line, VirtualBus
 from ergojr_sim.virtual_servo import SUPPLY, ServoFault, VirtualServo
 from ergojr_sim.world import CAMERAS, SERVO_STEP, World
 
-STEPS = 2  # physics steps between two looks at the clock
-FEED = 8  # such turns between two states for the cameras: 30 Hz
+TURN = 0.02  # s that physics waits at most for somebody to look
 GREATEST_LAG = 0.1  # s behind the clock, beyond which time is lost
+ANGLE_DIGITS, CUBE_DIGITS = 4, 5  # of rad, and of m; beyond, no picture shows a difference
 TABLE = 0.4  # m; how far from the arm's base a hand puts the cube
 CUBE = (0.0, 0.15)  # m, where it lies in the beginning
 ALL_ERRORS = xl320.OVERLOAD | xl320.OVERHEATING | xl320.INPUT_VOLTAGE
@@ -55,6 +56,8 @@ FAULTS: dict[str, tuple[tuple[str, ...], float, float]] = {
     "freeze_camera": (_CAMERAS, 0.0, 1.0),
     "disconnect_camera": (_CAMERAS, 0.0, 1.0),
     "delay_camera": (_CAMERAS, 0.0, 10.0),
+    "slow_camera": (_CAMERAS, 0.1, 60.0),
+    "green_camera": (_CAMERAS, 0.0, 1.0),
 }
 _ONCE = ("reboot", "refuse_reads", "gain")  # happen, and need no mending
 
@@ -143,12 +146,9 @@ class Rig:
         except OSError:
             self._cameras.close()
             raise
-        self._threads = [
-            threading.Thread(target=self._guarded, args=(target,), name=name, daemon=True)
-            for name, target in (("physics", self._physics), ("bus", self._line.run))
-        ]
-        for thread in self._threads:
-            thread.start()
+        self._time = self._picture_due = time.monotonic()  # of the world; of the cameras
+        self._thread = threading.Thread(target=self._run, name="hardware", daemon=True)
+        self._thread.start()
 
     @property
     def streams(self) -> dict[str, str]:
@@ -203,19 +203,19 @@ class Rig:
         """Stop everything; a second call does nothing."""
         self._stopped.set()
         self._line.close()
-        for thread in self._threads:
-            thread.join()
+        self._thread.join()
         self._cameras.close()
         self._world.close()
 
-    def _guarded(self, target: Callable[[], None]) -> None:
+    def _run(self) -> None:
         try:
-            target()
-        except Exception as error:  # noqa: BLE001 -- any fault of a thread must end the rig
+            self._line.run(self._turn)
+        except Exception as error:  # noqa: BLE001 -- any fault of the thread must end the rig
             self._fail(error)
 
     def _answer(self, data: bytes, rate: int) -> tuple[bytes, float]:
         with self._lock:
+            self._catch_up()
             said = self._bus.answer(data, rate)
             torque = [bool(servo.get(xl320.TORQUE_ENABLE)) for servo in self._servos]
         if torque != self._torque:
@@ -223,24 +223,30 @@ class Rig:
             self._on_torque(torque, time.time_ns())
         return said
 
-    def _physics(self) -> None:
-        due = time.monotonic()
-        turn = 0
-        while not self._stopped.is_set():
-            turn += 1
+    def _turn(self) -> float:
+        """Show the world to the cameras when it is time; return how long physics can wait (s)."""
+        now = time.monotonic()
+        if now >= self._picture_due:
+            period = 1.0 / self._config.fps
+            self._picture_due = max(self._picture_due, now - period) + period
+            self._look_around()
+        elif now - self._time >= TURN:
             with self._lock:
-                for _ in range(STEPS):
-                    self._step()
-                self._touched = self._touched or self._world.touching()
-            if turn % FEED == 0:
-                self._look_around()
-            due += STEPS * SERVO_STEP
-            pause = due - time.monotonic()
-            if pause > 0.0:
-                time.sleep(pause)
-            elif -pause > GREATEST_LAG:
-                self.lost -= pause
-                due = time.monotonic()
+                self._catch_up()
+        return min(max(0.0, self._picture_due - time.monotonic()), TURN)
+
+    def _catch_up(self) -> None:
+        """Take the steps that are due by now."""
+        lag = time.monotonic() - self._time
+        if lag > GREATEST_LAG:
+            self.lost += lag
+            self._time += lag
+            return
+        steps = int(lag / SERVO_STEP)
+        for _ in range(steps):
+            self._step()
+            self._touched = self._touched or self._world.touching()
+        self._time += steps * SERVO_STEP
 
     def _step(self) -> None:
         angles, speeds = self._world.motion()
@@ -256,7 +262,9 @@ class Rig:
     def _look_around(self) -> None:
         """Tell the cameras what to show; mend what is due."""
         with self._lock:
-            arm, cube = self._world.motion()[0], self._world.cube_pose()
+            self._catch_up()
+            arm = [round(angle, ANGLE_DIGITS) for angle in self._world.motion()[0]]
+            cube = [round(value, CUBE_DIGITS) for value in self._world.cube_pose()]
             self._distance = self._world.distance()
             now = time.monotonic()
             due = [key for key, (_, until) in self._faults.items() if until <= now]
@@ -298,10 +306,17 @@ class Rig:
             volts = supply.get(name, SUPPLY)
             servo.fault = ServoFault(bits, heat.get(name), volts, name in dumb)
         frozen, gone = self._active("freeze_camera"), self._active("disconnect_camera")
-        late = self._active("delay_camera")
+        late, slow = self._active("delay_camera"), self._active("slow_camera")
+        green = {name: share or 1.0 for name, share in self._active("green_camera").items()}
         self._cameras.break_(
             {
-                name: CameraFault(name in frozen, name not in gone, late.get(name, 0.0))
+                name: CameraFault(
+                    frozen=name in frozen,
+                    connected=name not in gone,
+                    delay=late.get(name, 0.0),
+                    rate=slow.get(name, 0.0),
+                    green=green.get(name, 0.0),
+                )
                 for name in CAMERAS
             }
         )
@@ -313,7 +328,7 @@ class _Cameras:
 
     def __init__(self, config: RigConfig) -> None:
         ports = dict(zip(CAMERAS, (config.front_http_port, config.side_http_port), strict=True))
-        argument = CameraConfig(config.width, config.height, config.fps, ports).to_json()
+        argument = CameraConfig(config.width, config.height, ports).to_json()
         self._process = subprocess.Popen(
             [sys.executable, "-m", "ergojr_sim.rig_cameras", argument],
             stdin=subprocess.PIPE,
@@ -337,7 +352,7 @@ class _Cameras:
         try:
             os.write(self._pipe, json.dumps(message).encode() + b"\n")
         except BlockingIOError:
-            # It is behind by hundreds of states, and will get a newer one.
+            # It is behind by seconds, and will get a newer state.
             self._news = {**news, **self._news}
         except BrokenPipeError as error:
             raise RuntimeError("the process of the cameras has ended") from error

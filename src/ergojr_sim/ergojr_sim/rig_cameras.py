@@ -4,10 +4,10 @@ Started by `rig.Rig` with one JSON argument (a `CameraConfig`). Reads lines of J
 
     {"arm": [6 rad], "cube": [x, y, z, qx, qy, qz, qw]}    the newest state of the world
 
-with "fault": {<camera>: {"frozen": bool, "connected": bool, "delay": s}} where these have changed,
-and ends when stdin does. Writes one line on stdout when it serves: the ports by camera. A picture
-is drawn `fps` times a second, for the cameras that someone reads, with a sensor's noise: without it
-an arm at rest would look like a frozen camera. A frozen camera goes on sending its last picture.
+with "fault": {<camera>: fields of a `CameraFault`} where these have changed, and ends when stdin
+does. Writes one line on stdout when it serves: the ports by camera. Each state is a picture of each
+camera that someone reads (of states that had to wait, the newest), with a sensor's noise: without
+it an arm at rest would look like a frozen camera. A frozen camera goes on sending its last picture.
 """
 
 from __future__ import annotations
@@ -16,17 +16,19 @@ import json
 import os
 import signal
 import sys
-import threading
 import time
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 
 from ergojr_sim.mjpeg import MjpegServer
-from ergojr_sim.world import CAMERAS, World
+from ergojr_sim.world import CAMERAS
 
+PATIENCE = 3.0  # s for a killed rig's cameras to give their HTTP ports back
+GREEN = (0, 135, 0)  # what a decoder makes of a stream's part that is missing: YUV 0, 0, 0
 JPEG_QUALITY = 90
 NOISE = 3  # levels
 NOISES = 5  # frames of it, in turn
@@ -34,11 +36,10 @@ NOISES = 5  # frames of it, in turn
 
 @dataclass(frozen=True)
 class CameraConfig:
-    """Size in pixels, pictures a second, and the HTTP port of each camera (0: any)."""
+    """Size in pixels, and the HTTP port of each camera (0: any)."""
 
     width: int = 320
     height: int = 240
-    fps: float = 30.0
     ports: dict[str, int] = field(default_factory=lambda: dict.fromkeys(CAMERAS, 0))
 
     def to_json(self) -> str:
@@ -53,6 +54,8 @@ class CameraFault:
     frozen: bool = False
     connected: bool = True
     delay: float = 0.0  # s
+    rate: float = 0.0  # pictures a second at most; 0: as many as there are
+    green: float = 0.0  # share of the rows, from below
 
 
 class FaultyCamera:
@@ -63,22 +66,26 @@ class FaultyCamera:
         self.fault = CameraFault()
         self._last = b""
         self._late: deque[tuple[float, bytes]] = deque()
+        self._due = 0.0  # when the next picture is, of a slow camera
 
     def break_(self, fault: CameraFault) -> None:
         """Replace the present faults by `fault`."""
+        self._due = 0.0
         self.fault = fault
         self.server.connect(fault.connected)
         self._late.clear()
 
-    @property
-    def drawn(self) -> bool:
-        """Whether a new picture would reach anybody."""
-        return self.server.readers > 0 and not (self.fault.frozen and self._last)
+    def wants(self, now: float) -> bool:
+        """Whether a new picture would reach anybody at `now` s of a steady clock."""
+        frozen = self.fault.frozen and bool(self._last)
+        return self.server.readers > 0 and not frozen and now >= self._due
 
     def show(self, jpeg: bytes | None, now: float) -> None:
-        """A new picture, or None where none was drawn, at `now` s of a steady clock."""
+        """A new picture, or None where none was drawn, at `now`."""
         if jpeg is not None:
             self._late.append((now + self.fault.delay, jpeg))
+            period = 1.0 / self.fault.rate if self.fault.rate else 0.0
+            self._due = max(self._due, now - period) + period
         ripe = bool(self._late) and self._late[0][0] <= now
         while self._late and self._late[0][0] <= now:
             self._last = self._late.popleft()[1]
@@ -86,57 +93,79 @@ class FaultyCamera:
             self.server.publish(self._last)
 
 
-class _World:
-    """The newest state and the faults, from stdin."""
+class Sensor:
+    """Makes a scene's pictures what a camera sends."""
 
-    def __init__(self) -> None:
-        self.state: dict[str, Any] = {}
-        self.faults: dict[str, CameraFault] = {}
-        self.ended = threading.Event()
+    def __init__(self, width: int, height: int) -> None:
+        from ergojr_sim.scene import Scene  # late: only this process needs OpenCV and a world
 
-    def read(self) -> None:
-        for line in sys.stdin:
-            message = json.loads(line)
-            self.state = message
-            for camera, fault in message.get("fault", {}).items():
-                self.faults[camera] = CameraFault(**fault)
-        self.ended.set()
+        self._scene = Scene(width, height)
+        random = np.random.default_rng(0)
+        self._noise = [
+            random.integers(0, NOISE, (height, width, 3), np.uint8) for _ in range(NOISES)
+        ]
+        self._count = 0
+
+    def expose(self, state: dict[str, Any]) -> None:
+        """Show what the rig says."""
+        self._scene.show(state["arm"], state["cube"])
+
+    def jpeg(self, camera: str, green: float) -> bytes:
+        """One picture; the share `green` of its rows, from below, is lost."""
+        import cv2
+
+        self._count += 1
+        image = cv2.subtract(self._scene.picture(camera), self._noise[self._count % NOISES])
+        if green:
+            image[round(len(image) * (1.0 - green)) :] = GREEN
+        return cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1].tobytes()
+
+
+def messages(pipe: int) -> Iterator[dict[str, Any]]:
+    """What comes through `pipe`, line by line; of what came together, the newest."""
+    rest = b""
+    while data := os.read(pipe, 1 << 16):
+        *lines, rest = (rest + data).split(b"\n")
+        news: dict[str, Any] = {}
+        for line in lines:
+            news |= json.loads(line)
+        if news:
+            yield news
+
+
+def _camera(port: int) -> FaultyCamera:
+    """Raises OSError where the port is taken, and stays so."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return FaultyCamera(port)
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
 
 
 def main() -> int:
     """Serve until stdin ends."""
-    import cv2  # late: only this process needs it
+    import cv2
 
     cv2.setNumThreads(1)
     os.setpriority(os.PRIO_PROCESS, 0, max(0, os.getpriority(os.PRIO_PROCESS, 0)))  # not the bus's
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the rig, which then ends this one
     config = CameraConfig(**json.loads(sys.argv[1]))
     try:
-        cameras = {name: FaultyCamera(port) for name, port in config.ports.items()}
+        cameras = {name: _camera(port) for name, port in config.ports.items()}
     except OSError:
         return 1  # the rig says it
-    world = World("servo")
-    world.reset(np.zeros(6), (0.0, 0.135), 0.0)
-    random, size = np.random.default_rng(0), (config.height, config.width, 3)
-    noise = [random.integers(0, NOISE, size, np.uint8) for _ in range(NOISES)]
-    count = 0
-    news = _World()
-    threading.Thread(target=news.read, daemon=True).start()
+    sensor = Sensor(config.width, config.height)
     print(json.dumps({name: camera.server.port for name, camera in cameras.items()}), flush=True)
-    due = time.monotonic()
-    while not news.ended.wait(max(0.0, due - time.monotonic())):
-        due = max(due + 1.0 / config.fps, time.monotonic())
-        for name in list(news.faults):
-            cameras[name].break_(news.faults.pop(name))
-        if news.state:
-            world.show(news.state["arm"], news.state["cube"])
+    for news in messages(sys.stdin.fileno()):
+        for name, fault in news.get("fault", {}).items():
+            cameras[name].break_(CameraFault(**fault))
+        sensor.expose(news)
         for name, camera in cameras.items():
-            jpeg = None
-            if camera.drawn:
-                image = world.render_over_backdrop(name, config.width, config.height)
-                image, count = cv2.subtract(image, noise[count % NOISES]), count + 1
-                quality = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
-                jpeg = cv2.imencode(".jpg", image[..., ::-1], quality)[1].tobytes()
+            wanted = camera.wants(time.monotonic())
+            jpeg = sensor.jpeg(name, camera.fault.green) if wanted else None
             camera.show(jpeg, time.monotonic())
     return 0
 

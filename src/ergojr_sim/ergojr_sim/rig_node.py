@@ -5,8 +5,8 @@ Offers, not through ROS
     http://127.0.0.1:<front_http_port>/stream.mjpg and <side_http_port>: the cameras, MJPEG
 
 Publishes
-    rig/truth (planet_msgs/Reward, 30 Hz): the distance of tip and cube in m, minus it as reward,
-        touched: since the last message
+    rig/truth (planet_msgs/Reward, 30 Hz while somebody listens): the distance of tip and cube in m,
+        minus it as reward, touched: since the last message
     rig/torque (sensor_msgs/JointState, latched): on every change, as `effort` 1 for each servo
         that has torque and 0 for each that has none
     /diagnostics
@@ -33,6 +33,9 @@ Serves
         freeze_camera       a camera         - (it goes on sending its last picture)
         disconnect_camera   a camera         - (readers are cut off, new ones turned away)
         delay_camera        a camera         s by which pictures are late
+        slow_camera         a camera         pictures a second, as in the dark
+        green_camera        a camera         share of the rows, from below, that a broken stream
+                                             has lost (0: all): they are of one green
 
         An empty target means the bus where that is possible, else all motors or both cameras.
 
@@ -51,6 +54,7 @@ from planet_node.main import StartupError, fail, run
 from planet_node.parameters import declare
 from planet_node.qos import LATCHED, STREAM
 from planet_node.stamps import from_ns
+from rclpy.event_handler import PublisherEventCallbacks, QoSPublisherMatchedInfo
 from rclpy.node import Node
 from sensor_msgs.msg import JointState
 
@@ -76,10 +80,15 @@ class RigNode(Node):
             self._rig = Rig(config, lambda error: fail(self, error), self._tell_torque)
         except OSError as error:
             raise StartupError(f"rig: {error}") from error
-        self._truth = self.create_publisher(Reward, "rig/truth", STREAM)
+        self._truth = self.create_publisher(
+            Reward,
+            "rig/truth",
+            STREAM,
+            event_callbacks=PublisherEventCallbacks(matched=self._on_listeners),
+        )
         self.create_service(PlaceCube, "rig/place_cube", self._on_place_cube)
         self.create_service(InjectFault, "rig/fault", self._on_fault)
-        self.create_timer(TRUTH_PERIOD, self._tell_truth)
+        self._truth_timer = self.create_timer(TRUTH_PERIOD, self._tell_truth, autostart=False)
         self.create_timer(HEALTH_PERIOD, self._tell_health)
         self.get_logger().info(
             f"servos at {config.port_link}, "
@@ -116,6 +125,12 @@ class RigNode(Node):
         except RigError as error:
             response.message = str(error)
         return response
+
+    def _on_listeners(self, matched: QoSPublisherMatchedInfo) -> None:
+        if matched.current_count:
+            self._truth_timer.reset()
+        else:
+            self._truth_timer.cancel()
 
     def _tell_truth(self) -> None:
         truth = self._rig.truth()

@@ -211,11 +211,15 @@ class Line:
         self._settled = threading.Condition()
         self._plug()
 
-    def run(self) -> None:
-        """Serve until `close`, in a thread of its own."""
+    def run(self, meanwhile: Callable[[], float] = lambda: POLL) -> None:
+        """Serve until `close`, in a thread of its own.
+
+        Args:
+            meanwhile: called after every packet, and as many s later as it returned last.
+        """
         try:
             while not self._stopped.is_set():
-                self._turn()
+                self._turn(min(meanwhile(), POLL))
         finally:
             self._unplug()
 
@@ -234,7 +238,8 @@ class Line:
         """End `run`."""
         self._stopped.set()
 
-    def _turn(self) -> None:
+    def _turn(self, pause: float) -> None:
+        """Wait for a packet, for `pause` s at most, and answer what is to be answered by then."""
         if self._wanted != (self._ends is not None):
             with self._settled:
                 if self._wanted:
@@ -243,15 +248,16 @@ class Line:
                     self._unplug()
                 self._settled.notify_all()
         if self._ends is None:
-            self._stopped.wait(POLL)
+            self._stopped.wait(pause)
             return
         master = self._ends[0]
-        pause = max(0.0, self._late[0][0] - time.monotonic()) if self._late else POLL
-        if select.select([master], [], [], min(pause, POLL))[0]:
-            data = os.read(master, 4096)
+        if self._late:
+            pause = min(pause, max(0.0, self._late[0][0] - time.monotonic()))
+        if select.select([master], [], [], pause)[0]:
+            arrived, data = time.monotonic(), os.read(master, 4096)
             # Of a pseudo-terminal, both ends have the speed that the host has set.
             reply, wire = self._answer(data, _RATES.get(termios.tcgetattr(master)[_SPEED], 0))
-            self._free = max(self._free, time.monotonic()) + wire
+            self._free = max(self._free, arrived) + wire
             if reply:
                 self._late.append((self._free + self._delay(), reply))
         while self._late and self._late[0][0] <= time.monotonic():

@@ -19,8 +19,7 @@ points along +y.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import pi
@@ -34,6 +33,8 @@ from numpy.typing import NDArray
 from ergojr_description import kinematics
 
 Image = NDArray[np.uint8]
+Window = tuple[int, int, int, int]
+"""Pixels: left, top, and the first ones right of and below it."""
 
 CONTROL_PERIOD = 0.05  # s
 CONTROLS = ("torque", "position")  # of the simulator; the rig of virtual hardware has "servo"
@@ -90,6 +91,19 @@ class Tick:
     fault: str
 
 
+_CORNERS = np.array([[x, y, z] for x in (-0.5, 0.5) for y in (-0.5, 0.5) for z in (-0.5, 0.5)])
+
+
+def _zoom(window: Window, width: int, height: int) -> Array:
+    """[4, 4]: clip coordinates of a picture to those of a window in it."""
+    left, top, right, bottom = window
+    across, down = width / (right - left), height / (bottom - top)
+    zoom = np.diag([across, down, 1.0, 1.0])
+    zoom[0, 3] = across * (1.0 - (left + right) / width)
+    zoom[1, 3] = down * ((top + bottom) / height - 1.0)
+    return zoom
+
+
 def command_bounds(control: str) -> tuple[Array, Array]:
     """[4] low and [4] high of the commands for m1 m2 m3 m5: N m (torque) or rad (position)."""
     bound = np.full(4, MAX_EFFORT if control == "torque" else POSITION_TARGET)
@@ -111,7 +125,6 @@ class World:
         self.control = control
         self.limiter = Limiter(limiter)
         self._bullet = _Bullet()
-        self._backdrops: dict[tuple[str, int, int], tuple[Image, Array]] = {}
         if control == "position":
             self._dt, self._steps_per_cycle, self._cycles = 1 / 60, 1, 3
         else:
@@ -125,7 +138,6 @@ class World:
         path = kinematics.urdf_path
         self._table = bullet.loadURDF(str(path("floor")), useFixedBase=True)
         inertia_from_file = bullet.URDF_USE_INERTIA_FROM_FILE
-        self._backdrops.clear()
         self._arm = bullet.loadURDF(str(path("arm")), useFixedBase=True, flags=inertia_from_file)
         self._cube = bullet.loadURDF(str(path("cube")), [0.0, 0.135, 0.015])
         names = {
@@ -349,51 +361,56 @@ class World:
 
     def render(self, camera: str, width: int, height: int) -> Image:
         """[height, width, 3] RGB of one of `CAMERAS`."""
-        return self._draw(camera, width, height)[0]
+        return np.array(self.draw(camera, width, height)[0][:, :, :3])
 
-    def render_over_backdrop(self, camera: str, width: int, height: int) -> Image:
-        """The same picture in a third of the time, for a world that only shows (`show`).
-
-        The table, which costs most, is drawn once; arm and cube are laid over it by their depth.
-        """
-        key = (camera, width, height)
-        if key not in self._backdrops:
-            with self._away(self._arm, self._cube):
-                self._backdrops[key] = self._draw(*key)
-        backdrop, far = self._backdrops[key]
-        with self._away(self._table):
-            image, depth = self._draw(*key)
-        return np.where((depth < far)[..., None], image, backdrop)
-
-    @contextmanager
-    def _away(self, *bodies: int) -> Iterator[None]:
-        """Out of every camera's sight."""
+    def draw(
+        self, camera: str, width: int, height: int, window: Window | None = None
+    ) -> tuple[Image, Array]:
+        """RGBA [h, w, 4] and depth buffer [h, w] of the pixels of `window`; None: of all."""
         bullet = self._bullet
-        poses = [bullet.getBasePositionAndOrientation(body) for body in bodies]
-        for body, (_, orientation) in zip(bodies, poses, strict=True):
-            bullet.resetBasePositionAndOrientation(body, [0.0, 0.0, -9.0], orientation)
-        yield
-        for body, pose in zip(bodies, poses, strict=True):
-            bullet.resetBasePositionAndOrientation(body, *pose)
-
-    def _draw(self, camera: str, width: int, height: int) -> tuple[Image, Array]:
-        """RGB and depth buffer [height, width]."""
-        bullet = self._bullet
-        setting = CAMERAS[camera]
-        view = bullet.computeViewMatrix(setting.eye, setting.target, (0.0, 0.0, 1.0))
-        projection = bullet.computeProjectionMatrixFOV(
-            setting.field_of_view, width / height, setting.near, setting.far
-        )
+        part = window or (0, 0, width, height)
+        wide, high = part[2] - part[0], part[3] - part[1]
+        view, clip = self.matrices(camera, width / height)
         picture = bullet.getCameraImage(
-            width,
-            height,
-            view,
-            projection,
+            wide,
+            high,
+            view.T.ravel().tolist(),
+            (_zoom(part, width, height) @ clip).T.ravel().tolist(),
             renderer=bullet.ER_TINY_RENDERER,
             flags=bullet.ER_NO_SEGMENTATION_MASK,
         )
-        pixels = np.reshape(picture[2], (height, width, 4))[:, :, :3]
-        return np.array(pixels, dtype=np.uint8), np.reshape(picture[3], (height, width))
+        pixels = np.asarray(picture[2], np.uint8)
+        return np.reshape(pixels, (high, wide, 4)), np.reshape(picture[3], (high, wide))
+
+    def matrices(self, camera: str, aspect: float) -> tuple[Array, Array]:
+        """[4, 4] world to camera and [4, 4] camera to clip coordinates, as OpenGL has them."""
+        bullet, setting = self._bullet, CAMERAS[camera]
+        view = bullet.computeViewMatrix(setting.eye, setting.target, (0.0, 0.0, 1.0))
+        clip = bullet.computeProjectionMatrixFOV(
+            setting.field_of_view, aspect, setting.near, setting.far
+        )
+        return np.reshape(view, (4, 4)).T, np.reshape(clip, (4, 4)).T
+
+    def hide(self, *, moving: bool) -> None:
+        """Take all that moves out of every picture, or else all that does not, for good."""
+        bodies = [(self._arm, link) for link in self._joints] + [(self._cube, -1)]
+        for body, link in bodies if moving else [(self._table, -1), (self._arm, -1)]:
+            self._bullet.changeVisualShape(body, link, rgbaColor=[0.0] * 4)
+
+    def moving_corners(self) -> tuple[kinematics.Points, Array]:
+        """The corners of the boxes around all visible parts of the arm that move, and [8, 3] m
+        those of the cube in its own frame."""
+        bullet = self._bullet
+        links: list[int] = []
+        corners: list[Array] = []
+        for _, link, kind, size, _, centre, *_ in bullet.getVisualShapeData(self._arm):
+            if link in self._joints:
+                if kind != bullet.GEOM_BOX:
+                    raise ValueError(f"link {link} of the arm is drawn as no box")
+                links += [self._joints.index(link)] * len(_CORNERS)
+                corners.append(_CORNERS * size + centre)
+        (cube,) = bullet.getVisualShapeData(self._cube)
+        return kinematics.Points(tuple(links), np.concatenate(corners)), _CORNERS * cube[3]
 
     def close(self) -> None:
         """Disconnect; a second call does nothing."""

@@ -254,6 +254,34 @@ def test_a_late_camera_shows_what_was(rig: Rig, video: Video) -> None:
     assert time.monotonic() - moved > 0.5
 
 
+def test_a_slow_camera_sends_no_more_pictures_than_it_takes(rig: Rig, video: Video) -> None:
+    def seconds(pictures: int) -> float:
+        begin = time.monotonic()
+        for _ in range(pictures):
+            assert video.read() is not None
+        return time.monotonic() - begin
+
+    rig.break_("slow_camera", "camera_front", 5.0, 0.0)
+    until(lambda: seconds(1) > 0.1, "the pictures that were under way")
+    assert seconds(5) > 0.7
+
+
+@pytest.mark.parametrize(("share", "first"), [(0.0, 0), (0.25, 180)])
+def test_a_broken_stream_is_green_from_below(
+    rig: Rig, video: Video, share: float, first: int
+) -> None:
+    def green(image: Any) -> Any:
+        """[240] which rows are of the one green, but for what the compression makes of it."""
+        return (np.abs(image.astype(int) - (0, 135, 0)).max(axis=2) < 12).all(axis=1)
+
+    whole = video.read()
+    rig.break_("green_camera", "camera_front", share, 0.0)
+    until(lambda: green(video.read())[first + 8 :].all(), "the green")
+    assert not green(video.read())[: max(0, first - 8)].any()
+    rig.break_("", "", 0.0, 0.0)
+    until(lambda: np.abs(video.read().astype(int) - whole).mean() < 5.0, "the whole picture")
+
+
 @pytest.mark.parametrize(
     ("request_", "sentence"),
     [
