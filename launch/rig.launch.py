@@ -3,7 +3,6 @@ that answers as the operator. Nothing of what it starts knows the difference.
 """
 
 import socket
-from contextlib import ExitStack
 from pathlib import Path
 
 from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription, OpaqueFunction
@@ -32,9 +31,16 @@ def generate_launch_description() -> LaunchDescription:
 def start(context: LaunchContext) -> list:
     run = Run(context)
     run.files += [str(run.config / "rig.yaml"), run.lab()]
-    port = str(run.data_dir / "port")
-    front, side = free_ports(2)
-    hardware = {"port_link": port, "front_http_port": front, "side_http_port": side, **run.seed}
+    port = run.data_dir / "port"
+    if port.is_symlink():
+        port.unlink()  # of a rig that was killed: by now it may lead to somebody's terminal
+    front, side = reserve_ports(2)
+    hardware = {
+        "port_link": str(port),
+        "front_http_port": front,
+        "side_http_port": side,
+        **run.seed,
+    }
     url = "http://127.0.0.1:{}/stream.mjpg"
     return [
         run.node("ergojr_sim", "rig_node", "rig", [hardware], urgent=True),
@@ -42,7 +48,7 @@ def start(context: LaunchContext) -> list:
         IncludeLaunchDescription(
             PythonLaunchDescriptionSource(REAL),
             launch_arguments=[
-                ("port", port),
+                ("port", str(port)),
                 ("camera_front", url.format(front)),
                 ("camera_side", url.format(side)),
             ],
@@ -50,10 +56,16 @@ def start(context: LaunchContext) -> list:
     ]
 
 
-def free_ports(count: int) -> list[int]:
-    """Ports that are free now; the rig takes them in a moment, and keeps them if it restarts."""
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
+def reserve_ports(count: int) -> list[int]:
+    """Ports that are this process's until it ends.
+
+    It does not listen at them, so the rig can, again and again, and nobody else is given them.
+    """
+    ports = []
+    for _ in range(count):
+        one = socket.socket()
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        one.bind(("127.0.0.1", 0))
+        ports.append(one.getsockname()[1])
+        one.detach()  # stays open
+    return ports

@@ -1,4 +1,4 @@
-"""python -m experiments.rig faults|record|report --help"""
+"""python -m experiments.rig faults|starts|record|report --help"""
 
 from __future__ import annotations
 
@@ -16,6 +16,13 @@ def main() -> None:
     faults.add_argument("--domain", type=int, default=42, help="first ROS domain to use")
     faults.add_argument("--only", default="", help="faults whose name holds this")
     faults.add_argument("arguments", nargs="*", help="of rig.launch.py, such as profile:=test")
+    starts = commands.add_parser("starts", help="start the rig again and again, kill some")
+    starts.add_argument("--out", type=Path, required=True, help="folder for data, logs, starts.csv")
+    starts.add_argument("--count", type=int, default=200)
+    starts.add_argument("--killed", type=int, default=50, help="how many end by SIGKILL")
+    starts.add_argument("--domain", type=int, default=42, help="the ROS domain to use")
+    starts.add_argument("--until", choices=["decision", "episode"], default="episode")
+    starts.add_argument("arguments", nargs="*", default=["profile:=test"], help="of rig.launch.py")
     record = commands.add_parser("record", help="write rewards beside the truth, until stopped")
     record.add_argument("--out", type=Path, required=True)
     report = commands.add_parser("report", help="draw a run")
@@ -24,9 +31,14 @@ def main() -> None:
     report.add_argument("--out", type=Path, required=True, help="the picture")
     given = parser.parse_args()
     if given.command == "faults":
-        from experiments.rig.faults import trials  # ROS is needed for this one alone
+        from experiments.rig.faults import trials  # ROS is needed for these alone
 
         trials(given.out, given.domain, tuple(given.arguments), given.only)
+    elif given.command == "starts":
+        from experiments.rig.starts import starts as start_again
+
+        arguments = tuple(given.arguments)
+        start_again(given.out, given.count, given.killed, given.domain, given.until, arguments)
     elif given.command == "record":
         learning.record(given.out)
     else:
