@@ -8,6 +8,7 @@ from pathlib import Path
 
 from planet_learner import evaluation
 
+CAMERAS = ("camera_front", "camera_side")
 CONFIG = Path(__file__).resolve().parents[1] / "config"
 
 
@@ -26,13 +27,28 @@ def test_the_rqt_perspective_has_settings_for_each_plugin_that_it_opens():
         for key, value in group["groups"].get("plugin", {"keys": {}})["keys"].items():
             read = ast.literal_eval(value["repr"])
             topics += [read] if key == "topic" else read if key == "topics" else []
-    assert "/ergojr/prediction/image_raw" in topics
-    assert "/ergojr/transition/episode_return" in topics
+    cameras = [f"/ergojr/{name}/{kind}" for name in CAMERAS for kind in ("image_raw", "annotated")]
+    assert sorted(topics) == sorted(
+        [
+            *cameras,
+            "/ergojr/prediction/image_raw",
+            "/ergojr/transition/reward",
+            "/ergojr/transition/episode_return",
+        ]
+    )
+
+
+def test_the_rqt_perspective_has_a_place_for_each_plugin_that_it_opens():
+    data = json.loads((CONFIG / "robot.perspective").read_text())
+    state = data["groups"]["mainwindow"]["keys"]["state"]["repr(QByteArray.hex)"]
+    layout = bytes.fromhex(state.split("'")[1])
+    for group in data["groups"]["pluginmanager"]["groups"]:
+        assert group.removeprefix("plugin__").encode("utf-16-be") in layout
 
 
 def test_the_shipped_model_is_small_and_of_this_release():
     path = CONFIG.parent / "demo" / "poke.safetensors"
     assert path.stat().st_size < 3_000_000
     trained = evaluation.read(path)
-    assert trained.model.config.cameras == ("camera_front", "camera_side")
+    assert trained.model.config.cameras == CAMERAS
     assert trained.model.decoders is not None  # the video shows what they make
