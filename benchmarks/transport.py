@@ -45,11 +45,14 @@ PROFILES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
 
 
 def environment(transport: str) -> dict[str, str]:
-    """The environment for one of Fast DDS' builtin transports, or for a file of profiles."""
+    """The environment for one of Fast DDS' builtin transports, a file of profiles, or both."""
     found = {k: v for k, v in os.environ.items() if k not in (BUILTIN, *PROFILES)}
-    if transport.endswith(".xml"):
-        return found | dict.fromkeys(PROFILES, str(Path(transport).absolute()))
-    return found | {BUILTIN: transport}
+    for part in transport.split(","):
+        if part.endswith(".xml"):
+            found |= dict.fromkeys(PROFILES, str(Path(part).absolute()))
+        else:
+            found[BUILTIN] = part
+    return found
 
 
 class Role:
@@ -283,7 +286,7 @@ def play(role: str, arguments: Mapping[str, Any]) -> None:
 def rows(found: Mapping[str, Mapping[str, Mapping[str, float]]]) -> list[list[object]]:
     """Of the table: transport, case and figures of the streams."""
     return [
-        [Path(name).name, case, *(values[head] for head in STREAM)]
+        [name, case, *(values[head] for head in STREAM)]
         for name, cases in found.items()
         for case, values in cases.items()
         if case != "large"
@@ -298,7 +301,7 @@ LARGE = ("episode_median", "episode_max", "weights_median", "weights_max")
 
 
 def report(found: Mapping[str, Mapping[str, Mapping[str, float]]]) -> str:
-    large = [[Path(n).name, *(cases["large"][h] for h in LARGE)] for n, cases in found.items()]
+    large = [[n, *(cases["large"][h] for h in LARGE)] for n, cases in found.items()]
     return (
         "ms; lost: %; cpu: s\n\n"
         + table(["transport", "case", *STREAM], rows(found))
@@ -313,7 +316,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--transports",
         nargs="+",
         default=["DEFAULT", "LARGE_DATA", "UDPv4"],
-        help="names that FASTDDS_BUILTIN_TRANSPORTS takes, and files of profiles (*.xml)",
+        help="values of FASTDDS_BUILTIN_TRANSPORTS, files of profiles (*.xml), or both: A,B.xml",
+    )
+    parser.add_argument(
+        "--range",
+        default="SUBNET",
+        choices=["SUBNET", "LOCALHOST"],
+        help="how far nodes look for each other; with LOCALHOST, ROS chooses shared memory and UDP "
+        "whatever the transport is, and only a file of profiles has a say",
     )
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--json", type=Path, help="write the result there; - prints only that")
@@ -324,7 +334,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         play(given.role, given.arguments)
         return
     os.environ["ROS_DOMAIN_ID"] = str(own_domain())
-    os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+    os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = given.range
     found = {name: run(name, given.seconds) for name in given.transports}
     finish({"machine": machine(), "transports": found}, report(found), given.json)
 

@@ -13,7 +13,9 @@ setup(
         ("share/planet_bringup/launch", glob("*.launch.py")),
         ("share/planet_bringup/config", glob("config/*.yaml")),
         ("share/planet_bringup/config", glob("config/*.perspective")),
+        ("share/planet_bringup/config", glob("config/*.xml")),
         ("share/planet_bringup/demo", glob("demo/*.safetensors")),
+        ("share/planet_bringup/hook", glob("hook/*.sh")),  # colcon.pkg names it
         ("share/planet_bringup/udev", glob("udev/*.rules")),
     ],
     entry_points={

@@ -175,6 +175,8 @@ def overrides(ros: str) -> dict[str, str]:
         # The wheels start Python twice to set LD_LIBRARY_PATH; it is set here.
         "_ROS_WHEELS_BOOTSTRAP_COMPLETE": "1",
         "ROS_DISTRO": "jazzy",
+        # The only one among the wheels: a shell that asks for another would end every node.
+        "RMW_IMPLEMENTATION": "rmw_fastrtps_cpp",
         "ROS_VERSION": "2",
         "ROS_PYTHON_VERSION": "3",
     }

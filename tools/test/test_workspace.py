@@ -63,6 +63,11 @@ def test_a_changed_file_undoes_a_finished_step(
     assert not workspace.is_done("step", workspace.fingerprint([source]))
 
 
+def test_another_shells_middleware_is_asked_for_only_where_it_may_be_there() -> None:
+    assert workspace.overrides("")["RMW_IMPLEMENTATION"] == "rmw_fastrtps_cpp"
+    assert "RMW_IMPLEMENTATION" not in workspace.overrides("jazzy")
+
+
 def test_without_a_command_the_usage_is_shown() -> None:
     done = subprocess.run([sys.executable, SCRIPT], check=False, capture_output=True, text=True)
     assert done.returncode == 2
