@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import itertools
+import socket
 import threading
 from collections.abc import Iterator
 
@@ -89,6 +90,19 @@ def test_a_reader_that_does_not_read_does_not_keep_the_server_from_closing() -> 
     closing.start()
     closing.join(5.0)
     assert not closing.is_alive()
+
+
+def test_a_port_that_is_reserved_can_be_served_again_and_again() -> None:
+    with socket.socket() as reserved:
+        reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        reserved.bind(("127.0.0.1", 0))
+        port = reserved.getsockname()[1]
+        for _ in range(2):
+            server = MjpegServer(port)
+            reader = Reader(server)
+            server.publish(b"frame")
+            assert reader.frame() == b"frame"
+            server.close()
 
 
 def test_a_taken_port_is_an_error(server: MjpegServer) -> None:

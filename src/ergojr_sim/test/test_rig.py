@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -280,6 +283,39 @@ def test_a_broken_stream_is_green_from_below(
     assert not green(video.read())[: max(0, first - 8)].any()
     rig.break_("", "", 0.0, 0.0)
     until(lambda: np.abs(video.read().astype(int) - whole).mean() < 5.0, "the whole picture")
+
+
+def command_line(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text()
+    except OSError:
+        return ""
+
+
+DIES = """
+import os, sys
+from ergojr_sim.rig import Rig, RigConfig
+rig = Rig(RigConfig(port_link=sys.argv[1]), print)
+print(rig._cameras._process.pid, *rig._cameras.ports.values(), flush=True)
+os.kill(os.getpid(), 9)
+"""
+
+
+def test_a_killed_rig_leaves_nothing_that_disturbs_the_next(
+    tmp_path: Path, connect: Callable[[Path], Any]
+) -> None:
+    port = tmp_path / "port"
+    command = [sys.executable, "-c", DIES, port]
+    killed = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    cameras, front, side = map(int, killed.stdout.split())
+    config = RigConfig(port_link=str(port), front_http_port=front, side_http_port=side)
+    rig = Rig(config, lambda error: None)
+    try:
+        assert connect(port).ask(xl320.ping(1))
+        until(lambda: "rig_cameras" not in command_line(cameras), "the end of the old cameras")
+    finally:
+        rig.close()
 
 
 @pytest.mark.parametrize(
