@@ -104,7 +104,7 @@ class OperatorNode(Node):
                 self.get_logger().warning(f"{error}; answers come through operator/answer")
         self.create_subscription(DriverStatus, "driver_status", self._on_status, LATCHED)
         self.create_service(Reset, "reset", self._on_reset, callback_group=group)
-        self._answers = self.create_service(OperatorAnswer, "operator/answer", self._on_answer)
+        self.create_service(OperatorAnswer, "operator/answer", self._on_answer)
         self.create_timer(_LOOK, self._look)
 
     def close(self) -> None:
@@ -278,10 +278,11 @@ class OperatorNode(Node):
             self._terminal.write(draw(request, self._config))
             self._shown = request.id
         elif request.state in _WAITING:
+            service = self.resolve_service_name("operator/answer")
             answer = f"{{id: 0, action: {request.actions[0]}}}"
             self.get_logger().info(
                 f"{request.sentence} ({', '.join(request.actions)}); to answer: ros2 service call "
-                f'{self._answers.srv_name} planet_msgs/srv/OperatorAnswer "{answer}"'
+                f'{service} planet_msgs/srv/OperatorAnswer "{answer}"'
             )
 
     def _on_line(self, line: str) -> None:

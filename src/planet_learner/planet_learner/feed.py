@@ -17,6 +17,7 @@ from planet_model.episode import Episode, EpisodeError
 MAX_ANSWER_BYTES = 16_000_000  # several times a paper's episode; answers are copied under the GIL
 MAX_WAITING_BYTES = 64_000_000
 TIMEOUT = 5.0  # s, after which an answer is not waited for any longer
+ASK_AGAIN = 10.0  # s, after which an idle feed asks anew: word of an episode may have been lost
 PATIENCE = 3.0  # s, for which a replay may be absent before that is reported
 
 Level = Literal["ok", "warn", "error"]
@@ -134,6 +135,8 @@ class Feed:
             if self._cancel is not None and (late or not available):
                 cancel, self._cancel = self._cancel, None
                 self._failed = self._wanted = True
+            if not self._items and self._clock() - self._sent_at > ASK_AGAIN:
+                self._wanted = True
             room = self._waiting_bytes < MAX_WAITING_BYTES
             if self._cancel is None and available and self._wanted and room:
                 after = self._cursor

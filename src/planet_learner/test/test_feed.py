@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 from planet_learner.feed import (
+    ASK_AGAIN,
     MAX_WAITING_BYTES,
     PATIENCE,
     TIMEOUT,
@@ -84,6 +85,18 @@ def test_a_status_that_tells_nothing_new_asks_nothing(asked: Asked) -> None:
     asked.feed.status(4)
     asked.feed.poll(True)
     assert len(asked.requests) == 1
+
+
+def test_it_asks_anew_after_a_while_should_word_of_an_episode_be_lost(asked: Asked) -> None:
+    asked.feed.poll(True)
+    asked.answer([], 0)
+    asked.time = ASK_AGAIN + 0.1
+    asked.feed.poll(True)
+    assert len(asked.requests) == 1  # the learner has not even seen the last answer
+    assert asked.items() == ["caught up 0"]
+    asked.feed.poll(True)
+    asked.answer([1], 1)
+    assert asked.items() == ["1"]
 
 
 def test_a_request_without_an_answer_is_made_again_and_its_late_answer_ignored(
