@@ -177,12 +177,15 @@ class Run:
         `again`: started again when it ends.
         `threads`: of its tensors' operations; 0 = one for each core.
         One that `yields` gets a small share of a core that others want, yet never none: a process
-        of the idle class would not even finish its imports on a full core.
+        of the idle class would not even finish its imports on a full core. One that is `urgent`
+        goes before whatever else the computer does, where that is allowed.
         """
         files = [*self.files, *self._over]
         for path in files:
             check(path)
         prefix = f"nice -n {YIELDING} " if yields else ""
+        if urgent and may_go_first():
+            prefix = f"chrt --rr {URGENT} "
         if cores is not None:
             prefix += f"taskset --cpu-list {','.join(map(str, cores))}"
         if prefix:

@@ -76,6 +76,7 @@ class BusProcess:
         self._beaten = steady()
         self._joints_due = 0.0
         self._kept: deque[tuple[float, float]] = deque(maxlen=_SPAN)  # s: delay, duration
+        self._cycles, self._in_time = 0, 0  # since the last report
         self.ended = False
 
     def run(self) -> None:
@@ -100,12 +101,17 @@ class BusProcess:
             began = self._steady()
             self.turn()
             ended = self._steady()
-            self._kept.append((began - due, ended - began))
             period = 1.0 / self._config.bus_rate if self._driver is not None else _IDLE
+            self._note(began - due, ended - began, period)
             due = max(due + period, ended)
             while not self.ended and self._link.wait(due - self._steady()):
                 self._take_records()
                 self._take_page()
+
+    def _note(self, delay: float, duration: float, period: float) -> None:
+        self._kept.append((delay, duration))
+        self._cycles += 1
+        self._in_time += delay < _LATE * period and duration < period
 
     def turn(self) -> None:
         """One cycle, and all that was said since the one before."""
@@ -254,12 +260,12 @@ class BusProcess:
         self._link.send({"say": "report", **report, "values": values})
 
     def _pace(self) -> dict[str, object]:
-        """How well the cycles keep their schedule."""
+        """How well the cycles have kept their schedule: counts since the last report, and times."""
         delays, durations = np.array(self._kept or [(0.0, 0.0)]).T
-        period = 1.0 / self._config.bus_rate
-        in_time = int(((delays < _LATE * period) & (durations < period)).sum())
+        cycles, in_time = self._cycles, self._in_time
+        self._cycles, self._in_time = 0, 0
         return {
-            "cycles": len(delays),
+            "cycles": cycles,
             "cycles_in_time": in_time,
             "cycle_median_ms": f"{1e3 * np.median(durations):.2f}",
             "cycle_p99_ms": f"{1e3 * np.quantile(durations, 0.99):.2f}",

@@ -97,6 +97,7 @@ class DriverNode(LifecycleNode):
             ),
         ).value
         self._closing = False
+        self._was_slow = False  # it was said that this computer does not keep the pace
         self._diagnostics = Diagnostics(self)
         self._joint_states = self.create_publisher(JointState, "joint_states", STREAM)
         self._status = self.create_publisher(DriverStatus, "driver_status", LATCHED)
@@ -265,8 +266,10 @@ class DriverNode(LifecycleNode):
             self._status.publish(self._told)
 
     def _report(self, part: str, level: str, sentence: str, values: dict[str, object]) -> None:
-        if part == "pace" and level == "ok":
-            self.get_logger().info(f"pace: {sentence}")
+        if part == "pace":
+            if level == "ok" and not self._was_slow:
+                self.get_logger().info(f"pace: {sentence}")  # a change of level is logged anyway
+            self._was_slow = level != "ok"
         self._diagnostics.report(part, _LEVELS[level], sentence, **values)
 
     # Topics and services

@@ -224,8 +224,6 @@ class Motors:
     def trouble(self, motor: int, health: MotorHealth) -> str:
         """What of a motor's health stands against torque; empty for nothing."""
         name, config = names([motor]), self._config
-        if health.hardware_error:
-            return f"{name} reports {xl320.hardware_error_text(health.hardware_error)}"
         if health.temperature >= config.max_temperature:
             return f"{name} is at {health.temperature:.0f} °C, the most is {config.max_temperature}"
         if health.voltage < config.min_voltage:
@@ -235,6 +233,8 @@ class Motors:
                 f"{name} has {health.voltage:.1f} V, the most is {config.max_voltage}: "
                 "this supply is not the arm's"
             )
+        if health.hardware_error:  # after what it may be about
+            return f"{name} reports {xl320.hardware_error_text(health.hardware_error)}"
         return ""
 
     def derating(self) -> Array:

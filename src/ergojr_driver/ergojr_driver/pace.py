@@ -37,8 +37,9 @@ class Pace:
         self._last: int | None = None
 
     def bus(self, cycles: int, in_time: int) -> None:
-        """The bus process' own count of its cycles of late."""
-        self._cycles, self._in_time = cycles, in_time
+        """The bus process has made so many cycles more, and so many of them in time."""
+        self._cycles += cycles
+        self._in_time += in_time
 
     def images(self, stamp: int, arrival: int) -> None:
         """A set of images of `stamp` was judged, and `arrival` is now; ns of the same clock.

@@ -10,7 +10,8 @@ MS = 1_000_000
 def judged(latency: int, interval: int = 40, count: int = 50, in_time: int = 98) -> Pace:
     """After `count` sets of images, `interval` ms apart and `latency` ms old when judged."""
     pace = Pace(0.14)
-    pace.bus(100, in_time)
+    pace.bus(60, in_time - 40)
+    pace.bus(40, 40)
     for number in range(count):
         stamp = number * interval * MS
         pace.images(stamp, stamp + latency * MS)
