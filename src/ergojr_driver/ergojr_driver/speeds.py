@@ -71,8 +71,8 @@ class Speeds:
         self._velocity = register
         if self.distrusted:
             self._velocity = register.copy()
-            believed = list(self.distrusted)
-            self._velocity[believed] = self._slope(now)[believed]
+            motors = list(self.distrusted)
+            self._velocity[motors] = self._slope(now)[motors]
         return self._velocity
 
     def _forget(self) -> None:
@@ -100,10 +100,12 @@ class Speeds:
             self.distrusted = tuple(sorted({*self.distrusted, *map(int, np.flatnonzero(found))}))
 
     def _slope(self, now: float) -> Array:
-        """[6] rad/s: of a straight line through the positions of the last FIT seconds."""
+        """[6] rad/s: of a straight line through the positions of the last FIT seconds, and at least
+        through two of them."""
         times = np.array(self._times)
-        recent = times >= now - FIT
-        if recent.sum() < 2:
+        if len(times) < 2:  # after a gap
             return np.zeros(len(JOINT_NAMES))
+        recent = times >= now - FIT
+        recent[-2:] = True
         apart = times[recent] - times[recent].mean()
         return np.asarray(apart @ np.array(self._positions)[recent] / (apart @ apart))

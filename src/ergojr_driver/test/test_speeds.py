@@ -128,6 +128,14 @@ def test_the_speed_of_a_distrusted_motor_is_that_of_its_positions_25_ms_ago() ->
             assert believed[1] == pytest.approx(velocity(now)[1], abs=xl320.SPEED_UNIT)
 
 
+def test_between_readings_that_are_far_apart_a_distrusted_motor_still_has_a_speed() -> None:
+    speeds = Speeds()
+    times = np.concatenate([np.arange(0.0, 0.3, 0.01), 0.3 + np.arange(0.05, 0.5, 0.09)])
+    for now, believed in run(speeds, times, lambda now: np.full(6, now), lambda now: np.zeros(6)):
+        if now > 0.2:
+            assert believed == pytest.approx(np.ones(6), abs=0.2)
+
+
 def test_a_gap_in_the_readings_is_not_a_motion() -> None:
     speeds = Speeds()
     place = 0.0
