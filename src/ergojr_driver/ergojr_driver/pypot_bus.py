@@ -51,7 +51,7 @@ _PORT_FAULTS = (OSError, termios.error)  # serial.SerialException is an OSError
 
 
 @dataclass
-class Answers:
+class _Answers:
     """What came in reply to a packet.
 
     Attributes:
@@ -85,20 +85,20 @@ class _Io(Dxl320IO):  # type: ignore[misc]
         if self._serial.write(data) != len(data):
             raise serial.SerialException("a packet was not sent as a whole")
 
-    def exchange(self, packet: Any, replies: int, length: int) -> Answers:
+    def exchange(self, packet: Any, replies: int, length: int) -> _Answers:
         """Send, and return what came in time."""
         self.flush()
         self.send(packet)
         parser = Parser()
         packets = parser.feed(self._serial.read(replies * (_STATUS_BYTES + length)))
-        answers = Answers()
+        answers = _Answers()
         for status in packets:
             if status.instruction != xl320.STATUS:
                 continue
             error = status.error & ~xl320.ALERT
             if len(status.data) == length and (length or not error):
                 answers.good.append(status)
-            elif error == xl320.ERROR_CRC:
+            elif error == xl320.ERROR_CRC:  # or overload and overheating at once, which is rarer
                 parser.corrupt += 1
             elif not status.data and error:
                 answers.refused[status.id] = status.error
@@ -297,7 +297,7 @@ class PypotBus:
             raise RefusedError(motor, answers.refused[motor])
         raise BusError(f"motor {motor} did not answer a read of register {register.address}")
 
-    def _exchange(self, packet: Any, replies: int, length: int) -> Answers:
+    def _exchange(self, packet: Any, replies: int, length: int) -> _Answers:
         self._on_packet()
         try:
             return self._io.exchange(packet, replies, length)
