@@ -17,6 +17,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from ergojr_sim.virtual_bus import BusFault, Line, VirtualBus
 from ergojr_sim.virtual_servo import SUPPLY, ServoFault, VirtualServo
 from ergojr_sim.world import CAMERAS, SERVO_STEP, World
 
+PRIORITY = 70  # of real time, where that is allowed: above the driver's, for servos wait for nobody
 TURN = 0.02  # s that physics waits at most for somebody to look
 GREATEST_LAG = 0.1  # s behind the clock, beyond which time is lost
 ANGLE_DIGITS, CUBE_DIGITS = 4, 5  # of rad, and of m; beyond, no picture shows a difference
@@ -208,6 +210,8 @@ class Rig:
         self._world.close()
 
     def _run(self) -> None:
+        with suppress(PermissionError):  # a right that not everybody has
+            os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(PRIORITY))  # this thread's
         try:
             self._line.run(self._turn)
         except Exception as error:  # noqa: BLE001 -- any fault of the thread must end the rig

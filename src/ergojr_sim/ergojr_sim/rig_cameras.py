@@ -19,6 +19,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -27,6 +28,7 @@ import numpy as np
 from ergojr_sim.mjpeg import MjpegServer
 from ergojr_sim.world import CAMERAS
 
+PRIORITY = 5  # of real time, where that is allowed: below all that moves the arm
 PATIENCE = 3.0  # s for a killed rig's cameras to give their HTTP ports back
 GREEN = (0, 135, 0)  # what a decoder makes of a stream's part that is missing: YUV 0, 0, 0
 JPEG_QUALITY = 90
@@ -151,6 +153,8 @@ def main() -> int:
 
     cv2.setNumThreads(1)
     os.setpriority(os.PRIO_PROCESS, 0, max(0, os.getpriority(os.PRIO_PROCESS, 0)))  # not the bus's
+    with suppress(PermissionError):  # a right that not everybody has; threads inherit it
+        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(PRIORITY))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the rig, which then ends this one
     config = CameraConfig(**json.loads(sys.argv[1]))
     try:

@@ -39,7 +39,8 @@ Serves
 
         An empty target means the bus where that is possible, else all motors or both cameras.
 
-Physics runs in real time, at a raised priority where that is allowed; see `ergojr_sim.rig`.
+Servos and cameras have real-time priority where that is allowed, for hardware waits for no
+processor; see `ergojr_sim.rig`.
 """
 
 from __future__ import annotations
@@ -156,8 +157,8 @@ class RigNode(Node):
 
 def main() -> int:
     """Run the node; the exit code is for the launch file."""
-    # Hardware does not wait for a processor. It takes a right that not everybody has; without it
-    # the servos answer late where all cores are busy.
+    # For the threads without real-time priority, and where there is none. It takes a right that not
+    # everybody has; without it the servos answer late where all cores are busy.
     with suppress(PermissionError):
         os.setpriority(os.PRIO_PROCESS, 0, PRIORITY)
     return run(RigNode)
