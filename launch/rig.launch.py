@@ -43,7 +43,7 @@ def start(context: LaunchContext) -> list:
     }
     url = "http://127.0.0.1:{}/stream.mjpg"
     return [
-        run.node("ergojr_sim", "rig_node", "rig", [hardware], urgent=True),
+        run.node("ergojr_sim", "rig_node", "rig", [hardware]),
         run.node("planet_bringup", "scripted_operator_node", "scripted_operator"),
         IncludeLaunchDescription(
             PythonLaunchDescriptionSource(REAL),

@@ -9,6 +9,7 @@ import numpy as np
 
 RECENT_EPISODES = 20
 RECENT_DECISIONS = 500
+_SILENT = 5.0  # s without word of the operator node until it counts as missing
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,8 @@ class Progress:
     """Whether the replay has said what it holds."""
     asked: str = ""
     """What the operator is asked before the arm goes on, empty while it moves."""
+    asked_at: float | None = None
+    """When that was heard last, which is twice a second; None where there is no operator."""
     episodes_stored: int = 0
     updates: int = 0
     updates_per_second: float = 0.0
@@ -63,12 +66,14 @@ class Progress:
         if self.latencies:
             p50, p99 = 1000 * np.percentile(self.latencies, [50, 99])
             parts.append(f"image to command {p50:.0f} ms (p99 {p99:.0f})")
-        return " | ".join(parts + self._missing())
+        return " | ".join(parts + self._missing(now))
 
-    def _missing(self) -> list[str]:
+    def _missing(self, now: float) -> list[str]:
         missing = []
         if not self.robot:
             missing.append("waiting for the robot: is its driver running, or the simulator?")
+        elif self.asked_at is not None and now - self.asked_at > _SILENT:
+            missing.append("the operator node is silent: is it running? See its lines above")
         elif self.asked:
             missing.append(f"operator: {self.asked}")
         elif not self.latencies:

@@ -50,6 +50,7 @@ class ProgressNode(Node):
         self.progress.robot = True
 
     def on_request(self, message: OperatorRequest) -> None:
+        self.progress.asked_at = time.monotonic()
         self.progress.asked = "" if message.state == "running" else message.sentence
 
     def on_metrics(self, message: Metrics) -> None:

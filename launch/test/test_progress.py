@@ -55,3 +55,9 @@ def test_what_the_operator_is_asked_stands_in_the_line_until_it_is_answered() ->
     assert progress.line(now=5.0).endswith("operator: torque is off: too hot; see to it")
     progress.asked = ""
     assert "operator" not in progress.line(now=5.0)
+
+
+def test_an_operator_node_that_is_not_heard_any_more_is_named() -> None:
+    progress = Progress(started=0.0, robot=True, asked="put the cube there", asked_at=10.0)
+    assert "operator: put the cube there" in progress.line(now=14.0)
+    assert "the operator node is silent" in progress.line(now=16.0)
