@@ -39,7 +39,7 @@ import sys
 import threading
 import time
 from collections.abc import Generator
-from concurrent.futures import Future, wait
+from concurrent.futures import Future
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -74,7 +74,6 @@ _LEVELS = {"ok": OK, "warn": WARN, "error": ERROR}
 _TROUBLE = ("fault", "stopped", "unconfigured")  # when there is a cause
 _RETRY_SECONDS = 1.0  # between looks whether the port is there, and between statuses
 _ALIVE_SECONDS = 0.2  # between signs of life
-_RESET_POLL = 0.02  # s
 _LAST_WORD = 1.0  # s for the bus process to let go when the node ends
 
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
@@ -299,10 +298,9 @@ class DriverNode(LifecycleNode):
 
     async def _on_reset(self, request: Reset.Request, response: Reset.Response) -> Reset.Response:
         pending: Future[Answer] = self._bus.begin("reset", seed=request.seed)
+        # A coroutine goes on when the executor wakes up, for whatever reason.
+        pending.add_done_callback(lambda _: self._changed.trigger())
         while not pending.done() and not self._closing:
-            # rclpy runs a waiting coroutine over and over; without the pause it would take all of
-            # a core while the arm moves.
-            wait([pending], timeout=_RESET_POLL)
             await _OthersFirst()
         answer = pending.result() if pending.done() else Answer(False, "the driver node stops")
         response.ok = answer.ok
