@@ -10,15 +10,12 @@ sees. If the machine cannot keep up, time is lost rather than caught up with, an
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +23,7 @@ import numpy as np
 from ergojr_description.kinematics import JOINT_NAMES
 
 from ergojr_description import xl320
-from ergojr_sim.rig_cameras import CameraConfig, CameraFault
+from ergojr_sim.rig_cameras import CameraConfig, CameraFault, Cameras
 from ergojr_sim.virtual_bus import BusFault, Line, VirtualBus
 from ergojr_sim.virtual_servo import SUPPLY, ServoFault, VirtualServo
 from ergojr_sim.world import CAMERAS, SERVO_STEP, World
@@ -142,7 +139,8 @@ class Rig:
         self._distance = self._world.distance()
         self._servos = [VirtualServo(number) for number in range(1, 7)]
         self._bus = VirtualBus(self._servos, config.seed)
-        self._cameras = _Cameras(config)
+        ports = dict(zip(CAMERAS, (config.front_http_port, config.side_http_port), strict=True))
+        self._cameras = Cameras(CameraConfig(config.width, config.height, ports))
         try:
             self._line = Line(Path(config.port_link), self._answer, lambda: self._bus.fault.delay)
         except OSError:
@@ -325,54 +323,6 @@ class Rig:
             }
         )
         self._line.want(not self._active("unplug"))
-
-
-class _Cameras:
-    """The process that draws."""
-
-    def __init__(self, config: RigConfig) -> None:
-        ports = dict(zip(CAMERAS, (config.front_http_port, config.side_http_port), strict=True))
-        argument = CameraConfig(config.width, config.height, ports).to_json()
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "ergojr_sim.rig_cameras", argument],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-        )
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._pipe = self._process.stdin.fileno()
-        self._news: dict[str, Any] = {}  # what the process has not been told yet
-        line = self._process.stdout.readline()
-        if not line:
-            self.close()
-            raise OSError(f"the cameras cannot serve on the HTTP ports {list(ports.values())}")
-        self.ports: dict[str, int] = json.loads(line)
-        # Physics must not wait for a process that does not read.
-        os.set_blocking(self._pipe, False)
-
-    def show(self, arm: list[float], cube: list[float]) -> None:
-        news, self._news = self._news, {}
-        message = {"arm": arm, "cube": cube, **news}
-        try:
-            os.write(self._pipe, json.dumps(message).encode() + b"\n")
-        except BlockingIOError:
-            # It is behind by seconds, and will get a newer state.
-            self._news = {**news, **self._news}
-        except BrokenPipeError as error:
-            raise RuntimeError("the process of the cameras has ended") from error
-
-    def break_(self, faults: dict[str, CameraFault]) -> None:
-        """Break and mend, from the next `show` on."""
-        self._news = {"fault": {name: asdict(fault) for name, fault in faults.items()}}
-
-    def close(self) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        try:
-            self._process.wait(5.0)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
 
 
 def _motors(names: Any) -> frozenset[int]:

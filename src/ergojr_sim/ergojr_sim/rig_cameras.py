@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections import deque
@@ -58,6 +59,60 @@ class CameraFault:
     delay: float = 0.0  # s
     rate: float = 0.0  # pictures a second at most; 0: as many as there are
     green: float = 0.0  # share of the rows, from below
+
+
+class Cameras:
+    """The process that draws, as the rig sees it.
+
+    Raises:
+        OSError: an HTTP port is taken.
+    """
+
+    def __init__(self, config: CameraConfig) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "ergojr_sim.rig_cameras", config.to_json()],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._pipe = self._process.stdin.fileno()
+        self._news: dict[str, Any] = {}  # what the process has not been told yet
+        line = self._process.stdout.readline()
+        if not line:
+            self.close()
+            raise OSError(
+                f"the cameras cannot serve on the HTTP ports {list(config.ports.values())}"
+            )
+        self.ports: dict[str, int] = json.loads(line)
+        # Physics must not wait for a process that does not read.
+        os.set_blocking(self._pipe, False)
+
+    def show(self, arm: list[float], cube: list[float]) -> None:
+        """A picture of each, of this state; RuntimeError where the process has ended."""
+        news, self._news = self._news, {}
+        message = {"arm": arm, "cube": cube, **news}
+        try:
+            os.write(self._pipe, json.dumps(message).encode() + b"\n")
+        except BlockingIOError:
+            # It is behind by seconds, and will get a newer state.
+            self._news = {**news, **self._news}
+        except BrokenPipeError as error:
+            raise RuntimeError("the process of the cameras has ended") from error
+
+    def break_(self, faults: dict[str, CameraFault]) -> None:
+        """Break and mend, from the next `show` on."""
+        self._news = {"fault": {name: asdict(fault) for name, fault in faults.items()}}
+
+    def close(self) -> None:
+        """End the process."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        try:
+            self._process.wait(5.0)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
 
 
 class FaultyCamera:

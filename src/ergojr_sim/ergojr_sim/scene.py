@@ -1,4 +1,4 @@
-"""What the rig's cameras see, for a twentieth of a core: 25 pictures a second of each.
+"""What the rig's cameras see, in less than half of the time that drawing everything takes.
 
 Table and base of the arm, which never move, are drawn once. Of the rest a picture needs only the
 window that arm and cube lie in, laid over that backdrop by its depth; pixel by pixel the result is
