@@ -31,7 +31,7 @@ from ergojr_driver import realtime
 from ergojr_driver.bus import Bus
 from ergojr_driver.config import DriverConfig
 from ergojr_driver.driver import Driver
-from ergojr_driver.guarded_bus import GuardedBus, taken_sentence
+from ergojr_driver.guarded_bus import GuardedBus
 from ergojr_driver.link import CommandRecord, JointsRecord, Link, Words
 from ergojr_driver.page import Page
 from ergojr_driver.pypot_bus import PypotBus
@@ -74,6 +74,7 @@ class BusProcess:
         self._resets: list[tuple[int, Future[ResetResult]]] = []
         self._node = page.node_beats, steady()
         self._beaten = steady()
+        self._stood_still = 0.0  # s: the longest silence since the arm was ours
         self._joints_due = 0.0
         self._kept: deque[tuple[float, float]] = deque(maxlen=_SPAN)  # s: delay, duration
         self._cycles, self._in_time = 0, 0  # since the last report
@@ -125,7 +126,21 @@ class BusProcess:
 
     def _beat(self) -> None:
         self._page.beat(self._driver is not None and self._driver.armed)
-        self._beaten = self._steady()
+        before, self._beaten = self._beaten, self._steady()
+        self._stood_still = max(self._stood_still, self._beaten - before)
+
+    def _accept(self) -> None:
+        """The operator has agreed to go on."""
+        self._page.accept()
+        self._stood_still = 0.0
+
+    def _why_taken(self) -> str:
+        """Why the guard has let go."""
+        longest = max(self._stood_still, self._steady() - self._beaten)
+        return (
+            f"the bus process got no processor for {1e3 * longest:.0f} ms, so its guard let the "
+            "arm go: this computer is too busy"
+        )
 
     # The page
 
@@ -139,7 +154,7 @@ class BusProcess:
         if self._page.stopped != driver.stopped:
             driver.emergency_stop(self._page.stopped)
         if self._page.taken:
-            driver.fail(taken_sentence(now - self._beaten))
+            driver.fail(self._why_taken())
         silence = now - since
         if self._page.node_beats == beats and silence > self._config.node_watchdog:
             driver.fail(
@@ -182,10 +197,10 @@ class BusProcess:
             if words["do"] == "configure":
                 driver.configure()
             elif words["do"] == "activate":
-                self._page.accept()
+                self._accept()
                 driver.activate()
             elif words["do"] == "compliant":
-                self._page.accept()
+                self._accept()
                 message = driver.set_compliant(words["on"])
             elif words["do"] == "deactivate":
                 driver.deactivate()
@@ -208,7 +223,7 @@ class BusProcess:
         self._driver = Driver(
             config,
             LimiterConfig(**words["limits"]),
-            lambda: GuardedBus(self._open(config), self._page, self._steady),
+            lambda: GuardedBus(self._open(config), self._page, self._why_taken),
             self._on_joints,
             self._on_status,
             self._report,
@@ -250,7 +265,10 @@ class BusProcess:
 
     def _on_status(self, status: Status) -> None:
         self._beat()  # the last one before a port is closed
-        said = {"state": status.state, "torque": status.torque, "cause": status.cause}
+        # Whatever was found on waking up has this cause.
+        taken = status.state == "fault" and self._page.taken
+        cause = f"{self._why_taken()} ({status.cause})" if taken else status.cause
+        said = {"state": status.state, "torque": status.torque, "cause": cause}
         self._link.send({"say": "status", **said, "stamp": status.stamp})
 
     def _report(self, part: str, level: str, sentence: str, values: dict[str, object]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 
 from ergojr_description.xl320 import Register
@@ -20,13 +19,15 @@ class GuardedBus:
 
     A packet that was under way when the process froze may reach the motors after the guard's
     torque-off. The look after it finds that, and says torque-off again.
+
+    Args:
+        cause: why the guard has let go, once it has.
     """
 
-    def __init__(self, bus: Bus, page: Page, steady: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, bus: Bus, page: Page, cause: Callable[[], str]) -> None:
         self._bus = bus
         self._page = page
-        self._steady = steady
-        self._allowed = steady()  # when it was last known that the arm is ours, s
+        self._cause = cause
 
     def write_command(self, commands: Mapping[int, MotorCommand]) -> None:
         self._look()
@@ -41,12 +42,9 @@ class GuardedBus:
             self._look()
 
     def _look(self) -> None:
-        now = self._steady()
-        if not self._page.taken:
-            self._allowed = now
-            return
-        self._bus.torque_off(range(1, 7))
-        raise TakenError(taken_sentence(now - self._allowed))
+        if self._page.taken:
+            self._bus.torque_off(range(1, 7))
+            raise TakenError(self._cause())
 
     # What moves nothing
 
@@ -76,11 +74,3 @@ class GuardedBus:
 
     def close(self) -> None:
         self._bus.close()
-
-
-def taken_sentence(seconds: float) -> str:
-    """Why the guard let go, after `seconds` without a sign of life."""
-    return (
-        f"the bus process got no processor for {1e3 * seconds:.0f} ms, so its guard let the arm "
-        "go: this computer is too busy"
-    )

@@ -160,7 +160,7 @@ class Motors:
 def test_a_packet_that_was_under_way_is_followed_by_torque_off() -> None:
     page = Page.create()
     motors: Any = Motors(page, before=1)
-    bus = GuardedBus(motors, page)
+    bus = GuardedBus(motors, page, lambda: "its guard let the arm go")
     bus.write_command({})
     with pytest.raises(TakenError, match="its guard let the arm go"):
         bus.set_torque([3], True)

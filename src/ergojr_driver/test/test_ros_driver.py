@@ -157,9 +157,9 @@ class Robot(Bench):
         self.until(self._activated, "torque")
 
     def _activated(self) -> bool:
-        return self.powered() or (
-            self.transition(Transition.TRANSITION_ACTIVATE) and self.powered()
-        )
+        if self.status.state in ("inactive", "fault"):
+            self.transition(Transition.TRANSITION_ACTIVATE)
+        return self.powered()
 
     def command(self, efforts: tuple[float, ...], names: Any = None) -> None:
         message = JointState(name=NAMES if names is None else names, effort=list(efforts))
