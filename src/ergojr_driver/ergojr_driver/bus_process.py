@@ -133,6 +133,7 @@ class BusProcess:
         """The operator has agreed to go on."""
         self._page.accept()
         self._stood_still = 0.0
+        self._node = self._page.node_beats, self._steady()  # it has just asked
 
     def _why_taken(self) -> str:
         """Why the guard has let go."""

@@ -100,6 +100,15 @@ def test_it_lets_go_when_the_node_is_silent(pair: Pair) -> None:
     assert "nobody would hear an emergency stop" in pair.status["cause"]
 
 
+def test_a_node_that_asks_for_torque_is_alive_though_its_predecessor_was_silent(pair: Pair) -> None:
+    pair.hold()
+    pair.skipped += 1.1
+    pair.turn(2)
+    pair.link.send({"do": "activate"})  # before the new node's first beat
+    pair.turn(3)
+    assert pair.torque()
+
+
 def test_the_page_stops_it_without_a_record(pair: Pair) -> None:
     pair.hold()
     pair.page.stop(True)
