@@ -27,8 +27,9 @@ from planet_node.stamps import from_ns
 from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from ergojr_driver import camera
-from ergojr_driver.camera import CameraConfig, CameraError, Frame, Grabber, calibration
+from ergojr_driver.camera import Frame, Grabber
+from ergojr_driver.camera_calibration import calibration, load_calibration
+from ergojr_driver.camera_config import CameraConfig, CameraError
 
 _POLL = 0.2  # s between looks at the camera's state
 _QUALITY = [cv2.IMWRITE_JPEG_QUALITY, 85]
@@ -47,9 +48,10 @@ class CameraNode(Node):
         self._infos = self.create_publisher(CameraInfo, "~/camera_info", IMAGE)
         self._compressed = self.create_publisher(CompressedImage, "~/image_raw/compressed", PREVIEW)
         self._info: CameraInfo | None = None
+        self._sent = (0, 0)
         if self._config.calibration_file:
             try:
-                camera.load_calibration(self._config.calibration_file)
+                load_calibration(self._config.calibration_file)
             except CameraError as error:
                 raise StartupError(f"{self.get_name()}: {error}.") from error
         self._grabber = Grabber(self._config)
@@ -88,10 +90,10 @@ class CameraNode(Node):
             self._compressed.publish(message)
 
     def _calibration(self, frame: Frame, stamp: Time) -> CameraInfo:
-        height, width = frame.image.shape[:2]
-        if self._info is None or (self._info.width, self._info.height) != (width, height):
-            known = calibration(self._config, width, height)
-            self._info = CameraInfo(width=width, height=height)
+        if self._info is None or self._sent != frame.sent:
+            known = calibration(self._config, *frame.sent)
+            self._sent = frame.sent
+            self._info = CameraInfo(width=known.width, height=known.height)
             self._info.distortion_model = known.distortion_model
             self._info.d, self._info.k, self._info.r, self._info.p = (
                 known.d,
@@ -104,15 +106,18 @@ class CameraNode(Node):
         return self._info
 
     def _report(self) -> None:
-        fault, warning = self._grabber.fault(), self._grabber.warning()
-        rate = f"{self._grabber.rate():.1f}"
+        fault, warnings = self._grabber.fault(), self._grabber.warnings()
+        values = {
+            "images_a_second": f"{self._grabber.rate():.1f}",
+            "damaged_pictures": self._grabber.damaged(),
+        }
         if fault:
             # The sentence counts seconds: said anew each time, logged once.
             self._diagnostics.report("camera", ERROR, fault)
-        elif warning:
-            self._diagnostics.report("camera", WARN, warning, images_a_second=rate)
+        elif warnings:
+            self._diagnostics.report("camera", WARN, "; ".join(warnings), **values)
         else:
-            self._diagnostics.report("camera", OK, "sends images", images_a_second=rate)
+            self._diagnostics.report("camera", OK, "sends images", **values)
 
 
 def main() -> int:

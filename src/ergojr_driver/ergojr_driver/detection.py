@@ -29,31 +29,69 @@ class DetectionConfig:
     """What to look for. Colours in OpenCV's HSV: hue 0..179 (2 degrees each), 0..255, 0..255."""
 
     gripper: str = field(
-        default="hsv", metadata={"doc": "how the gripper is found", "choices": METHODS}
+        default="hsv",
+        metadata={
+            "doc": "The gripper is found by its colour (hsv) or by markers (aruco).",
+            "choices": METHODS,
+        },
     )
-    cube: str = field(default="hsv", metadata={"doc": "how the cube is found", "choices": METHODS})
+    cube: str = field(
+        default="hsv",
+        metadata={
+            "doc": "The cube is found by its colour (hsv) or by markers (aruco).",
+            "choices": METHODS,
+        },
+    )
     gripper_low: tuple[int, ...] = field(
-        default=(45, 80, 60), metadata={"doc": "least hue, saturation and value of the gripper"}
+        default=(45, 80, 60),
+        metadata={
+            "doc": "The least hue (0 to 179), saturation and value (0 to 255) of the gripper; a "
+            "least hue above the greatest one wraps around red."
+        },
     )
     gripper_high: tuple[int, ...] = field(
-        default=(80, 255, 255), metadata={"doc": "greatest hue, saturation, value of the gripper"}
+        default=(80, 255, 255),
+        metadata={
+            "doc": "The greatest hue (0 to 179), saturation and value (0 to 255) of the gripper."
+        },
     )
     cube_low: tuple[int, ...] = field(
         default=(170, 120, 60),
-        metadata={"doc": "least hue, saturation, value of the cube; above the greatest hue: wraps"},
+        metadata={
+            "doc": "The least hue (0 to 179), saturation and value (0 to 255) of the cube; a least "
+            "hue above the greatest one wraps around red."
+        },
     )
     cube_high: tuple[int, ...] = field(
-        default=(10, 255, 255), metadata={"doc": "greatest hue, saturation and value of the cube"}
+        default=(10, 255, 255),
+        metadata={
+            "doc": "The greatest hue (0 to 179), saturation and value (0 to 255) of the cube."
+        },
     )
     min_area: float = field(
         default=2e-4,
-        metadata={"doc": "least size of a blob, share of the image", "low": 0.0, "high": 1.0},
+        metadata={
+            "doc": "The least area of a gripper or cube found by its colour, as a share of the "
+            "image; anything smaller is noise.",
+            "low": 0.0,
+            "high": 1.0,
+        },
+    )
+    max_area: float = field(
+        default=0.25,
+        metadata={
+            "doc": "The greatest area of a gripper or cube found by its colour, as a share of the "
+            "image; anything larger is a broken picture or a wrong colour.",
+            "low": 0.0,
+            "high": 1.0,
+        },
     )
     gripper_markers: tuple[int, ...] = field(
-        default=(6,), metadata={"doc": "ArUco 4x4_50 ids on the gripper"}
+        default=(6,), metadata={"doc": "The ids of the ArUco 4x4_50 markers on the gripper."}
     )
     cube_markers: tuple[int, ...] = field(
-        default=(0, 1, 2, 3, 4, 5), metadata={"doc": "ArUco 4x4_50 ids on the cube's faces"}
+        default=(0, 1, 2, 3, 4, 5),
+        metadata={"doc": "The ids of the ArUco 4x4_50 markers on the cube's faces."},
     )
 
     def __post_init__(self) -> None:
@@ -67,6 +105,10 @@ class DetectionConfig:
                     f"{name} is {list(bound)}, but must be hue (0 to 179), saturation and value "
                     "(0 to 255)."
                 )
+        if self.min_area >= self.max_area:
+            raise ValueError(
+                f"min_area is {self.min_area:g}, but must be below max_area, {self.max_area:g}."
+            )
 
 
 @dataclass(frozen=True)
@@ -116,17 +158,18 @@ class Detector:
     def find(self, image: Image) -> tuple[Found | None, Found | None]:
         """The gripper and the cube."""
         config = self._config
+        area = config.min_area, config.max_area
         hsv = None
         if "hsv" in (config.gripper, config.cube):
             hsv = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2HSV), dtype=np.uint8)
         markers = find_markers(image) if "aruco" in (config.gripper, config.cube) else {}
         gripper = (
-            find_blob(hsv, config.gripper_low, config.gripper_high, config.min_area, PART)
+            find_blob(hsv, config.gripper_low, config.gripper_high, area, PART)
             if config.gripper == "hsv" and hsv is not None
             else _marked(image, markers, config.gripper_markers)
         )
         cube = (
-            find_blob(hsv, config.cube_low, config.cube_high, config.min_area)
+            find_blob(hsv, config.cube_low, config.cube_high, area)
             if config.cube == "hsv" and hsv is not None
             else _marked(image, markers, config.cube_markers)
         )
@@ -158,9 +201,17 @@ def colour_mask(hsv: Image, low: Sequence[int], high: Sequence[int]) -> Image:
 
 
 def find_blob(
-    hsv: Image, low: Sequence[int], high: Sequence[int], min_area: float, part: float = 1.0
+    hsv: Image,
+    low: Sequence[int],
+    high: Sequence[int],
+    area: tuple[float, float],
+    part: float = 1.0,
 ) -> Found | None:
-    """The largest blob of a colour, with all others that have at least its size times `part`."""
+    """The largest blob of a colour, with all others that have at least its size times `part`.
+
+    None where it is smaller than the first `area`, or all together are larger than the second one;
+    both are shares of the image.
+    """
     mask = colour_mask(hsv, low, high)
     x0, y0, wide, high = cv2.boundingRect(mask)
     if not wide:
@@ -169,9 +220,12 @@ def find_blob(
     part_of_image = mask[y0 : y0 + high, x0 : x0 + wide]  # labelling is what costs
     count, labels, stats, _ = cv2.connectedComponentsWithStats(part_of_image, connectivity=8)
     areas = stats[1:, cv2.CC_STAT_AREA]
-    if areas.max() < min_area * mask.size:
+    least, most = area[0] * mask.size, area[1] * mask.size
+    if areas.max() < least:
         return None
-    kept = np.flatnonzero(areas >= max(part * areas.max(), min_area * mask.size)) + 1
+    kept = np.flatnonzero(areas >= max(part * areas.max(), least)) + 1
+    if areas[kept - 1].sum() > most:
+        return None
     chosen = mask if len(kept) == count - 1 else np.zeros_like(mask)
     moments = []
     for label in kept:
@@ -181,11 +235,11 @@ def find_blob(
         moments.append({**cv2.moments(blob, binaryImage=True), "left": left, "top": top})
         if chosen is not mask:
             chosen[top : top + height, left : left + width] |= 255 * blob
-    area = sum(one["m00"] for one in moments)
-    x = sum(one["m10"] + one["left"] * one["m00"] for one in moments) / area
-    y = sum(one["m01"] + one["top"] * one["m00"] for one in moments) / area
+    size = sum(one["m00"] for one in moments)
+    x = sum(one["m10"] + one["left"] * one["m00"] for one in moments) / size
+    y = sum(one["m01"] + one["top"] * one["m00"] for one in moments) / size
     # Two fingers side by side: their own longer axis, not that of the pair.
-    xx, xy, yy = (sum(one[name] for one in moments) / area for name in ("mu20", "mu11", "mu02"))
+    xx, xy, yy = (sum(one[name] for one in moments) / size for name in ("mu20", "mu11", "mu02"))
     angle = 0.5 * atan2(2 * xy, xx - yy)
     variance = (xx + yy) / 2 + hypot((xx - yy) / 2, xy)
     half = sqrt(3 * variance)  # of a rectangle's length

@@ -28,31 +28,48 @@ class RewardConfig:
     """How images become a reward."""
 
     cameras: tuple[str, ...] = field(
-        default=("camera_front", "camera_side"), metadata={"doc": "names of the cameras"}
+        default=("camera_front", "camera_side"),
+        metadata={"doc": "The names of the cameras whose images are judged."},
     )
     max_skew: float = field(
-        default=0.025, metadata={"doc": "s between the images of one set at most", "low": 0.0}
+        default=0.025,
+        metadata={"doc": "The greatest time between the images of one set in seconds.", "low": 0.0},
     )
     hold_gripper: float = field(
         default=0.5,
-        metadata={"doc": "s that a hidden gripper counts where it was last seen", "low": 0.0},
+        metadata={
+            "doc": "The seconds for which a hidden gripper counts where it was last seen.",
+            "low": 0.0,
+        },
     )
     hold_cube: float = field(
         default=5.0,
-        metadata={"doc": "s that a hidden cube counts where it was last seen", "low": 0.0},
+        metadata={
+            "doc": "The seconds for which a hidden cube counts where it was last seen.",
+            "low": 0.0,
+        },
     )
     touch_gap: float = field(
         default=0.005,
         metadata={
-            "doc": "greatest gap of the two at a touch, in every camera, over the diagonal",
+            "doc": "The greatest gap between gripper and cube at a touch, in every camera, as a "
+            "share of the image's diagonal.",
             "low": 0.0,
         },
     )
     touch_distance: float = field(
-        default=0.12, metadata={"doc": "greatest distance (the reward's) at a touch", "low": 0.0}
+        default=0.12,
+        metadata={
+            "doc": "The greatest distance at a touch, as the reward measures it.",
+            "low": 0.0,
+        },
     )
     touch_frames: int = field(
-        default=2, metadata={"doc": "image sets in a row that must show the touch", "low": 1}
+        default=2,
+        metadata={
+            "doc": "The number of image sets in a row that must show the touch.",
+            "low": 1,
+        },
     )
 
     def __post_init__(self) -> None:
@@ -60,16 +77,23 @@ class RewardConfig:
             raise ValueError(f"cameras is {list(self.cameras)}, but must be different names.")
 
 
+_EYE = "The camera's position in the arm's base frame as x, y and z in metres."
+_TARGET = "The point in the middle of the camera's image, in the arm's base frame, in metres."
+
+
 @dataclass(frozen=True)
 class PoseConfig:
     """Where a camera stands, in the arm's base frame: a pinhole without distortion."""
 
-    eye: tuple[float, ...] = field(default=(0.0, 0.45, 0.15), metadata={"doc": "its place, m"})
-    target: tuple[float, ...] = field(
-        default=(0.0, 0.0, 0.05), metadata={"doc": "what is in the middle of its image, m"}
-    )
+    eye: tuple[float, ...] = field(default=(0.0, 0.45, 0.15), metadata={"doc": _EYE})
+    target: tuple[float, ...] = field(default=(0.0, 0.0, 0.05), metadata={"doc": _TARGET})
     field_of_view: float = field(
-        default=60.0, metadata={"doc": "vertical, degrees", "low": 1.0, "high": 179.0}
+        default=60.0,
+        metadata={
+            "doc": "The vertical field of view of the camera's published image in degrees.",
+            "low": 1.0,
+            "high": 179.0,
+        },
     )
 
     def __post_init__(self) -> None:
@@ -111,10 +135,8 @@ class PoseConfig:
 class SidePose(PoseConfig):
     """The same with defaults for the camera 90 degrees to the right of the one in front."""
 
-    eye: tuple[float, ...] = field(default=(-0.30, 0.15, 0.15), metadata={"doc": "its place, m"})
-    target: tuple[float, ...] = field(
-        default=(0.0, 0.15, 0.05), metadata={"doc": "what is in the middle of its image, m"}
-    )
+    eye: tuple[float, ...] = field(default=(-0.30, 0.15, 0.15), metadata={"doc": _EYE})
+    target: tuple[float, ...] = field(default=(0.0, 0.15, 0.05), metadata={"doc": _TARGET})
 
 
 # How the lab's cameras should stand, as the simulated ones do; a camera of another name says it.

@@ -23,7 +23,9 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from ergojr_driver.camera import CameraConfig, CameraError, fit, open_source
+from ergojr_driver.camera_config import CameraConfig, CameraError
+from ergojr_driver.camera_picture import fit
+from ergojr_driver.camera_source import open_source
 from ergojr_driver.detection import (
     DetectionConfig,
     Detector,

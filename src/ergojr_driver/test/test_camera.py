@@ -1,8 +1,7 @@
-"""The grabber on sources made up, on a file and on an HTTP stream; calibrations."""
+"""The grabber on sources made up, on a file and on an HTTP stream."""
 
 from __future__ import annotations
 
-import dataclasses
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,34 +12,25 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from ergojr_driver.camera import (
-    CameraConfig,
-    CameraError,
-    Frame,
-    Grabber,
-    calibration,
-    fit,
-    is_device,
-    open_source,
-)
-from ergojr_driver.detection import Image
+from ergojr_driver.camera import LATELY, Frame, Grabber
+from ergojr_driver.camera_config import CameraConfig, CameraError
+from ergojr_driver.camera_picture import Image
+from ergojr_driver.camera_source import is_device, open_source
 from ergojr_sim.mjpeg import MjpegServer
-
-CALIBRATION = """
-image_width: 640
-image_height: 480
-camera_name: front
-camera_matrix: {rows: 3, cols: 3, data: [600, 0, 320, 0, 601, 240, 0, 0, 1]}
-distortion_model: plumb_bob
-distortion_coefficients: {rows: 1, cols: 5, data: [0.1, -0.2, 0, 0, 0]}
-rectification_matrix: {rows: 3, cols: 3, data: [1, 0, 0, 0, 1, 0, 0, 0, 1]}
-projection_matrix: {rows: 3, cols: 4, data: [600, 0, 320, 0, 0, 601, 240, 0, 0, 0, 1, 0]}
-"""
 
 
 def picture(number: int) -> Image:
-    """48x64 BGR of one grey, which survives JPEG."""
-    return np.full((48, 64, 3), 10 * number % 250, dtype=np.uint8)
+    """48x64 BGR of a grey of its own, which survives JPEG, and a bright edge."""
+    image = np.full((48, 64, 3), 10 * number % 250, dtype=np.uint8)
+    image[:, 48:] = 250
+    return image
+
+
+def broken(number: int) -> Image:
+    """The same whose lower half was not decoded."""
+    image = picture(number)
+    image[24:] = (0, 135, 0)
+    return image
 
 
 class Source:
@@ -98,14 +88,14 @@ class Source:
 
 
 @contextmanager
-def grabbing(source: Source, **settings: Any) -> Iterator[Grabber]:
-    config = CameraConfig(source="http://test", **{"fps": 1e6, **settings})
-    grabber = Grabber(config, source.open)
+def grabbing(camera: Source, **settings: Any) -> Iterator[Grabber]:
+    config = CameraConfig(**{"source": "http://test", "fps": 1e6, **settings})
+    grabber = Grabber(config, camera.open)
     grabber.start()
     try:
         yield grabber
     finally:
-        source.end()
+        camera.end()
         grabber.close()
 
 
@@ -125,7 +115,7 @@ def test_a_slow_reader_gets_the_newest_frame_only_and_each_once() -> None:
             time.sleep(0.002)
         frame = grabber.next(1.0)
         assert frame is not None
-        assert (frame.image == 30).all()
+        assert np.array_equal(frame.image, picture(3))
         assert before < frame.stamp <= time.time_ns()
         assert grabber.next(0.0) is None
 
@@ -168,6 +158,74 @@ def test_a_silent_camera_is_a_fault() -> None:
         until(lambda: "has sent no picture for" in grabber.fault(), "the fault")
 
 
+def test_a_picture_that_is_half_decoded_is_dropped_counted_and_told() -> None:
+    source = Source()
+    with grabbing(source) as grabber:
+        source.send(picture(1))
+        source.send(broken(2))
+        source.send(broken(3))
+        frame = grabber.next(1.0)
+        assert frame is not None
+        assert np.array_equal(frame.image, picture(1))
+        assert grabber.damaged() == 2
+        assert grabber.warnings() == [
+            "http://test has sent 2 damaged pictures so far, which were dropped: see to its cable "
+            "or network"
+        ]
+        assert grabber.fault() == ""
+
+
+def test_a_camera_that_sends_only_damaged_pictures_is_a_fault() -> None:
+    source = Source()
+    with grabbing(source, frozen_after=0.1) as grabber:
+        until(lambda: (source.send(broken(1)), "only damaged" in grabber.fault())[1], "the fault")
+        assert grabber.next(0.0) is None
+
+
+@pytest.mark.parametrize(
+    ("source", "size", "said"),
+    [
+        ("/dev/video9", (64, 48), []),
+        ("/dev/video9", (32, 24), ["sends 64x48 pictures instead of 32x24: they are scaled"]),
+        ("http://test", (32, 24), []),
+        ("/dev/video9", (64, 36), ["instead of 64x36: they are cut to that aspect"]),
+        ("http://test", (64, 36), ["instead of 64x36: they are cut to that aspect"]),
+    ],
+)
+def test_another_size_than_asked_for_is_told(
+    source: str, size: tuple[int, int], said: list[str]
+) -> None:
+    camera = Source()
+    with grabbing(camera, source=source, width=size[0], height=size[1]) as grabber:
+        camera.send(picture(1))
+        frame = grabber.next(1.0)
+        assert frame is not None
+        assert (frame.image.shape, frame.sent) == ((size[1], size[0], 3), (64, 48))
+        warnings = grabber.warnings()
+        assert len(warnings) == len(said)
+        assert all(part in warning for part, warning in zip(said, warnings, strict=True))
+
+
+def test_half_the_rate_is_told_until_it_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Clock:
+        now = 100.0
+        time_ns = staticmethod(time.time_ns)
+
+        def monotonic(self) -> float:
+            return self.now
+
+    clock, source = Clock(), Source()
+    monkeypatch.setattr("ergojr_driver.camera.time", clock)
+    with grabbing(source, fps=30.0) as grabber:
+        for rate, said in ((15.0, ["sends 15 images a second instead of 30"]), (30.0, [])):
+            for number in range(LATELY + 1):
+                clock.now += 1 / rate
+                source.send(picture(number))
+            warnings = grabber.warnings()
+            assert len(warnings) == len(said)
+            assert all(part in warning for part, warning in zip(said, warnings, strict=True))
+
+
 def test_an_unplugged_camera_is_opened_again() -> None:
     source = Source()
     with grabbing(source) as grabber:
@@ -178,13 +236,16 @@ def test_an_unplugged_camera_is_opened_again() -> None:
         source.absent = False
         until(lambda: source.opened >= 3, "another attempt")
         source.send(picture(2))
-        until(lambda: (f := grabber.next(0.0)) is not None and (f.image == 20).all(), "a frame")
+        until(
+            lambda: (f := grabber.next(0.0)) is not None and np.array_equal(f.image, picture(2)),
+            "a frame",
+        )
         assert grabber.fault() == ""
 
 
-def test_a_stream_over_http_breaks_off_and_comes_back() -> None:
+def test_a_stream_over_http_breaks_off_comes_back_and_is_cut_short() -> None:
     server = MjpegServer()
-    port, number = server.port, 0
+    port, number, share = server.port, 0, 1.0
 
     def publish_until(condition: Callable[[], Any], what: str) -> None:
         nonlocal number
@@ -192,7 +253,8 @@ def test_a_stream_over_http_breaks_off_and_comes_back() -> None:
         def step() -> Any:
             nonlocal number
             number += 1
-            server.publish(cv2.imencode(".jpg", picture(number))[1].tobytes())
+            jpeg = cv2.imencode(".jpg", picture(number))[1].tobytes()
+            server.publish(jpeg[: int(share * len(jpeg))])
             return condition()
 
         until(step, what)
@@ -215,6 +277,12 @@ def test_a_stream_over_http_breaks_off_and_comes_back() -> None:
         frames.clear()
         publish_until(got, "frames after the break")
         assert grabber.fault() == ""
+        share = 0.7
+        publish_until(lambda: grabber.damaged() > 2, "damaged pictures")
+        while grabber.next(0.2) is not None:
+            pass
+        publish_until(lambda: "only damaged" in grabber.fault(), "the fault")
+        assert grabber.next(0.0) is None, "no half of an older picture"
     finally:
         grabber.close()
         server.close()
@@ -251,39 +319,3 @@ def test_devices_are_told_from_files_and_streams() -> None:
         False,
         False,
     ]
-
-
-def test_images_are_brought_to_size_cropped_and_rgb() -> None:
-    image = np.zeros((48, 64, 3), dtype=np.uint8)
-    image[:, 32:] = (255, 0, 0)  # blue, as OpenCV has it
-    config = CameraConfig(source="0", width=32, height=24, crop=(16, 4, 8, 10))
-    fitted = fit(image, config)
-    assert fitted.shape == (10, 8, 3)
-    assert (fitted == (0, 0, 255)).all()
-    with pytest.raises(CameraError, match="does not fit"):
-        fit(image, dataclasses.replace(config, crop=(30, 0, 8, 8)))
-
-
-def test_a_pinhole_as_the_simulator_has_it_or_nothing() -> None:
-    known = calibration(CameraConfig(source="0", field_of_view=60.0), 320, 240)
-    focal = 120 / np.tan(np.radians(30))
-    assert known.k == pytest.approx([focal, 0, 159.5, 0, focal, 119.5, 0, 0, 1])
-    assert known.p[:3] == known.k[:3]
-    assert calibration(CameraConfig(source="0"), 320, 240).k == [0.0] * 9
-
-
-def test_a_calibration_file_is_taken_over_and_follows_the_crop(tmp_path: Path) -> None:
-    path = tmp_path / "front.yaml"
-    path.write_text(CALIBRATION)
-    config = CameraConfig(source="0", calibration_file=str(path))
-    known = calibration(config, 640, 480)
-    assert known.k[:3] == [600.0, 0.0, 320.0]
-    assert known.d[:2] == [0.1, -0.2]
-    cropped = dataclasses.replace(config, width=640, height=480, crop=(100, 40, 320, 240))
-    known = calibration(cropped, 320, 240)
-    assert (known.k[2], known.k[5], known.p[2], known.p[6]) == (220.0, 200.0, 220.0, 200.0)
-    with pytest.raises(CameraError, match="640x480 images, but 0 sends 320x240"):
-        calibration(config, 320, 240)
-    path.write_text("image_width: 640")
-    with pytest.raises(CameraError, match="is no calibration"):
-        calibration(config, 640, 480)

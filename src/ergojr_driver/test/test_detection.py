@@ -40,6 +40,7 @@ class Step:
     touched: bool
     cube_errors: list[float]  # px
     tip_errors: list[float]
+    areas: list[float]  # of what was found, over the image's
 
 
 @functools.lru_cache(maxsize=1)
@@ -59,10 +60,12 @@ def episodes() -> list[list[Step]]:
                 noise = random.uniform(-0.16, 0.16, 4)
             reach = np.clip(oracle.act(environment) + 0.35 * noise, -0.16, 0.16)
             touched = world.tick(noise if episode % 2 == 0 else reach).touched
-            views, cube_errors, tip_errors = {}, [], []
+            views, cube_errors, tip_errors, areas = {}, [], [], []
             for name in CAMERAS:
                 image = world.render(name, WIDTH, HEIGHT)
-                views[name] = detector.view(image, shoulder(name))
+                found = detector.find(image)
+                areas += [float((one.mask > 0).mean()) for one in found if one is not None]
+                views[name] = detector.judge(*found, image, shoulder(name))
                 for errors, seen, true in (
                     (cube_errors, views[name].cube, world.cube()),
                     (tip_errors, views[name].gripper, world.tip()),
@@ -71,7 +74,7 @@ def episodes() -> list[list[Step]]:
                     if seen is not None and place is not None:
                         errors.append(float(np.hypot(*np.subtract(seen, place))))
             verdict = reward.judge(tick * TICK, views)
-            steps.append(Step(verdict, world.distance(), touched, cube_errors, tip_errors))
+            steps.append(Step(verdict, world.distance(), touched, cube_errors, tip_errors, areas))
             touches += touched
             if touches > 4:
                 break
@@ -131,7 +134,7 @@ def test_red_is_found_on_both_sides_of_hue_zero() -> None:
     hsv = np.full((60, 80, 3), (90, 200, 200), dtype=np.uint8)
     hsv[20:40, 20:30, 0] = 3
     hsv[20:40, 30:40, 0] = 176
-    found = find_blob(hsv, (170, 120, 60), (10, 255, 255), 0.001)
+    found = find_blob(hsv, (170, 120, 60), (10, 255, 255), (0.001, 1.0))
     assert found is not None
     assert found.centre == pytest.approx((29.5, 29.5))
 
@@ -140,6 +143,24 @@ def test_specks_are_no_object() -> None:
     image = np.full((240, 320, 3), 128, dtype=np.uint8)
     image[::40, ::40] = (0, 220, 0)
     assert Detector(DetectionConfig()).find(image) == (None, None)
+
+
+def test_a_mostly_green_picture_has_no_gripper() -> None:
+    image = np.random.default_rng(0).integers(100, 156, (240, 320, 3), dtype=np.uint8)
+    image[100:140, 100:116] = (0, 200, 0)
+    assert Detector(DetectionConfig()).find(image)[0] is not None
+    image[96:] = (0, 135, 0)
+    assert Detector(DetectionConfig()).find(image)[0] is None
+
+
+def test_the_greatest_area_leaves_a_wide_margin_to_what_the_cameras_show() -> None:
+    most = max(area for steps in episodes() for step in steps for area in step.areas)
+    assert most < DetectionConfig().max_area / 4
+
+
+def test_bounds_of_the_area_that_leave_nothing_are_refused() -> None:
+    with pytest.raises(ValueError, match="but must be below max_area"):
+        DetectionConfig(min_area=0.3)
 
 
 def test_two_fingers_side_by_side_point_along_themselves() -> None:

@@ -41,6 +41,7 @@ class Scene:
         self.servers = {name: MjpegServer() for name in CAMERAS}
         self.gripper = (100, 60)
         self.frozen = False
+        self.share = 1.0  # of each picture that gets through
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
@@ -57,7 +58,7 @@ class Scene:
                 image[:8] = random.integers(150, 250, (8, 320, 3))
                 jpeg = cv2.imencode(".jpg", image)[1].tobytes()
             for server in self.servers.values():
-                server.publish(jpeg)
+                server.publish(jpeg[: int(self.share * len(jpeg))])
 
     def close(self) -> None:
         self._closed.set()
@@ -170,6 +171,13 @@ def test_images_and_reward_through_faults_and_repair(graph: Graph, scene: Scene)
     graph.says("/ergojr/camera_side: camera", "tried again")
     scene.servers["camera_side"].connect(True)
     graph.says("/ergojr/camera_side: camera", "sends images")
+    graph.afresh("reward")
+
+    scene.share = 0.5
+    graph.says("/ergojr/camera_front: camera", "has sent only damaged pictures")
+    graph.says("/ergojr/pixel_reward: reward", "no images of")
+    scene.share = 1.0
+    graph.says("/ergojr/camera_front: camera", "damaged pictures so far, which were dropped")
     graph.afresh("reward")
 
     for process in graph.processes:
