@@ -38,6 +38,7 @@ from planet_msgs.msg import Weights
 from planet_msgs.srv import AddEpisode
 
 RATE = 30.0  # Hz
+PATIENCE = 60.0  # s; of discovery, and longer than any case
 SIZES = {"320x240": (240, 320), "640x480": (480, 640)}
 EPISODE, WEIGHTS = 2_500_000, 24_000_000  # bytes
 BUILTIN = "FASTDDS_BUILTIN_TRANSPORTS"
@@ -75,9 +76,12 @@ class Role:
         self.said()  # it is ready
 
     def said(self) -> Any:
-        """What it says next."""
+        """What it says next; an error if that takes longer than PATIENCE."""
         assert self.process.stdout is not None
+        patience = threading.Timer(PATIENCE, self.process.kill)
+        patience.start()
         line = self.process.stdout.readline()
+        patience.cancel()
         if not line:
             raise RuntimeError(f"a role ended with {self.process.wait()}: see its error")
         return json.loads(line)
@@ -148,6 +152,7 @@ def weights(transport: str, readers: int) -> dict[str, float]:
 
 def run(transport: str, seconds: float) -> dict[str, dict[str, float]]:
     """All of it with one transport."""
+    print(f"{transport} ...", file=sys.stderr, flush=True)
     found = {size: stream(transport, size, seconds) for size in SIZES}
     for disturb in ("stopped", "killed"):
         found[disturb] = stream(transport, "640x480", seconds, disturb)
