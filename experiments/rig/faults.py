@@ -193,12 +193,12 @@ def try_letting_go(running: Graph, fault: str, made_by: str, make: Make, ends: b
         return next((s for s in words if s.state in {"fault", "stopped"} or s.cause), None)
 
     if not ends:
+        mend()  # first: a node that is frozen says nothing
         running.wait("the driver's word", lambda: told() is not None, 20.0)
     word = told()
     detected = math.nan if word is None else (to_ns(word.header.stamp) - began) * 1e-6
     goes_on = "the launch ends"
     if not ends:
-        mend()
         try:
             running.wait_driving()
             goes_on = "yes"

@@ -14,9 +14,9 @@ from pathlib import Path
 
 from ergojr_driver.watching import LOST_ANSWERS, NO_COMMAND, NO_READING, OLD_IMAGE
 
-_WAITED = (
-    0.04  # s of a thread without a processor since the look before; more is the machine's fault
-)
+# s of a thread without a processor, in one or two looks; more is the machine's fault:
+_WAITED = 0.04  # of the one that is late
+_ANY_WAITED = 0.12  # of any other
 _SPAN = 0.25  # s between two looks
 _REFRESH = 20  # looks until the threads are looked for anew
 _FRESH = 0.1  # s; a camera whose newest image is not older has sent
@@ -45,12 +45,15 @@ class Machine:
         self._turn += 1
         self._looks = [*self._looks[-1:], self._waits()]
 
-    def busiest(self) -> tuple[str, float]:
-        """The process with the thread that waited longest since one or two looks ago, and s."""
+    def waited(self) -> dict[str, float]:
+        """Of each process, how long its threads waited at most since one or two looks ago, s."""
         now, before = self._waits(), self._looks[0] if self._looks else {}
-        waited = [(now[path] - before[path], path) for path in now if path in before]
-        longest, path = max(waited, default=(0, ""))
-        return (self._threads[path][0], 1e-9 * longest) if path else ("", 0.0)
+        longest: dict[str, float] = {}
+        for path in now:
+            if path in before:
+                name, waited = self._threads[path][0], 1e-9 * (now[path] - before[path])
+                longest[name] = max(longest.get(name, 0.0), waited)
+        return longest
 
     def _find(self) -> None:
         """Look for the threads, and keep the file open that tells of each."""
@@ -127,25 +130,34 @@ class Blame:
         """`cause` with what it was caused by, where a watchdog bit."""
         if not any(part in cause for part in (NO_COMMAND, OLD_IMAGE, NO_READING, LOST_ANSWERS)):
             return cause
-        name, waited = self._machine.busiest()
-        if waited > _WAITED:
-            return (
-                f"{cause}: this computer is too busy, {name} waited {1e3 * waited:.0f} ms for a "
+        late, said = self._late(cause)
+        waited = {
+            name: seconds
+            for name, seconds in self._machine.waited().items()
+            if seconds > (_WAITED if name in late else _ANY_WAITED)
+        }
+        if waited:
+            name = max(waited, key=lambda each: waited[each])
+            said = (
+                f"this computer is too busy, {name} waited {1e3 * waited[name]:.0f} ms for a "
                 "processor"
             )
+        return f"{cause}: {said}" if said else cause
+
+    def _late(self, cause: str) -> tuple[list[str], str]:
+        """Who is late, and in words; nobody where the bus is."""
         if NO_COMMAND not in cause and OLD_IMAGE not in cause:
-            return cause
+            return [], ""
         ages = {camera: 1e-9 * (self._now() - stamp) for camera, stamp in self._images.items()}
         late = [camera for camera, age in ages.items() if age > _FRESH]
         if late:
-            said = " and ".join(
+            sentences = [
                 f"{camera} has sent no image for {1e3 * ages[camera]:.0f} ms"
                 if self._images[camera]
                 else f"{camera} has sent no image"
                 for camera in late
-            )
-            return f"{cause}: {said}"
-        silence = self._steady() - self._command
-        if NO_COMMAND in cause and silence > _FRESH:
-            return f"{cause}: the cameras send images, but the roller sends no commands"
-        return f"{cause}: cameras and roller send, but DDS delivers late"
+            ]
+            return late, " and ".join(sentences)
+        if NO_COMMAND in cause and self._steady() - self._command > _FRESH:
+            return ["roller"], "the cameras send images, but the roller sends no commands"
+        return [], "cameras and roller send, but DDS delivers late"
