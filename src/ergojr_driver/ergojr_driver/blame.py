@@ -8,6 +8,7 @@ of them have sent, although their large messages go to others.
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -19,6 +20,7 @@ _WAITED = 0.04  # of the one that is late
 _ANY_WAITED = 0.12  # of any other
 _SPAN = 0.25  # s between two looks
 _REFRESH = 20  # looks until the threads are looked for anew
+_KEPT = 100  # images of a camera, and commands
 _FRESH = 0.1  # s; a camera whose newest image is not older has sent
 
 
@@ -108,17 +110,20 @@ class Blame:
         self._machine = machine
         self._steady = steady
         self._now = now
-        self._images = dict.fromkeys(cameras, 0)
-        self._command = steady()
+        # Arrival, and stamp of each image of late; arrival of each command. ns.
+        self._images: dict[str, deque[tuple[int, int]]] = {
+            camera: deque(maxlen=_KEPT) for camera in cameras
+        }
+        self._commands: deque[int] = deque(maxlen=_KEPT)
         self._looked = steady()
 
     def on_image(self, camera: str, stamp: int) -> None:
         """A camera says that it has sent an image of `stamp`, ns."""
-        self._images[camera] = stamp
+        self._images[camera].append((self._now(), stamp))
 
     def on_command(self) -> None:
         """A command has come."""
-        self._command = self._steady()
+        self._commands.append(self._now())
 
     def look(self) -> None:
         """Call it a few times a second."""
@@ -126,11 +131,11 @@ class Blame:
             self._looked = self._steady()
             self._machine.look()
 
-    def explain(self, cause: str) -> str:
-        """`cause` with what it was caused by, where a watchdog bit."""
+    def explain(self, cause: str, found: int) -> str:
+        """`cause`, found at `found` (ns), with what it was caused by, where a watchdog bit."""
         if not any(part in cause for part in (NO_COMMAND, OLD_IMAGE, NO_READING, LOST_ANSWERS)):
             return cause
-        late, said = self._late(cause)
+        late, said = self._late(cause, found)
         waited = {
             name: seconds
             for name, seconds in self._machine.waited().items()
@@ -144,20 +149,25 @@ class Blame:
             )
         return f"{cause}: {said}" if said else cause
 
-    def _late(self, cause: str) -> tuple[list[str], str]:
-        """Who is late, and in words; nobody where the bus is."""
+    def _late(self, cause: str, found: int) -> tuple[list[str], str]:
+        """Who was late at `found`, and in words; nobody where the bus was."""
         if NO_COMMAND not in cause and OLD_IMAGE not in cause:
             return [], ""
-        ages = {camera: 1e-9 * (self._now() - stamp) for camera, stamp in self._images.items()}
+        newest = {
+            camera: max((stamp for arrival, stamp in images if arrival <= found), default=0)
+            for camera, images in self._images.items()
+        }
+        ages = {camera: 1e-9 * (found - stamp) for camera, stamp in newest.items()}
         late = [camera for camera, age in ages.items() if age > _FRESH]
         if late:
             sentences = [
                 f"{camera} has sent no image for {1e3 * ages[camera]:.0f} ms"
-                if self._images[camera]
+                if newest[camera]
                 else f"{camera} has sent no image"
                 for camera in late
             ]
             return late, " and ".join(sentences)
-        if NO_COMMAND in cause and self._steady() - self._command > _FRESH:
+        command = max((arrival for arrival in self._commands if arrival <= found), default=0)
+        if NO_COMMAND in cause and 1e-9 * (found - command) > _FRESH:
             return ["roller"], "the cameras send images, but the roller sends no commands"
         return [], "cameras and roller send, but DDS delivers late"

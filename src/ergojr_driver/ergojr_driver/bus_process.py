@@ -267,7 +267,7 @@ class BusProcess:
     def _on_status(self, status: Status) -> None:
         self._beat()  # the last one before a port is closed
         # Whatever was found on waking up has this cause.
-        taken = status.state == "fault" and self._page.taken
+        taken = status.state in ("fault", "unconfigured") and self._page.taken
         cause = f"{self._why_taken()} ({status.cause})" if taken else status.cause
         said = {"state": status.state, "torque": status.torque, "cause": cause}
         self._link.send({"say": "status", **said, "stamp": status.stamp})

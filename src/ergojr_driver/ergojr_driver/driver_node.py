@@ -246,7 +246,9 @@ class DriverNode(LifecycleNode):
         self._joint_states.publish(message)
 
     def _on_status(self, status: Status) -> None:
-        cause = self._blame.explain(status.cause) if status.state == "fault" else status.cause
+        cause = status.cause
+        if status.state == "fault":
+            cause = self._blame.explain(cause, status.stamp)
         message = DriverStatus(state=status.state, torque=status.torque, cause=cause)
         message.header.stamp = from_ns(status.stamp)
         self._told = message

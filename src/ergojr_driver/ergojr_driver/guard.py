@@ -81,7 +81,6 @@ def let_go(port: str, baud_rate: int) -> None:
         controls = termios.tcgetattr(handle)[6]
         flags = termios.CS8 | termios.CREAD | termios.CLOCAL
         termios.tcsetattr(handle, termios.TCSANOW, [0, 0, flags, 0, speed, speed, controls])
-        termios.tcflush(handle, termios.TCIFLUSH)
         for _ in range(_TIMES):
             os.write(handle, torque_off(_MOTORS))
             time.sleep(_PAUSE)
