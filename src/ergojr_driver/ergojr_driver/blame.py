@@ -83,6 +83,15 @@ class Machine:
         return found
 
 
+def parent(process: int) -> int:
+    """The parent of a process; the process itself where that cannot be known."""
+    try:
+        status = Path(f"/proc/{process}/stat").read_text()
+    except OSError:
+        return process
+    return int(status.rpartition(")")[2].split()[1])
+
+
 def _name(folder: Path) -> str:
     """How people call a process: the node's name where it has one, else its program."""
     words = (folder / "cmdline").read_bytes().decode(errors="replace").split("\0")

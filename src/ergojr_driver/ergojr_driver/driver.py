@@ -30,7 +30,6 @@ from ergojr_driver.config import DriverConfig
 from ergojr_driver.motion import Motion, refused
 from ergojr_driver.motors import FaultError, Motors
 from ergojr_driver.servo import MOTORS, Calibration, Joints
-from ergojr_driver.speeds import Speeds
 from ergojr_driver.status import POWERED, DriverError, ResetResult, Status
 from ergojr_driver.watching import BusWatch, EpisodeWatch
 
@@ -73,21 +72,15 @@ class Driver:
         self._steady = steady
         self._now = now
         self._limiter = Limiter(limits, delay=1.0 / config.bus_rate)
-        self._calibration = Calibration(config.direction, config.offset, config.effort_scale)
+        calibration = Calibration(config.direction, config.offset, config.effort_scale)
+        most = limits.max_effort
         self._motors = Motors(
-            config,
-            limits.max_effort,
-            self._calibration,
-            self._go_on,
-            doubtful,
-            steady=steady,
-            sleep=sleep,
+            config, most, calibration, self._go_on, doubtful, steady=steady, sleep=sleep
         )
         self._watch = BusWatch(config, self._motors, steady)
         self._episode = EpisodeWatch(config)
         self._motion = Motion(config, self._limiter, steady)
-        self._actuation = Actuation(config, self._limiter, self._calibration, self._motors)
-        self._speeds = Speeds()
+        self._actuation = Actuation(config, self._limiter, calibration, self._motors)
         self._ended = False
         self.stopped = False
         """Whether the emergency stop is latched."""
@@ -122,11 +115,8 @@ class Driver:
             self._set("unconfigured", str(error))
             raise DriverError(str(error)) from error
         self._watch.begin()
-        self._speeds = Speeds()
-        if self.stopped:
-            self._set("stopped", "emergency stop")
-        else:
-            self._set("inactive", "not activated yet")
+        stopped, inactive = ("stopped", "emergency stop"), ("inactive", "not activated yet")
+        self._set(*(stopped if self.stopped else inactive))
 
     def activate(self) -> None:
         """Check everything anew, then hold the present pose.
@@ -177,10 +167,8 @@ class Driver:
             self._let_go(f"joint_command is {efforts.tolist()}, expected 4 finite numbers", "fault")
             return
         first = self.status.state == "ready"
-        counts = self._episode.take(
-            efforts, stamp, arrival, self._first_stamp, self._now(), first=first
-        )
-        if counts and first:
+        clock = self._now()
+        if self._episode.take(efforts, stamp, arrival, self._first_stamp, clock, first=first):
             self._set("driving", "")
 
     def refuse_command(self, cause: str) -> None:
@@ -204,15 +192,13 @@ class Driver:
             self._set("resetting", "")
         return future
 
-    def emergency_stop(self, on: bool) -> str:
-        """Latch the torque off, or release the latch; returns a sentence."""
+    def emergency_stop(self, on: bool) -> None:
+        """Latch the torque off, or release the latch."""
         self.stopped = on
         if on:
             self._let_go("emergency stop", "stopped")
-            return "torque is off until it is released and the driver activated"
-        if self.status.state == "stopped":
+        elif self.status.state == "stopped":
             self._set("inactive", "emergency stop released: activate to go on")
-        return "released"
 
     def set_compliant(self, on: bool) -> str:
         """Let the arm be moved by hand, or hold it again; returns a sentence.
@@ -266,17 +252,12 @@ class Driver:
             self._follow(now)
             return  # the motors keep their last command, until a watchdog bites
         self._watch.is_complete(now)
-        self._joints = joints = self._believed(self._calibration.joints(motors), now)
+        self._joints = joints = self._motors.joints(motors, now)
         self._follow(now)
         if self.status.powered:
             self._written = self._decide(joints, now)
             bus.write_command(self._written)
         self._on_joints(joints, stamp)
-
-    def _believed(self, joints: Joints, now: float) -> Joints:
-        """The reading with velocities that can be believed."""
-        velocity = self._speeds.update(joints.position, joints.velocity, now)
-        return Joints(joints.position, velocity, joints.load)
 
     def _follow(self, now: float) -> None:
         if self.status.state == "driving" and self._episode.is_over(now):
@@ -325,7 +306,7 @@ class Driver:
 
     def _take_hold(self) -> None:
         """Torque on in the present pose. Raises FaultError or BusError."""
-        self._joints = self._believed(self._motors.check(), self._steady())
+        self._joints = self._motors.check()
         self._motion.stay(self._joints.position)
         self._written = self._actuation.go(self._motion.goal, self._actuation.most())
         self._motors.on(self._written)
@@ -369,5 +350,4 @@ class Driver:
         level, sentence, values = self._watch.report()
         self._on_report("bus", level, sentence, values | self._episode.report())
         if len(self._motors.health) == len(MOTORS):
-            without_speed = [MOTORS[index] for index in self._speeds.distrusted]
-            self._on_report("motors", *self._watch.report_motors(without_speed))
+            self._on_report("motors", *self._watch.report_motors())

@@ -42,9 +42,7 @@ from collections.abc import Generator
 from concurrent.futures import Future
 from dataclasses import asdict
 from functools import partial
-from pathlib import Path
 
-from ergojr_description.kinematics import ACTIVE_NAMES, JOINT_NAMES
 from ergojr_description.limiter import LimiterConfig
 from lifecycle_msgs.srv import ChangeState
 from planet_node.diagnostics import ERROR, OK, WARN, Diagnostics
@@ -60,12 +58,13 @@ from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, JointState
 from std_srvs.srv import SetBool
 
-from ergojr_driver.blame import Blame, Machine
+from ergojr_driver.blame import Blame, Machine, parent
 from ergojr_driver.command import CommandError, command_values
 from ergojr_driver.config import DriverConfig
 from ergojr_driver.link import JointsRecord, Link
 from ergojr_driver.page import Page
 from ergojr_driver.remote import Answer, BusClient
+from ergojr_driver.ros_messages import driver_status, joint_state, robot_spec
 from ergojr_driver.status import Status
 from planet_msgs.msg import DriverStatus, Reward, RobotSpec
 from planet_msgs.srv import Reset
@@ -107,7 +106,7 @@ class DriverNode(LifecycleNode):
         self._changed = self.create_guard_condition(self._follow)
         # The launch and all that it has started: the guard's parent.
         self._blame = Blame(
-            config.cameras, Machine(_parent(os.getppid())), time.monotonic, time.time_ns
+            config.cameras, Machine(parent(os.getppid())), time.monotonic, time.time_ns
         )
         self._bus = BusClient(
             _link(),
@@ -123,7 +122,7 @@ class DriverNode(LifecycleNode):
         self._thread.start()
         self._bus.connect()
         self._offer()
-        self._spec.publish(_robot_spec(config, limits))
+        self._spec.publish(robot_spec(config, limits))
 
     def _offer(self) -> None:
         self.create_subscription(JointState, "joint_command", self._on_command, COMMAND)
@@ -235,23 +234,13 @@ class DriverNode(LifecycleNode):
             fail(self, error)
 
     def _on_joints(self, record: JointsRecord) -> None:
-        joints = record.joints
-        message = JointState(
-            name=list(JOINT_NAMES),
-            position=joints.position.tolist(),
-            velocity=joints.velocity.tolist(),
-            effort=joints.load.tolist(),
-        )
-        message.header.stamp = from_ns(record.stamp)
-        self._joint_states.publish(message)
+        self._joint_states.publish(joint_state(record.joints, record.stamp))
 
     def _on_status(self, status: Status) -> None:
         cause = status.cause
         if status.state == "fault":
             cause = self._blame.explain(cause, status.stamp)
-        message = DriverStatus(state=status.state, torque=status.torque, cause=cause)
-        message.header.stamp = from_ns(status.stamp)
-        self._told = message
+        self._told = driver_status(status, cause)
         self._publish_status()
         trouble = status.state in _TROUBLE and cause and not self._closing
         self._report(
@@ -345,30 +334,6 @@ def _link() -> Link:
             "the driver node was started without its guard: start it with "
             "`ros2 run ergojr_driver driver_node`"
         ) from error
-
-
-def _parent(process: int) -> int:
-    """The parent of a process; the process itself where it cannot be known."""
-    try:
-        status = Path(f"/proc/{process}/stat").read_text()
-    except OSError:
-        return process
-    return int(status.rpartition(")")[2].split()[1])
-
-
-def _robot_spec(config: DriverConfig, limits: LimiterConfig) -> RobotSpec:
-    most = limits.max_effort
-    return RobotSpec(
-        name="ergojr",
-        action_names=list(ACTIVE_NAMES),
-        action_low=[-most] * len(ACTIVE_NAMES),
-        action_high=[most] * len(ACTIVE_NAMES),
-        cameras=list(config.cameras),
-        state_names=list(JOINT_NAMES),
-        control_period=config.control_period,
-        max_steps=config.max_steps,
-        real_time_factor=1.0,
-    )
 
 
 def main() -> int:

@@ -22,6 +22,7 @@ from ergojr_driver.bus import (
 from ergojr_driver.config import DriverConfig
 from ergojr_driver.scan import who_answers
 from ergojr_driver.servo import MOTORS, Calibration, Joints
+from ergojr_driver.speeds import Speeds
 
 ATTEMPTS = 5
 """At an exchange outside of the cycle."""
@@ -63,6 +64,7 @@ class Motors:
         self._go_on = go_on
         self._steady = steady
         self._sleep = sleep
+        self._speeds = Speeds()
         self.bus: Bus | None = None
         self.health: dict[int, MotorHealth] = {}
         self.firmware: dict[int, int] = {}
@@ -82,6 +84,7 @@ class Motors:
             BusError: the port cannot be opened, or a motor is missing or of another kind.
         """
         self.bus = open_bus()
+        self._speeds = Speeds()
         self.bus.torque_off(MOTORS)
         answering = {motor: self._ping(motor) for motor in MOTORS}
         missing = [motor for motor, model in answering.items() if model is None]
@@ -187,7 +190,7 @@ class Motors:
             motors.update(bus.read_state(MOTORS).motors)
         if silent := [motor for motor in MOTORS if motor not in motors]:
             raise FaultError(f"{names(silent)} did not answer")
-        return self._calibration.joints(motors)
+        return self.joints(motors, self._steady())
 
     def on(self, first: Mapping[int, MotorCommand]) -> None:
         """Write the motors' `first` command, and then give them torque one by one.
@@ -211,7 +214,18 @@ class Motors:
                 return
         raise FaultError(f"{names([motor])} does not switch its torque on")
 
-    # Health
+    # State and health
+
+    def joints(self, motors: Mapping[int, MotorState], now: float) -> Joints:
+        """All six joints' state at `now` (s), with velocities that can be believed."""
+        said = self._calibration.joints(motors)
+        velocity = self._speeds.update(said.position, said.velocity, now)
+        return Joints(said.position, velocity, said.load)
+
+    @property
+    def without_speed(self) -> list[int]:
+        """Motors whose speed register is wrong."""
+        return [MOTORS[index] for index in self._speeds.distrusted]
 
     def _healthy(self, bus: Bus, motor: int) -> bool:
         """Read one motor's health; whether it needs no restart."""

@@ -11,6 +11,7 @@ ahead. When the computer or the cable is lost the goal is what bounds the motion
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import radians
 
@@ -68,7 +69,7 @@ class Calibration:
         self._least = np.array([xl320.raw_to_position(low) for low, _ in self.limits])
         self._most = np.array([xl320.raw_to_position(high) for _, high in self.limits])
 
-    def joints(self, motors: dict[int, MotorState]) -> Joints:
+    def joints(self, motors: Mapping[int, MotorState]) -> Joints:
         """The joints' state from all six motors'."""
         states = [motors[motor] for motor in MOTORS]
         return Joints(

@@ -153,13 +153,13 @@ class BusWatch:
             return WARN, sentence, values
         return OK, "all motors answer", values
 
-    def report_motors(self, without_speed: list[int]) -> tuple[str, str, dict[str, object]]:
-        """Level, sentence and values on the motors; `without_speed`: their register is wrong."""
+    def report_motors(self) -> tuple[str, str, dict[str, object]]:
+        """Level, sentence and values on the motors."""
         motors = self._motors
         hot = [MOTORS[index] for index in np.flatnonzero(motors.derating() < 1.0)]
         said = [f"{names(hot)} hot: less effort"] if hot else []
-        if without_speed:
-            who = names(without_speed)
+        if motors.without_speed:
+            who = names(motors.without_speed)
             said.append(f"the speed that {who} reports is wrong: differenced positions are used")
         said += [motors.found_amiss] if motors.found_amiss else []
         values: dict[str, object] = {}

@@ -1,0 +1,48 @@
+"""What the driver says, as ROS messages."""
+
+from __future__ import annotations
+
+from ergojr_description.kinematics import ACTIVE_NAMES, JOINT_NAMES
+from ergojr_description.limiter import LimiterConfig
+from planet_node.stamps import from_ns
+from sensor_msgs.msg import JointState
+
+from ergojr_driver.config import DriverConfig
+from ergojr_driver.servo import Joints
+from ergojr_driver.status import Status
+from planet_msgs.msg import DriverStatus, RobotSpec
+
+
+def joint_state(joints: Joints, stamp: int) -> JointState:
+    """A reading of `stamp` (ns): m1..m6, rad, rad/s, N m."""
+    message = JointState(
+        name=list(JOINT_NAMES),
+        position=joints.position.tolist(),
+        velocity=joints.velocity.tolist(),
+        effort=joints.load.tolist(),
+    )
+    message.header.stamp = from_ns(stamp)
+    return message
+
+
+def driver_status(status: Status, cause: str) -> DriverStatus:
+    """A status with the cause in more words."""
+    message = DriverStatus(state=status.state, torque=status.torque, cause=cause)
+    message.header.stamp = from_ns(status.stamp)
+    return message
+
+
+def robot_spec(config: DriverConfig, limits: LimiterConfig) -> RobotSpec:
+    """What this robot is to whoever acts on it."""
+    most = limits.max_effort
+    return RobotSpec(
+        name="ergojr",
+        action_names=list(ACTIVE_NAMES),
+        action_low=[-most] * len(ACTIVE_NAMES),
+        action_high=[most] * len(ACTIVE_NAMES),
+        cameras=list(config.cameras),
+        state_names=list(JOINT_NAMES),
+        control_period=config.control_period,
+        max_steps=config.max_steps,
+        real_time_factor=1.0,
+    )
