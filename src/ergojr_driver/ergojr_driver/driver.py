@@ -1,7 +1,6 @@
 """The driver's states: from commands to the servos' bus, and the many ways to let go.
 
-`cycle()` runs at `bus_rate`: one read of all motors -> watchdogs and faults -> limiter -> one
-write. Everything happens in one thread, that of the bus process.
+`cycle()` runs at `bus_rate`: read all motors -> watchdogs and faults -> limiter -> write.
 
 States (as in DriverStatus)
 
@@ -228,11 +227,9 @@ class Driver:
         self._cycles += 1
         try:
             self._cycle(self._motors.bus)
-        except FaultError as fault:
-            self._let_go(str(fault), "fault")
         except PortError as error:
             self._let_go(str(error), "unconfigured")
-        except BusError as error:  # the guard has let go
+        except (FaultError, BusError) as error:  # a BusError: the guard has let go
             self._let_go(str(error), "fault")
         except BaseException as error:
             self._let_go(f"the driver failed: {error}", "fault")
@@ -331,8 +328,8 @@ class Driver:
     def _drop_bus(self) -> None:
         if self._motors.bus is not None:
             self._motors.close()
-            level = "ok" if self._ended else "warn"
             for part in ("bus", "motors"):
+                level = "ok" if self._ended else "warn"
                 self._on_report(part, level, "not known: the port is closed", {})
         self._joints = None
 
