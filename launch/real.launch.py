@@ -57,11 +57,14 @@ def start(context: LaunchContext) -> list:
             again=False,
             urgent=True,
         ),
-        *(
-            run.node("ergojr_driver", "camera_node", name, given(name, "source"), urgent=True)
-            for name in CAMERAS
+        # With the cameras' nodes beside it, in one process.
+        run.node(
+            "ergojr_driver",
+            "vision_node",
+            "pixel_reward",
+            [part for name in CAMERAS for part in given(name, f"{name}.source")],
+            urgent=True,
         ),
-        run.node("ergojr_driver", "pixel_reward_node", "pixel_reward", urgent=True),
         run.node(
             "ergojr_driver",
             "operator",

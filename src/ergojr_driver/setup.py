@@ -26,6 +26,7 @@ setup(
             "set_id = ergojr_driver.set_id:main",
             "camera_node = ergojr_driver.camera_node:main",
             "pixel_reward_node = ergojr_driver.pixel_reward_node:main",
+            "vision_node = ergojr_driver.vision_node:main",
             "tune_colours = ergojr_driver.tune_colours:main",
             "operator = ergojr_driver.operator_node:main",
         ]

@@ -20,6 +20,7 @@ _WAITED = 0.04  # of the one that is late
 _ANY_WAITED = 0.12  # of any other
 _SPAN = 0.25  # s between two looks
 _REFRESH = 20  # looks until the threads are looked for anew
+_VISION = "pixel_reward"  # the process that the cameras' nodes are in
 _KEPT = 100  # images of a camera, and commands
 _FRESH = 0.1  # s; a camera whose newest image is not older has sent
 
@@ -175,7 +176,7 @@ class Blame:
                 else f"{camera} has sent no image"
                 for camera in late
             ]
-            return late, " and ".join(sentences)
+            return [*late, _VISION], " and ".join(sentences)
         command = max((arrival for arrival in self._commands if arrival <= found), default=0)
         if NO_COMMAND in cause and 1e-9 * (found - command) > _FRESH:
             return ["roller"], "the cameras send images, but the roller sends no commands"

@@ -15,6 +15,8 @@ from __future__ import annotations
 
 import sys
 import threading
+from collections.abc import Callable
+from typing import Any
 
 import cv2
 from builtin_interfaces.msg import Time
@@ -31,15 +33,26 @@ from ergojr_driver.camera import Frame, Grabber
 from ergojr_driver.camera_calibration import calibration, load_calibration
 from ergojr_driver.camera_config import CameraConfig, CameraError
 
-_POLL = 0.2  # s between looks at the camera's state
+_POLL = 0.5  # s until the thread looks whether the node ends
+_REPORT = 0.25  # s between looks at the camera's state
 _QUALITY = [cv2.IMWRITE_JPEG_QUALITY, 85]
 
 
 class CameraNode(Node):
-    """See the module's docstring."""
+    """See the module's docstring.
 
-    def __init__(self) -> None:
-        super().__init__("camera")
+    `watch` is called with each image that was published, in a thread of this camera's own;
+    `options` are rclpy's.
+    """
+
+    def __init__(
+        self,
+        name: str = "camera",
+        watch: Callable[[Frame], None] | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(name, **options)
+        self._watch = watch
         cv2.setNumThreads(1)
         self._config = declare(self, CameraConfig)
         self._frame_id = f"{self.get_name()}_optical_frame"
@@ -57,7 +70,7 @@ class CameraNode(Node):
         self._grabber = Grabber(self._config)
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
-        self.create_timer(_POLL, self._report)
+        self.create_timer(_REPORT, self._report)
         self._grabber.start()
         self._thread.start()
 
@@ -81,7 +94,11 @@ class CameraNode(Node):
     def _publish(self, frame: Frame) -> None:
         stamp = from_ns(frame.stamp)
         self._images.publish(to_message(frame.image, stamp, self._frame_id))
-        self._infos.publish(self._calibration(frame, stamp))
+        if self._watch is not None:
+            self._watch(frame)
+        info = self._calibration(frame, stamp)
+        if self._infos.get_subscription_count():
+            self._infos.publish(info)
         if self._compressed.get_subscription_count():
             message = CompressedImage(format="rgb8; jpeg compressed bgr8")
             message.header.stamp, message.header.frame_id = stamp, self._frame_id

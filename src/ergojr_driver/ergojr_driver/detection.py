@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from math import atan2, cos, hypot, sin, sqrt
+from math import atan2, cos, hypot, inf, sin, sqrt
 from typing import Any
 
 import cv2
@@ -139,7 +139,8 @@ class View:
     Attributes:
         gripper: its tip; None where not seen.
         cube: its centre; None where not seen.
-        gap: px between the two nearest pixels of gripper and cube; None unless both are seen.
+        gap: px between the two nearest pixels of gripper and cube; None unless both are seen,
+            infinite where it is beyond the detector's `reach` for sure.
         diagonal: px, of the image.
     """
 
@@ -150,10 +151,14 @@ class View:
 
 
 class Detector:
-    """Finds gripper and cube in RGB images, uint8 [height, width, 3]."""
+    """Finds gripper and cube in RGB images, uint8 [height, width, 3].
 
-    def __init__(self, config: DetectionConfig) -> None:
+    Gaps beyond `reach`, over the image's diagonal, need not be measured.
+    """
+
+    def __init__(self, config: DetectionConfig, reach: float = inf) -> None:
         self._config = config
+        self._reach = reach
 
     def find(self, image: Image) -> tuple[Found | None, Found | None]:
         """The gripper and the cube."""
@@ -182,11 +187,12 @@ class Detector:
 
     def judge(self, gripper: Found | None, cube: Found | None, image: Image, arm: Point) -> View:
         """The same for what was found already."""
+        diagonal = hypot(*image.shape[:2])
         return View(
             gripper.end_away_from(arm) if gripper else None,
             cube.centre if cube else None,
-            gap(gripper.mask, cube.mask) if gripper and cube else None,
-            hypot(*image.shape[:2]),
+            gap(gripper.mask, cube.mask, self._reach * diagonal) if gripper and cube else None,
+            diagonal,
         )
 
 
@@ -273,10 +279,17 @@ def _marked(
     return Found((float(x), float(y)), (0.0, 0.0), mask)
 
 
-def gap(one: Image, other: Image) -> float:
-    """px between the nearest pixels of two masks that are not empty; neighbours are 1 apart."""
+def gap(one: Image, other: Image, reach: float = inf) -> float:
+    """px between the nearest pixels of two masks that are not empty; neighbours are 1 apart.
+
+    Infinite where the masks' boxes alone are further apart than `reach`.
+    """
     left, top, width, height = cv2.boundingRect(one)
     left2, top2, width2, height2 = cv2.boundingRect(other)
+    across = max(left2 - left - width, left - left2 - width2)
+    along = max(top2 - top - height, top - top2 - height2)
+    if max(across, along) + 1 > reach:
+        return inf
     x0, y0 = min(left, left2), min(top, top2)
     x1, y1 = max(left + width, left2 + width2), max(top + height, top2 + height2)
     away = cv2.distanceTransform(cv2.bitwise_not(one[y0:y1, x0:x1]), cv2.DIST_L2, 3)

@@ -21,6 +21,7 @@ is drawn.
 from __future__ import annotations
 
 import sys
+import threading
 from collections import deque
 from dataclasses import dataclass
 from functools import partial
@@ -57,27 +58,32 @@ _YELLOW, _BLACK = (255, 200, 0), (0, 0, 0)
 
 @dataclass(frozen=True)
 class _Seen:
-    message: Image
+    stamp: int
     image: detection.Image
     found: tuple[Found | None, Found | None]
     view: View
 
 
 class PixelRewardNode(Node):
-    """See the module's docstring."""
+    """See the module's docstring.
 
-    def __init__(self) -> None:
+    One that does not subscribe gets its images by `look`.
+    """
+
+    def __init__(self, subscribes: bool = True) -> None:
         super().__init__("pixel_reward")
         cv2.setNumThreads(1)
         self._config = declare(self, RewardConfig)
-        self._detector = Detector(declare(self, DetectionConfig))
+        self._detector = Detector(declare(self, DetectionConfig), self._config.touch_gap)
         self._poses = {
             name: declare(self, POSES.get(name, PoseConfig), name) for name in self._config.cameras
         }
+        self._arms: dict[str, tuple[tuple[int, ...], detection.Point]] = {}
         self._pairing: Pairing[_Seen] = Pairing(
             self._config.cameras, int(self._config.max_skew * 1e9)
         )
         self._judge = PixelReward(self._config)
+        self._lock = threading.Lock()  # of pairing, judge and what the diagnostics count
         self._request: OperatorRequest | None = None
         self._recent: deque[Verdict] = deque(maxlen=_RECENT)
         self._heard = self.get_clock().now().nanoseconds
@@ -88,12 +94,17 @@ class PixelRewardNode(Node):
             name: self.create_publisher(Image, f"{name}/annotated", PREVIEW)
             for name in self._config.cameras
         }
-        for name in self._config.cameras:
+        for name in self._config.cameras if subscribes else ():
             self.create_subscription(
                 Image, f"{name}/image_raw", partial(self._on_image, name), IMAGE
             )
         self.create_subscription(OperatorRequest, "operator/request", self._on_request, LATCHED)
         self.create_timer(1.0, self._report)
+
+    @property
+    def cameras(self) -> tuple[str, ...]:
+        """Names of the cameras that it judges by."""
+        return self._config.cameras
 
     def _on_request(self, message: OperatorRequest) -> None:
         self._request = message
@@ -105,16 +116,36 @@ class PixelRewardNode(Node):
             self._bad[camera] = f"{camera}: {error}"
             return
         self._bad.pop(camera, None)
-        height, width = image.shape[:2]
-        arm = self._poses[camera].project(SHOULDER, width, height) or (width / 2, height)
-        found = self._detector.find(image)
-        seen = _Seen(message, image, found, self._detector.judge(*found, image, arm))
-        complete = self._pairing.put(camera, to_ns(message.header.stamp), seen)
-        if complete is not None:
-            self._publish(*complete)
+        self.look(camera, to_ns(message.header.stamp), image)
 
-    def _publish(self, stamp: int, seen: dict[str, _Seen]) -> None:
-        verdict = self._judge.judge(stamp, {name: one.view for name, one in seen.items()})
+    def look(self, camera: str, stamp: int, image: detection.Image) -> None:
+        """Judge by a camera's newest image, uint8 [height, width, 3] RGB, of `stamp` ns.
+
+        Thread-safe.
+        """
+        with self._lock:
+            arm = self._arm(camera, image.shape[:2])
+            found = self._detector.find(image)
+            seen = _Seen(stamp, image, found, self._detector.judge(*found, image, arm))
+            complete = self._pairing.put(camera, stamp, seen)
+            if complete is None:
+                return
+            newest, pair = complete
+            verdict = self._judge.judge(newest, {name: one.view for name, one in pair.items()})
+            self._heard = self.get_clock().now().nanoseconds
+            self._recent.append(verdict)
+        self._publish(newest, pair, verdict)
+
+    def _arm(self, camera: str, size: tuple[int, ...]) -> detection.Point:
+        """The shoulder's place in the camera's images of `size`, height and width."""
+        known = self._arms.get(camera)
+        if known is None or known[0] != size:
+            height, width = size
+            place = self._poses[camera].project(SHOULDER, width, height)
+            known = self._arms[camera] = size, place or (width / 2, height)
+        return known[1]
+
+    def _publish(self, stamp: int, seen: dict[str, _Seen], verdict: Verdict) -> None:
         reward = Reward(
             reward=-verdict.distance,
             distance=verdict.distance,
@@ -124,13 +155,10 @@ class PixelRewardNode(Node):
         )
         reward.header.stamp = from_ns(stamp)
         self._reward.publish(reward)
-        self._heard = self.get_clock().now().nanoseconds
-        self._recent.append(verdict)
         for name, publisher in self._annotated.items():
             if publisher.get_subscription_count():
-                header = seen[name].message.header
-                drawn = self._draw(name, seen[name], verdict)
-                publisher.publish(to_message(drawn, header.stamp, header.frame_id))
+                drawn, frame_id = self._draw(name, seen[name], verdict), f"{name}_optical_frame"
+                publisher.publish(to_message(drawn, from_ns(seen[name].stamp), frame_id))
 
     def _draw(self, camera: str, seen: _Seen, verdict: Verdict) -> detection.Image:
         image = seen.image.copy()
@@ -150,10 +178,12 @@ class PixelRewardNode(Node):
         return image
 
     def _report(self) -> None:
+        with self._lock:
+            recent = list(self._recent)
         silence = (self.get_clock().now().nanoseconds - self._heard) / 1e9
-        share = sum(v.valid for v in self._recent) / max(1, len(self._recent))
+        share = sum(v.valid for v in recent) / max(1, len(recent))
         unseen: dict[str, int] = {}
-        for verdict in self._recent:
+        for verdict in recent:
             for name in verdict.unseen:
                 unseen[name] = unseen.get(name, 0) + 1
         values = {"valid": f"{share:.0%}", **{f"unseen {k}": v for k, v in unseen.items()}}
@@ -162,7 +192,7 @@ class PixelRewardNode(Node):
         elif silence > _SILENCE:
             message = f"no images of {' and '.join(self._config.cameras)} at the same time"
             self._diagnostics.report("reward", ERROR, message, **values)
-        elif self._recent and share < 0.5:
+        elif recent and share < 0.5:
             message = "gripper or cube are not seen: see the annotated images and tune_colours"
             self._diagnostics.report("reward", WARN, message, **values)
         else:

@@ -181,6 +181,15 @@ def test_the_gap_is_between_the_nearest_pixels() -> None:
     assert gap(one, other) == pytest.approx(1.0, abs=0.1)
 
 
+def test_a_gap_is_measured_wherever_it_may_be_within_reach() -> None:
+    one: Image = np.zeros((50, 60), dtype=np.uint8)
+    other = one.copy()
+    one[10:20, 10:20] = 255
+    other[10:20, 25:30] = 255
+    assert gap(one, other, reach=6.0) == gap(one, other)
+    assert gap(one, other, reach=5.0) == np.inf
+
+
 def test_markers_stand_in_for_colours() -> None:
     dictionary = cv2.aruco.getPredefinedDictionary(cv2.aruco.DICT_4X4_50)
     image = np.full((240, 320, 3), 255, dtype=np.uint8)

@@ -7,11 +7,13 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+import yaml
 from diagnostic_msgs.msg import DiagnosticArray
 from ergojr_driver.detection import Image as Array
 from ergojr_sim.mjpeg import MjpegServer
@@ -70,7 +72,7 @@ class Scene:
 class Graph(Bench):
     """The nodes' processes and a node that listens to them."""
 
-    def __init__(self, scene: Scene) -> None:
+    def __init__(self, scene: Scene, together: bool, folder: Path) -> None:
         super().__init__("/ergojr")
         self.last: dict[str, Any] = {}
         self.counts: dict[str, int] = defaultdict(int)
@@ -79,14 +81,26 @@ class Graph(Bench):
             self.node.create_subscription(kind, topic, self.keeper(topic), qos)
         self.node.create_subscription(DiagnosticArray, "/diagnostics", self.on_health, STREAM)
         self.requests = self.node.create_publisher(OperatorRequest, "operator/request", LATCHED)
-        for name, server in scene.servers.items():
-            source = f"http://127.0.0.1:{server.port}/"
-            self.start_node(name, "camera_node", source=source, field_of_view=60.0)
-        self.start_node("pixel_reward", "pixel_reward_node")
+        sources = {name: f"http://127.0.0.1:{one.port}/" for name, one in scene.servers.items()}
+        # As a launch file gives them: to each node its own.
+        sections: dict[str, dict[str, Any]] = {name: {"field_of_view": 60.0} for name in sources}
+        if together:
+            sections["pixel_reward"] = {
+                f"{name}.source": source for name, source in sources.items()
+            }
+        else:
+            for name, source in sources.items():
+                sections[name]["source"] = source
+        path = folder / "parameters.yaml"
+        given = {f"/**/{name}": {"ros__parameters": section} for name, section in sections.items()}
+        path.write_text(yaml.safe_dump(given))
+        for name in () if together else sources:
+            self.start_node(name, "camera_node", path)
+        self.start_node("pixel_reward", "vision_node" if together else "pixel_reward_node", path)
 
-    def start_node(self, name: str, module: str, **parameters: Any) -> None:
-        remap = ("-r", f"__node:={name}")
-        self.start(f"ergojr_driver.{module}", *remap, stderr=None, **parameters)
+    def start_node(self, name: str, module: str, parameters: Path) -> None:
+        arguments = ("-r", f"__node:={name}", "--params-file", str(parameters))
+        self.start(f"ergojr_driver.{module}", *arguments, stderr=None)
 
     def keeper(self, topic: str) -> Callable[[Any], None]:
         def keep(message: Any) -> None:
@@ -114,9 +128,9 @@ def scene() -> Iterator[Scene]:
     made.close()
 
 
-@pytest.fixture
-def graph(scene: Scene) -> Iterator[Graph]:
-    made = Graph(scene)
+@pytest.fixture(params=[False, True], ids=["apart", "together"])
+def graph(scene: Scene, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Graph]:
+    made = Graph(scene, request.param, tmp_path)
     yield made
     made.close()
 
@@ -182,4 +196,4 @@ def test_images_and_reward_through_faults_and_repair(graph: Graph, scene: Scene)
 
     for process in graph.processes:
         process.send_signal(signal.SIGINT)
-    assert [process.wait(10.0) for process in graph.processes] == [0, 0, 0]
+    assert [process.wait(10.0) for process in graph.processes] == [0] * len(graph.processes)

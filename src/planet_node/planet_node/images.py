@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import array
 from functools import lru_cache
 from typing import Any
 
@@ -28,7 +29,7 @@ def _bridge() -> Any:
 
 
 def to_array(message: Image) -> NDArray[np.uint8]:
-    """Return the image as RGB, uint8 [height, width, 3].
+    """Return the image as RGB, uint8 [height, width, 3]; it may share the message's memory.
 
     Raises:
         ValueError: the encoding is not a colour or grey one, or the data does not fit the size.
@@ -39,16 +40,25 @@ def to_array(message: Image) -> NDArray[np.uint8]:
             f"an image of {message.width}x{message.height} in {message.encoding} carries "
             f"{len(message.data)} bytes where {expected} were expected"
         )
+    if message.encoding == "rgb8" and message.step == 3 * message.width:  # no copy
+        data = np.frombuffer(message.data, dtype=np.uint8)
+        return data.reshape(message.height, message.width, 3)
     try:
-        array = _bridge().imgmsg_to_cv2(message, desired_encoding="rgb8")
+        image = _bridge().imgmsg_to_cv2(message, desired_encoding="rgb8")
     except (RuntimeError, TypeError) as error:  # CvBridgeError is a TypeError
         raise ValueError(f"an image in {message.encoding} cannot become rgb8: {error}") from error
-    return np.asarray(array, dtype=np.uint8)
+    return np.asarray(image, dtype=np.uint8)
 
 
-def to_message(array: NDArray[np.uint8], stamp: Time, frame_id: str) -> Image:
-    """Return an rgb8 message of `array`, uint8 [height, width, 3], RGB."""
-    message: Image = _bridge().cv2_to_imgmsg(np.ascontiguousarray(array), encoding="rgb8")
+def to_message(image: NDArray[np.uint8], stamp: Time, frame_id: str) -> Image:
+    """Return an rgb8 message of `image`, uint8 [height, width, 3], RGB."""
+    height, width, channels = image.shape
+    if channels != 3 or image.dtype != np.uint8:
+        raise ValueError(f"an image is {image.dtype} {image.shape}, but must be uint8 RGB")
+    message = Image(height=height, width=width, encoding="rgb8", step=3 * width)
+    data = array.array("B")  # taken over as it is: the one copy
+    data.frombytes(np.ascontiguousarray(image).data.cast("B"))
+    message.data = data
     message.header.stamp = stamp
     message.header.frame_id = frame_id
     return message

@@ -94,8 +94,10 @@ def run(make_node: Callable[[], Node]) -> int:
     running: list[tuple[Node, SingleThreadedExecutor, threading.Thread]] = []
     try:
         node = make_node()
-        _refuse_undeclared(node)
-        for each in (node, *getattr(node, "beside", ())):
+        nodes = (node, *getattr(node, "beside", ()))
+        for each in nodes:
+            _refuse_undeclared(each)
+        for each in nodes:
             # Measured: the multi-threaded executor takes several times as long per message.
             executor = SingleThreadedExecutor()
             executor.add_node(each)
