@@ -1,4 +1,4 @@
-"""python -m experiments.rig faults|starts|record|report --help"""
+"""python -m experiments.rig faults|starts|cost|record|report --help"""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from experiments.rig import learning
+from experiments.rig.cost import cost
 
 
 def main() -> None:
@@ -23,6 +24,9 @@ def main() -> None:
     starts.add_argument("--domain", type=int, default=42, help="the ROS domain to use")
     starts.add_argument("--until", choices=["decision", "episode"], default="episode")
     starts.add_argument("arguments", nargs="*", default=["profile:=test"], help="of rig.launch.py")
+    costs = commands.add_parser("cost", help="CPU of each process of a running launch")
+    costs.add_argument("--launch", type=int, required=True, help="process id of `ros2 launch`")
+    costs.add_argument("--seconds", type=float, default=60.0)
     record = commands.add_parser("record", help="write rewards beside the truth, until stopped")
     record.add_argument("--out", type=Path, required=True)
     report = commands.add_parser("report", help="draw a run")
@@ -39,6 +43,8 @@ def main() -> None:
 
         arguments = tuple(given.arguments)
         start_again(given.out, given.count, given.killed, given.domain, given.until, arguments)
+    elif given.command == "cost":
+        print(cost(given.launch, given.seconds))
     elif given.command == "record":
         learning.record(given.out)
     else:
