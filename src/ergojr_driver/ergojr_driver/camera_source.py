@@ -11,7 +11,7 @@ from ergojr_driver.camera_config import CameraConfig, CameraError
 
 # FFmpeg's own lines would drown the one sentence of the diagnostics.
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
+cv2.setLogLevel(0)
 
 MJPEG = cv2.VideoWriter.fourcc(*"MJPG")
 OPEN_TIMEOUT = 3000  # ms, of an HTTP stream
