@@ -20,6 +20,7 @@ _WAITED = 0.04  # of the one that is late
 _ANY_WAITED = 0.12  # of any other
 _SPAN = 0.25  # s between two looks
 _REFRESH = 20  # looks until the threads are looked for anew
+_BUS = ("ergojr_driver.bus_process", "rig")  # rig: servos that are a process themselves
 _VISION = "pixel_reward"  # the process that the cameras' nodes are in
 _KEPT = 100  # images of a camera, and commands
 _FRESH = 0.1  # s; a camera whose newest image is not older has sent
@@ -149,7 +150,7 @@ class Blame:
         waited = {
             name: seconds
             for name, seconds in self._machine.waited().items()
-            if seconds > (_WAITED if name in late else _ANY_WAITED)
+            if seconds > (_WAITED if late is None or name in late else _ANY_WAITED)
         }
         if waited:
             name = max(waited, key=lambda each: waited[each])
@@ -159,10 +160,10 @@ class Blame:
             )
         return f"{cause}: {said}" if said else cause
 
-    def _late(self, cause: str, found: int) -> tuple[list[str], str]:
-        """Who was late at `found`, and in words; nobody where the bus was."""
+    def _late(self, cause: str, found: int) -> tuple[list[str] | None, str]:
+        """Processes of which one was late at `found` (None: any), and in words."""
         if NO_COMMAND not in cause and OLD_IMAGE not in cause:
-            return [], ""
+            return [*_BUS], ""
         newest = {
             camera: max((stamp for arrival, stamp in images if arrival <= found), default=0)
             for camera, images in self._images.items()
@@ -180,4 +181,4 @@ class Blame:
         command = max((arrival for arrival in self._commands if arrival <= found), default=0)
         if NO_COMMAND in cause and 1e-9 * (found - command) > _FRESH:
             return ["roller"], "the cameras send images, but the roller sends no commands"
-        return [], "cameras and roller send, but DDS delivers late"
+        return None, "cameras and roller send, but DDS delivers late"

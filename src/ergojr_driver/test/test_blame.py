@@ -88,6 +88,25 @@ def test_what_came_when_it_was_too_late_does_not_count(computer: Computer) -> No
     assert "camera_front has sent no image for 250 ms" in computer.blame.explain(IMAGE, found)
 
 
+def test_a_short_wait_of_whoever_it_may_be_is_no_fault_of_dds(computer: Computer) -> None:
+    computer.images(0.02, 0.02)
+    computer.blame.on_command()
+    computer.wait(2, 60)
+    assert "this computer is too busy" in computer.explain(IMAGE)
+
+
+def test_the_bus_is_late_where_its_own_process_waited(computer: Computer) -> None:
+    computer.add(4, "python\0-m\0ergojr_driver.bus_process", "")
+    (computer.folder / "1" / "task" / "1" / "children").write_text("2 3 4 ")
+    machine = Machine(1, computer.folder)
+    machine.look()
+    computer.wait(2, 60)  # a camera's wait is no reason for the bus
+    blame = Blame((), machine, lambda: 0.0, lambda: 0)
+    assert blame.explain(READING, 0) == READING
+    computer.wait(4, 60)
+    assert "ergojr_driver.bus_process waited 60 ms" in blame.explain(READING, 0)
+
+
 def test_who_has_a_low_priority_may_wait(computer: Computer) -> None:
     computer.images(0.02, 0.02)
     computer.wait(3, 5000)
@@ -133,5 +152,5 @@ def test_it_reads_what_this_kernel_says() -> None:
     machine = Machine(os.getpid())
     machine.look()
     waited = machine.waited()
-    assert waited
-    assert min(waited.values()) >= 0.0
+    assert waited or os.nice(0) > 0  # who has a low priority is left out
+    assert min(waited.values(), default=0.0) >= 0.0
