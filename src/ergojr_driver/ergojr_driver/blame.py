@@ -15,10 +15,12 @@ from pathlib import Path
 
 from ergojr_driver.watching import LOST_ANSWERS, NO_COMMAND, NO_READING, OLD_IMAGE
 
-# s of a thread without a processor, in one or two looks; more is the machine's fault:
+# s of a thread without a processor; more is the machine's fault:
 _WAITED = 0.04  # of the one that is late
 _ANY_WAITED = 0.12  # of any other
 _SPAN = 0.25  # s between two looks
+_LOOKS = 2  # looks back that a cause lies in,
+_RATE_LOOKS = 5  # and one that is a rate: the driver judges it over a second
 _REFRESH = 20  # looks until the threads are looked for anew
 _BUS = ("ergojr_driver.bus_process", "rig")  # rig: servos that are a process themselves
 _VISION = "pixel_reward"  # the process that the cameras' nodes are in
@@ -39,19 +41,20 @@ class Machine:
         self._root = root
         self._proc = proc
         self._threads: dict[str, tuple[str, int]] = {}  # path -> name of the process, handle
-        self._looks: list[dict[str, int]] = []
+        self._looks: deque[dict[str, int]] = deque(maxlen=_RATE_LOOKS)
         self._turn = 0
 
     def look(self) -> None:
-        """Take note of the present; at most two looks are kept."""
+        """Take note of the present."""
         if self._turn % _REFRESH == 0:
             self._find()
         self._turn += 1
-        self._looks = [*self._looks[-1:], self._waits()]
+        self._looks.append(self._waits())
 
-    def waited(self) -> dict[str, float]:
-        """Of each process, how long its threads waited at most since one or two looks ago, s."""
-        now, before = self._waits(), self._looks[0] if self._looks else {}
+    def waited(self, looks: int) -> dict[str, float]:
+        """Of each process, how long its threads waited at most since so many looks ago, s."""
+        now = self._waits()
+        before = self._looks[-min(looks, len(self._looks))] if self._looks else {}
         longest: dict[str, float] = {}
         for path in now:
             if path in before:
@@ -147,9 +150,10 @@ class Blame:
         if not any(part in cause for part in (NO_COMMAND, OLD_IMAGE, NO_READING, LOST_ANSWERS)):
             return cause
         late, said = self._late(cause, found)
+        looks = _RATE_LOOKS if LOST_ANSWERS in cause else _LOOKS
         waited = {
             name: seconds
-            for name, seconds in self._machine.waited().items()
+            for name, seconds in self._machine.waited(looks).items()
             if seconds > (_WAITED if late is None or name in late else _ANY_WAITED)
         }
         if waited:

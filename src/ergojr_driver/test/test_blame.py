@@ -11,6 +11,7 @@ from ergojr_driver.blame import Blame, Machine
 COMMAND = "no joint_command for 130 ms"
 IMAGE = "the newest joint_command answers an image of 150 ms ago"
 READING = "m5 silent: no complete reading for 110 ms"
+RATE = "bus errors: 37 % of the motors' answers are lost"
 MS = 1_000_000
 
 
@@ -107,6 +108,25 @@ def test_the_bus_is_late_where_its_own_process_waited(computer: Computer) -> Non
     assert "ergojr_driver.bus_process waited 60 ms" in blame.explain(READING, 0)
 
 
+def test_a_rate_of_lost_answers_is_explained_by_waits_of_the_second_that_it_is_judged_over(
+    computer: Computer,
+) -> None:
+    computer.add(4, "python\0-m\0ergojr_driver.bus_process", "")
+    (computer.folder / "1" / "task" / "1" / "children").write_text("2 3 4 ")
+    machine = Machine(1, computer.folder)
+    machine.look()
+    blame = Blame((), machine, lambda: computer.time, lambda: 0)
+    for _ in range(4):
+        computer.wait(4, 60)
+        computer.time += 0.25
+        blame.look()
+    assert "ergojr_driver.bus_process waited 60 ms" in blame.explain(RATE, 0)
+    assert blame.explain(READING, 0) == READING
+    computer.time += 0.25
+    blame.look()
+    assert blame.explain(RATE, 0) == RATE
+
+
 def test_who_has_a_low_priority_may_wait(computer: Computer) -> None:
     computer.images(0.02, 0.02)
     computer.wait(3, 5000)
@@ -151,6 +171,6 @@ def test_other_causes_are_left_as_they_are(computer: Computer) -> None:
 def test_it_reads_what_this_kernel_says() -> None:
     machine = Machine(os.getpid())
     machine.look()
-    waited = machine.waited()
+    waited = machine.waited(1)
     assert waited or os.nice(0) > 0  # who has a low priority is left out
     assert min(waited.values(), default=0.0) >= 0.0
