@@ -22,7 +22,9 @@ _SPAN = 0.25  # s between two looks
 _LOOKS = 2  # looks back that a cause lies in,
 _RATE_LOOKS = 5  # and one that is a rate: the driver judges it over a second
 _REFRESH = 20  # looks until the threads are looked for anew
-_BUS = ("ergojr_driver.bus_process", "rig")  # rig: servos that are a process themselves
+_KERNEL = "the kernel's serial port"  # whose threads hand over what ports have received
+_THREADS = 2  # the process whose children the kernel's threads are
+_BUS = ("ergojr_driver.bus_process", "rig", _KERNEL)  # rig: servos that are a process themselves
 _VISION = "pixel_reward"  # the process that the cameras' nodes are in
 _KEPT = 100  # images of a camera, and commands
 _FRESH = 0.1  # s; a camera whose newest image is not older has sent
@@ -68,16 +70,33 @@ class Machine:
             os.close(handle)
         self._threads = {}
         left = [self._root]
+        left += [thread for thread in self._children(_THREADS) if self._hands_over(thread)]
         while left:
             folder = self._proc / str(left.pop())
+            left += self._children(int(folder.name))
             try:
-                left += map(int, (folder / "task" / folder.name / "children").read_text().split())
                 nice = int((folder / "stat").read_text().rpartition(")")[2].split()[16])
                 for thread in os.listdir(folder / "task") if nice <= 0 else ():
                     path = str(folder / "task" / thread / "schedstat")
                     self._threads[path] = _name(folder), os.open(path, os.O_RDONLY)
             except (OSError, ValueError, IndexError):
                 continue  # it has ended, or this kernel does not tell
+
+    def _children(self, process: int) -> list[int]:
+        """Its child processes; none where it has ended."""
+        path = self._proc / str(process) / "task" / str(process) / "children"
+        try:
+            return [int(child) for child in path.read_text().split()]
+        except (OSError, ValueError):
+            return []
+
+    def _hands_over(self, thread: int) -> bool:
+        """Whether a thread of the kernel is one of those that hand over what a port received."""
+        try:
+            name = (self._proc / str(thread) / "comm").read_text()
+        except OSError:
+            return False
+        return name.startswith("kworker/u")
 
     def _waits(self) -> dict[str, int]:
         """Of each thread, ns that it has waited so far."""
@@ -100,6 +119,8 @@ def parent(process: int) -> int:
 def _name(folder: Path) -> str:
     """How people call a process: the node's name where it has one, else its program."""
     words = (folder / "cmdline").read_bytes().decode(errors="replace").split("\0")
+    if words == [""]:
+        return _KERNEL
     for word in words:
         if word.startswith("__node:="):
             return word.removeprefix("__node:=")

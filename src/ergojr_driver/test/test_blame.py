@@ -16,13 +16,13 @@ MS = 1_000_000
 
 
 class Computer:
-    """A /proc with a launch (1), a camera node (2), a learner of low priority (3), and a clock."""
+    """A /proc with a launch (1), a camera node (5), a learner of low priority (3), and a clock."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.time = 1000.0
-        self.add(1, "python\0launch", "2 3 ")
-        self.add(2, "python\0-m\0camera\0-r\0__node:=camera_front", "")
+        self.add(1, "python\0launch", "3 5 ")
+        self.add(5, "python\0-m\0camera\0-r\0__node:=camera_front", "")
         self.add(3, "python\0learner_node", "", nice=15)
         self.machine = Machine(1, folder)
         self.blame = Blame(
@@ -65,7 +65,7 @@ def computer(tmp_path: Path) -> Computer:
 @pytest.mark.parametrize("cause", [COMMAND, IMAGE, READING])
 def test_a_process_that_got_no_processor_is_named(computer: Computer, cause: str) -> None:
     computer.images(0.02, 0.3)
-    computer.wait(2, 130)
+    computer.wait(5, 130)
     said = computer.explain(cause)
     assert said == (
         f"{cause}: this computer is too busy, camera_front waited 130 ms for a processor"
@@ -73,7 +73,7 @@ def test_a_process_that_got_no_processor_is_named(computer: Computer, cause: str
 
 
 def test_a_short_wait_is_told_of_the_one_that_is_late_and_of_no_other(computer: Computer) -> None:
-    computer.wait(2, 60)
+    computer.wait(5, 60)
     computer.images(0.25, 0.02)
     assert "camera_front waited 60 ms" in computer.explain(IMAGE)
     computer.time += 0.25
@@ -92,27 +92,42 @@ def test_what_came_when_it_was_too_late_does_not_count(computer: Computer) -> No
 def test_a_short_wait_of_whoever_it_may_be_is_no_fault_of_dds(computer: Computer) -> None:
     computer.images(0.02, 0.02)
     computer.blame.on_command()
-    computer.wait(2, 60)
+    computer.wait(5, 60)
     assert "this computer is too busy" in computer.explain(IMAGE)
 
 
 def test_the_bus_is_late_where_its_own_process_waited(computer: Computer) -> None:
     computer.add(4, "python\0-m\0ergojr_driver.bus_process", "")
-    (computer.folder / "1" / "task" / "1" / "children").write_text("2 3 4 ")
+    (computer.folder / "1" / "task" / "1" / "children").write_text("3 4 5 ")
     machine = Machine(1, computer.folder)
     machine.look()
-    computer.wait(2, 60)  # a camera's wait is no reason for the bus
+    computer.wait(5, 60)  # a camera's wait is no reason for the bus
     blame = Blame((), machine, lambda: 0.0, lambda: 0)
     assert blame.explain(READING, 0) == READING
     computer.wait(4, 60)
     assert "ergojr_driver.bus_process waited 60 ms" in blame.explain(READING, 0)
 
 
+def test_the_bus_is_late_where_the_kernel_s_thread_of_its_port_waited(computer: Computer) -> None:
+    computer.add(2, "", "7 8 ")
+    computer.add(7, "", "")
+    computer.add(8, "", "")
+    (computer.folder / "7" / "comm").write_text("kworker/u4:1-events_unbound\n")
+    (computer.folder / "8" / "comm").write_text("kworker/0:1\n")
+    machine = Machine(1, computer.folder)
+    machine.look()
+    blame = Blame((), machine, lambda: 0.0, lambda: 0)
+    computer.wait(8, 60)
+    assert blame.explain(READING, 0) == READING
+    computer.wait(7, 60)
+    assert "the kernel's serial port waited 60 ms" in blame.explain(READING, 0)
+
+
 def test_a_rate_of_lost_answers_is_explained_by_waits_of_the_second_that_it_is_judged_over(
     computer: Computer,
 ) -> None:
     computer.add(4, "python\0-m\0ergojr_driver.bus_process", "")
-    (computer.folder / "1" / "task" / "1" / "children").write_text("2 3 4 ")
+    (computer.folder / "1" / "task" / "1" / "children").write_text("3 4 5 ")
     machine = Machine(1, computer.folder)
     machine.look()
     blame = Blame((), machine, lambda: computer.time, lambda: 0)
@@ -134,7 +149,7 @@ def test_who_has_a_low_priority_may_wait(computer: Computer) -> None:
 
 
 def test_a_wait_of_long_ago_is_not_this_one(computer: Computer) -> None:
-    computer.wait(2, 130)
+    computer.wait(5, 130)
     for _ in range(2):
         computer.time += 1.0
         computer.blame.look()
@@ -162,9 +177,9 @@ def test_what_all_have_sent_is_late_on_the_way(computer: Computer) -> None:
 
 
 def test_other_causes_are_left_as_they_are(computer: Computer) -> None:
-    computer.wait(2, 130)
+    computer.wait(5, 130)
     assert computer.explain("m2 is at 61 °C") == "m2 is at 61 °C"
-    computer.wait(2, 0)
+    computer.wait(5, 0)
     assert computer.explain(READING) == READING
 
 
