@@ -73,7 +73,7 @@ def speed(folder: Path | None, rounds: int) -> tuple[list[dict[str, Any]], dict[
         running = {
             "ours": _contestant("planner", threads, FULL, folder),
             "ours, float32": _contestant(
-                "planner", threads, dataclasses.replace(FULL, fast=False), folder
+                "planner", threads, dataclasses.replace(FULL, kernel="model"), folder
             ),
             "ours, real time, from image to action": _contestant(
                 "decision", threads, REAL_TIME, folder
@@ -99,7 +99,7 @@ def quality(run: Path, episodes: int, beliefs: int) -> dict[str, Any]:
 
     config = ModelConfig.from_dict(json.loads((run / "config.json").read_text())["model"])
     model = load((run / "weights.safetensors").read_bytes(), config).eval()
-    plain = CrossEntropyPlanner(model, dataclasses.replace(FULL, fast=False))
+    plain = CrossEntropyPlanner(model, dataclasses.replace(FULL, kernel="model"))
     fast = CrossEntropyPlanner(model, FULL)
     environment = PointPush()
 

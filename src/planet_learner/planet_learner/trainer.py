@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import torch
 from planet_model.config import ModelConfig, ObjectiveConfig
+from planet_model.kernels import cpu_features
 from planet_model.objective import Batch, objective
-from planet_model.rollout import cpu_flags
 from planet_model.weights import architecture_hash, to_bytes
 from planet_model.world_model import WorldModel
 from planet_replay.mirror import Mirror
@@ -174,7 +174,7 @@ class Trainer:
 
 def image_dtype(precision: str, device: torch.device) -> torch.dtype:
     """Return what LearnerConfig.precision means on this device and CPU."""
-    fast = device.type == "cuda" or "avx512_bf16" in cpu_flags()
+    fast = device.type == "cuda" or "avx512_bf16" in cpu_features()
     if precision == "bfloat16" or (precision == "auto" and fast):
         return torch.bfloat16
     return torch.float32

@@ -37,7 +37,7 @@ MODEL = ModelConfig(
 def test_bfloat16_is_used_where_the_cpu_is_fast_at_it_or_where_it_is_asked_for(
     monkeypatch: pytest.MonkeyPatch, flags: set[str], precision: str, expected: torch.dtype
 ) -> None:
-    monkeypatch.setattr(trainer, "cpu_flags", lambda: flags)
+    monkeypatch.setattr(trainer, "cpu_features", lambda: flags)
     assert trainer.image_dtype(precision, torch.device("cpu")) == expected
 
 

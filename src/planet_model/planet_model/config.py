@@ -14,6 +14,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
+from planet_model.kernels import KERNELS
+
 C = TypeVar("C", bound="Config")
 
 
@@ -285,9 +287,13 @@ class PlannerConfig(Config):
             "low": 0,
         },
     )
-    fast: bool = field(
-        default=True,
-        metadata={"doc": "Imagine in int8 and bfloat16 where the CPU can, else in float32."},
+    kernel: str = field(
+        default="auto",
+        metadata={
+            "doc": "What imagines on a CPU: auto (the fastest kernel that agrees with the model),"
+            " model (PyTorch in float32), or a kernel by name.",
+            "choices": ("auto", "model", *(kernel.name for kernel in KERNELS)),
+        },
     )
     termination_bonus: float = field(
         default=0.0,

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from planet_model.config import PlannerConfig
-from planet_model.rollout import fast_imagination, plain_imagination
+from planet_model.fast_path import choose
 from planet_model.transition import Belief
 from planet_model.world_model import WorldModel
 
@@ -84,7 +84,7 @@ class CrossEntropyPlanner:
             )
         self.model = model
         self.config = config
-        self._imagine = (config.fast and fast_imagination(model)) or plain_imagination(model)
+        self._imagine, self.warning = choose(model, config.kernel)
         self.reset()
 
     def reset(self) -> None:

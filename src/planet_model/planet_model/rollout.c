@@ -1,37 +1,32 @@
-// The imagined rewards of many action sequences, for AVX-512 with VNNI and BF16.
+// The imagined rewards of many action sequences.
 //
 // The same equations as world_model.WorldModel.imagine and .reward, one candidate per row:
 //
-//     x  = relu(W_in [s, a])                               bfloat16
-//     h' = GRU(x, h)                                       int8
-//     p  = relu(W_p h'),  mean, std = W_o p                int8, bfloat16
+//     x  = relu(W_in [s, a])                               SMALL
+//     h' = GRU(x, h)                                       LARGE
+//     p  = relu(W_p h'),  mean, std = W_o p                LARGE, SMALL
 //     s' = mean + (softplus(std) + min_std) noise          float32
-//     y  = w_3 relu(W_2 relu(W_1 [h', s']))                int8 (W_1 of s': bfloat16)
+//     y  = w_3 relu(W_2 relu(W_1 [h', s']))                LARGE (W_1 of s': SMALL)
 //
-// for the reward and, where there is one, the termination. Sums, nonlinearities and the state h are
-// float32. An int8 product takes its input as unsigned bytes: h, which is within (-1, 1), as
-// 128 + 127 h; what comes out of a relu scaled to its row's maximum; weights are scaled to their
-// output's maximum. All products with h' are one, and a few rows are followed through the whole
+// for the reward and, where there is one, the termination. LARGE is int8 or float32, SMALL is
+// bfloat16 or float32 (vectors.h); sums of whole numbers are int32, all else is float32. A product of
+// whole numbers takes what comes out of a relu scaled to its row's maximum; weights are scaled to
+// their output's maximum. All products with h' are one, and a few rows are followed through the whole
 // horizon while the weights stay in the cache.
 //
-// Widths are multiples of 16 (LANES), filled up with zeros.
+// Widths are multiples of 16, filled up with zeros.
 
-#include <immintrin.h>
-#include <stdint.h>
 #include <stdlib.h>
-#include <string.h>
 
-#define LANES 16
-#define ROWS 6      // rows that a product holds in registers,
-#define COLUMNS 4   // by this many vectors of 16 outputs
-#define TILE 42     // rows that are followed through the horizon together
+#include "vectors.h"
 
-// y = (input W) * scale + bias. A group of 4 bytes of the input (4 of int8, 2 of bfloat16) is
-// multiplied at a time; weights lie as [outputs / 16][groups][16][4 bytes].
+#define TILE (42 / ROWS * ROWS)  // rows that are followed through the horizon together, at most
+
+// y = (input W) * scale + bias; weights lie as [outputs / LANES][groups][LANES][4 bytes].
 typedef struct {
     int groups, outputs;
     const uint8_t *weight;
-    const float *scale;  // of an int8 weight, per output; unused for bfloat16
+    const float *scale;  // of a weight of whole numbers, per output
     const float *bias;
 } Product;
 
@@ -46,110 +41,148 @@ typedef struct {
     float head3_bias[2];
 } Model;
 
-typedef __m512 V;
-
-static inline V exp16(V x) {
-    x = _mm512_min_ps(_mm512_max_ps(x, _mm512_set1_ps(-87.0f)), _mm512_set1_ps(88.0f));
-    V n = _mm512_roundscale_ps(_mm512_mul_ps(x, _mm512_set1_ps(1.44269504f)), 8);
-    V r = _mm512_fnmadd_ps(n, _mm512_set1_ps(0.693359375f), x);
-    r = _mm512_fnmadd_ps(n, _mm512_set1_ps(-2.12194440e-4f), r);
-    V p = _mm512_set1_ps(1.3888889e-3f);  // Taylor: |r| <= ln 2 / 2
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(8.3333333e-3f));
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(4.1666667e-2f));
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.6666667e-1f));
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(0.5f));
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f));
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f));
-    return _mm512_scalef_ps(p, n);
+static inline V load(const float *from) {
+    V v;
+    memcpy(&v, from, sizeof v);
+    return v;
 }
 
-static inline V reciprocal(V x) {
-    V y = _mm512_rcp14_ps(x);
-    return _mm512_mul_ps(y, _mm512_fnmadd_ps(x, y, _mm512_set1_ps(2.0f)));  // one Newton step
+static inline V load_some(const float *from, int count) {  // the rest is 0
+    V v = {0};
+    memcpy(&v, from, sizeof(float) * (size_t)(count < LANES ? count : LANES));
+    return v;
 }
 
-static inline V sigmoid(V x) {
-    V e = exp16(_mm512_sub_ps(_mm512_setzero_ps(), x));
-    return reciprocal(_mm512_add_ps(_mm512_set1_ps(1.0f), e));
-}
+static inline void store(float *to, V v) { memcpy(to, &v, sizeof v); }
 
-static inline V hyperbolic_tangent(V x) {
-    V two = _mm512_set1_ps(2.0f);
-    return _mm512_fmsub_ps(two, sigmoid(_mm512_mul_ps(two, x)), _mm512_set1_ps(1.0f));
-}
-
-static inline V softplus(V x) {  // max(x, 0) + log(1 + u), u = exp(-|x|) in (0, 1]
-    V u = exp16(_mm512_sub_ps(_mm512_setzero_ps(), _mm512_abs_ps(x)));
-    // Abramowitz and Stegun 4.1.44, within 3e-8
-    V p = _mm512_set1_ps(-0.0064535442f);
-    p = _mm512_fmadd_ps(p, u, _mm512_set1_ps(0.0360884937f));
-    p = _mm512_fmadd_ps(p, u, _mm512_set1_ps(-0.0953293897f));
-    p = _mm512_fmadd_ps(p, u, _mm512_set1_ps(0.1676540711f));
-    p = _mm512_fmadd_ps(p, u, _mm512_set1_ps(-0.2407338084f));
-    p = _mm512_fmadd_ps(p, u, _mm512_set1_ps(0.3317990258f));
-    p = _mm512_fmadd_ps(p, u, _mm512_set1_ps(-0.4998741238f));
-    p = _mm512_fmadd_ps(p, u, _mm512_set1_ps(0.9999964239f));
-    return _mm512_fmadd_ps(p, u, _mm512_max_ps(x, _mm512_setzero_ps()));
-}
-
-static inline V relu(V x) { return _mm512_max_ps(x, _mm512_setzero_ps()); }
-
-enum { INT8, BF16 };
-
-// sum += a b. As assembly, because GCC copies the sums of the intrinsics from register to register.
-static inline __m512i dot(int kind, __m512i sum, __m512i a, __m512i b) {
-    if (kind == INT8)
-        __asm__("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(a), "v"(b));
-    else
-        __asm__("vdpbf16ps %2, %1, %0" : "+v"(sum) : "v"(a), "v"(b));
+static inline float sum_of(V v) {
+    float sum = 0;
+    for (int i = 0; i < LANES; i++) sum += v[i];
     return sum;
 }
 
-static inline void finish(int kind, __m512i sum, const float *scale, float row_scale,
-                          const float *bias, float *y, int add)
+static inline float maximum_of(V v) {
+    float top = v[0];
+    for (int i = 1; i < LANES; i++) top = v[i] > top ? v[i] : top;
+    return top;
+}
+
+static inline V relu(V x) { return larger(x, (V){0}); }
+
+static inline V absolute(V x) { return (V)((I)x & 0x7fffffff); }
+
+// A float this large has its whole number in its lowest bits, rounded to nearest.
+#define MAGIC 12582912.0f
+#define MAGIC_BITS 0x4b400000
+
+static inline I rounded(V x) { return (I)(x + MAGIC) - MAGIC_BITS; }
+
+static inline V exponential(V x) {
+    x = -larger(-larger(x, (V){0} - 87.0f), (V){0} - 88.0f);
+    V magic = x * 1.44269504f + MAGIC;
+    V n = magic - MAGIC;
+    V r = x - n * 0.693359375f;
+    r = r + n * 2.12194440e-4f;
+    V p = r * 1.3888889e-3f + 8.3333333e-3f;  // Taylor: |r| <= ln 2 / 2
+    p = p * r + 4.1666667e-2f;
+    p = p * r + 1.6666667e-1f;
+    p = p * r + 0.5f;
+    p = p * r + 1.0f;
+    p = p * r + 1.0f;
+    return (V)((I)p + ((I)magic << 23));  // p 2^n
+}
+
+static inline V sigmoid(V x) { return reciprocal(1.0f + exponential(-x)); }
+
+static inline V hyperbolic_tangent(V x) { return 2.0f * sigmoid(2.0f * x) - 1.0f; }
+
+static inline V softplus(V x) {  // max(x, 0) + log(1 + u), u = exp(-|x|) in (0, 1]
+    V u = exponential(-absolute(x));
+    // Abramowitz and Stegun 4.1.44, within 3e-8
+    V p = u * -0.0064535442f + 0.0360884937f;
+    p = p * u - 0.0953293897f;
+    p = p * u + 0.1676540711f;
+    p = p * u - 0.2407338084f;
+    p = p * u + 0.3317990258f;
+    p = p * u - 0.4998741238f;
+    p = p * u + 0.9999964239f;
+    return p * u + relu(x);
+}
+
+// Numbers at `i` of an input of this kind.
+static inline void put(int kind, uint8_t *input, int i, V x) {
+    if (kind == FLOAT32) store((float *)input + i, x);
+    if (kind == BFLOAT16) store_bfloat16((uint16_t *)input + i, x);
+    if (kind == INT8) store_int8(input + i, rounded(x));
+}
+
+static inline void finish(int kind, I sum, const float *scale, float row_scale, const float *bias,
+                          float *y, int add)
 {
-    V v = _mm512_loadu_ps(add ? y : bias);
-    if (kind == INT8) {
-        V s = _mm512_mul_ps(_mm512_loadu_ps(scale), _mm512_set1_ps(row_scale));
-        v = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum), s, v);
-    } else {
-        v = _mm512_add_ps(_mm512_castsi512_ps(sum), v);
-    }
-    _mm512_storeu_ps(y, v);
+    V v = load(add ? y : bias);
+    if (kind == INT8)
+        v += __builtin_convertvector(sum, V) * (load(scale) * row_scale);
+    else
+        v += (V)sum;
+    store(y, v);
+}
+
+static inline I weights(const uint8_t *at) {
+    I v;
+    memcpy(&v, at, sizeof v);
+    return v;
 }
 
 // ROWS rows by `columns` vectors of outputs, of one kind; everything but pointers is a constant.
 // The sums are variables, not an array, because compilers keep only those in registers.
+#if ROWS == 6
 #define EACH_ROW(M) M(0) M(1) M(2) M(3) M(4) M(5)
-#define DECLARE(r) \
-    __m512i s##r##0 = _mm512_setzero_si512(), s##r##1 = s##r##0, s##r##2 = s##r##0, \
-            s##r##3 = s##r##0;
+#else
+#define EACH_ROW(M) M(0) M(1) M(2) M(3)
+#endif
+#define DECLARE(r) I s##r##0 = {0}, s##r##1 = {0}, s##r##2 = {0}, s##r##3 = {0};
 #define MULTIPLY(r) { \
-    int four; \
-    memcpy(&four, x + (size_t)r * x_stride + 4 * g, 4); \
-    __m512i a = _mm512_set1_epi32(four); \
+    I a = group(x + (size_t)r * x_stride + 4 * g); \
     s##r##0 = dot(kind, s##r##0, a, w0); \
     if (columns > 1) s##r##1 = dot(kind, s##r##1, a, w1); \
     if (columns > 2) s##r##2 = dot(kind, s##r##2, a, w2); \
     if (columns > 3) s##r##3 = dot(kind, s##r##3, a, w3); }
+#define MULTIPLY_TWO(r) { \
+    const uint8_t *at = x + (size_t)r * x_stride + 4 * g; \
+    I a = group(at), b = group(at + 4); \
+    s##r##0 = dot_two(s##r##0, a, b, w0, v0); \
+    if (columns > 1) s##r##1 = dot_two(s##r##1, a, b, w1, v1); }
 #define FINISH(r) { \
-    float *to = y + (size_t)r * y_stride, q = kind == INT8 ? row_scale[r] : 0; \
+    float *to = y + (size_t)r * y_stride, q = row_scale ? row_scale[r] : 0; \
     finish(kind, s##r##0, scale, q, bias, to, add); \
-    if (columns > 1) finish(kind, s##r##1, scale + 16, q, bias + 16, to + 16, add); \
-    if (columns > 2) finish(kind, s##r##2, scale + 32, q, bias + 32, to + 32, add); \
-    if (columns > 3) finish(kind, s##r##3, scale + 48, q, bias + 48, to + 48, add); }
+    if (columns > 1) finish(kind, s##r##1, scale + LANES, q, bias + LANES, to + LANES, add); \
+    if (columns > 2) \
+        finish(kind, s##r##2, scale + 2 * LANES, q, bias + 2 * LANES, to + 2 * LANES, add); \
+    if (columns > 3) \
+        finish(kind, s##r##3, scale + 3 * LANES, q, bias + 3 * LANES, to + 3 * LANES, add); }
 
 static inline __attribute__((always_inline)) void block(
     int kind, int columns, int groups, const uint8_t *x, int x_stride, const uint8_t *weight,
     const float *scale, const float *row_scale, const float *bias, float *y, int y_stride, int add)
 {
     EACH_ROW(DECLARE)
-    size_t panel = (size_t)groups * 64;
-    for (int g = 0; g < groups; g++, weight += 64) {
-        __m512i w0 = _mm512_loadu_si512(weight), w1 = w0, w2 = w0, w3 = w0;
-        if (columns > 1) w1 = _mm512_loadu_si512(weight + panel);
-        if (columns > 2) w2 = _mm512_loadu_si512(weight + 2 * panel);
-        if (columns > 3) w3 = _mm512_loadu_si512(weight + 3 * panel);
+    size_t panel = (size_t)groups * 4 * LANES;
+#if defined(SATURATES)
+    if (kind == INT8) {
+        for (int g = 0; g < groups; g += 2, weight += 8 * LANES) {
+            I w0 = weights(weight), v0 = weights(weight + 4 * LANES), w1 = w0, v1 = v0;
+            if (columns > 1) w1 = weights(weight + panel), v1 = weights(weight + panel + 4 * LANES);
+            EACH_ROW(MULTIPLY_TWO)
+        }
+        EACH_ROW(FINISH)
+        return;
+    }
+#endif
+    for (int g = 0; g < groups; g++, weight += 4 * LANES) {
+        I w0 = weights(weight), w1 = w0, w2 = w0, w3 = w0;
+        if (columns > 1) w1 = weights(weight + panel);
+        if (columns > 2) w2 = weights(weight + 2 * panel);
+        if (columns > 3) w3 = weights(weight + 3 * panel);
         EACH_ROW(MULTIPLY)
     }
     EACH_ROW(FINISH)
@@ -157,104 +190,93 @@ static inline __attribute__((always_inline)) void block(
 
 // y[:, first : last] of a product, for `rows` rows (a multiple of ROWS); `add` adds to y, no bias.
 static inline __attribute__((always_inline)) void multiply(
-    int kind, const Product *p, int first, int last, int rows, const void *input, int x_stride,
+    int kind, const Product *p, int first, int last, int rows, const uint8_t *x, int x_stride,
     const float *row_scale, float *y, int y_stride, int add)
 {
-    const uint8_t *x = input;
     for (int n = first; n < last;) {
         int columns = (last - n) / LANES < COLUMNS ? (last - n) / LANES : COLUMNS;
-        const uint8_t *w = p->weight + (size_t)n / LANES * p->groups * 64;
+        const uint8_t *w = p->weight + (size_t)n / LANES * p->groups * 4 * LANES;
         for (int r = 0; r < rows; r += ROWS) {
             const uint8_t *xr = x + (size_t)r * x_stride;
-            const float *s = kind == INT8 ? p->scale + n : 0, *rs = kind == INT8 ? row_scale + r : 0;
+            const float *s = p->scale ? p->scale + n : 0, *rs = row_scale ? row_scale + r : 0;
             const float *b = p->bias + n;
             float *yr = y + (size_t)r * y_stride + n;
             int g = p->groups;
             switch (columns) {
                 case 1: block(kind, 1, g, xr, x_stride, w, s, rs, b, yr, y_stride, add); break;
                 case 2: block(kind, 2, g, xr, x_stride, w, s, rs, b, yr, y_stride, add); break;
+#if COLUMNS > 2
                 case 3: block(kind, 3, g, xr, x_stride, w, s, rs, b, yr, y_stride, add); break;
-                default: block(kind, 4, g, xr, x_stride, w, s, rs, b, yr, y_stride, add);
+                case 4: block(kind, 4, g, xr, x_stride, w, s, rs, b, yr, y_stride, add); break;
+#endif
             }
         }
         n += columns * LANES;
     }
 }
 
-static void multiply_int8(const Product *p, int first, int last, int rows, const uint8_t *x,
-                          int x_stride, const float *row_scale, float *y, int y_stride)
+static void multiply_large(const Product *p, int first, int last, int rows, const uint8_t *x,
+                           int x_stride, const float *row_scale, float *y, int y_stride)
 {
-    multiply(INT8, p, first, last, rows, x, x_stride, row_scale, y, y_stride, 0);
+    multiply(LARGE, p, first, last, rows, x, x_stride, row_scale, y, y_stride, 0);
 }
 
-static void multiply_bf16(const Product *p, int rows, const uint16_t *x, int x_stride, float *y,
-                          int y_stride, int add)
+static void multiply_small(const Product *p, int rows, const uint8_t *x, int x_stride, float *y,
+                           int y_stride, int add)
 {
-    multiply(BF16, p, 0, p->outputs, rows, x, 2 * x_stride, 0, y, y_stride, add);
-}
-
-// relu(x) [rows, width] as bytes of a row scaled to its maximum; `row_scale` takes them back.
-static void quantise(int rows, int width, const float *x, int x_stride, uint8_t *q, int q_stride,
-                     float *row_scale)
-{
-    for (int r = 0; r < rows; r++) {
-        V top = _mm512_set1_ps(1e-20f);
-        for (int i = 0; i < width; i += LANES)
-            top = _mm512_max_ps(top, _mm512_loadu_ps(x + (size_t)r * x_stride + i));
-        float maximum = _mm512_reduce_max_ps(top);
-        V s = _mm512_set1_ps(255.0f / maximum);
-        for (int i = 0; i < width; i += LANES) {
-            V v = _mm512_mul_ps(relu(_mm512_loadu_ps(x + (size_t)r * x_stride + i)), s);
-            _mm_storeu_si128((__m128i *)(q + (size_t)r * q_stride + i),
-                             _mm512_cvtusepi32_epi8(_mm512_cvtps_epi32(v)));
-        }
-        row_scale[r] = maximum / 255.0f;
-    }
-}
-
-static inline void store_bf16(uint16_t *to, V x) {
-    _mm256_storeu_si256((__m256i *)to, (__m256i)_mm512_cvtneps_pbh(x));
+    multiply(SMALL, p, 0, p->outputs, rows, x, x_stride, 0, y, y_stride, add);
 }
 
 typedef struct {
-    uint16_t *state_action;     // bf16 [TILE, stochastic + action]
+    uint8_t *state_action;      // SMALL [TILE, states + 16 + action]
+    uint8_t *p;                 // SMALL [TILE, hidden]
+    uint8_t *large;             // LARGE [TILE, max(deterministic, hidden)]
+    int sa_stride, p_stride, large_stride;  // bytes
     float *x, *gates, *h, *from_h, *stats;
-    uint8_t *bytes;             // [TILE, max(deterministic, hidden)]
-    uint16_t *p;                // bf16 [TILE, hidden]
-    float *row_scale, *ones;
-    float *broken;              // [TILE], 0, or NaN once a row's state is not finite: bytes, and
-                                // max(), would hide it
+    float *row_scale, *of_state;  // what takes whole numbers back, per row
+    float *broken;              // [TILE], 0, or NaN once a row's state is not finite: whole numbers,
+                                // and a maximum, would hide it
 } Buffers;
 
-// The GRU's gates: h <- (1 - z) n + z h, and 128 + 127 h as bytes; gates of x and of h as
-// [r | z | n] (PyTorch's order).
-static void gru(const Model *m, int rows, const float *of_x, const float *of_h, int of_h_stride,
-                float *h, uint8_t *bytes, int bytes_stride, float *broken)
+// relu(x) [rows, width] as the input of a LARGE product.
+static void put_relu(const Buffers *b, int rows, int width, const float *x, int x_stride)
 {
-    V zero = _mm512_setzero_ps();
+    for (int r = 0; r < rows; r++) {
+        const float *from = x + (size_t)r * x_stride;
+        V s = {0};
+        if (LARGE != FLOAT32) {
+            V top = (V){0} + 1e-20f;
+            for (int i = 0; i < width; i += LANES) top = larger(load(from + i), top);
+            b->row_scale[r] = maximum_of(top) / LEVELS;
+            s += LEVELS / maximum_of(top);
+        }
+        for (int i = 0; i < width; i += LANES) {
+            V v = relu(load(from + i));
+            put(LARGE, b->large + (size_t)r * b->large_stride, i, LARGE == FLOAT32 ? v : v * s);
+        }
+    }
+}
+
+// The GRU's gates: h <- (1 - z) n + z h, also as the input of a LARGE product; gates of x and of h as
+// [r | z | n] (PyTorch's order).
+static void gru(const Model *m, const Buffers *b, int rows, const float *of_h, int of_h_stride)
+{
     int d = m->deterministic;
     for (int row = 0; row < rows; row++) {
-        const float *gx = of_x + (size_t)row * 3 * d, *gh = of_h + (size_t)row * of_h_stride;
-        float *state = h + (size_t)row * d;
-        V nan = zero;
+        const float *gx = b->gates + (size_t)row * 3 * d, *gh = of_h + (size_t)row * of_h_stride;
+        float *state = b->h + (size_t)row * d;
+        V nan = {0};
         for (int i = 0; i < d; i += LANES) {
-            V r = sigmoid(_mm512_add_ps(_mm512_loadu_ps(gx + i), _mm512_loadu_ps(gh + i)));
-            V z = sigmoid(_mm512_add_ps(_mm512_loadu_ps(gx + d + i), _mm512_loadu_ps(gh + d + i)));
-            V n = hyperbolic_tangent(_mm512_fmadd_ps(r, _mm512_loadu_ps(gh + 2 * d + i),
-                                                     _mm512_loadu_ps(gx + 2 * d + i)));
-            V of_any = _mm512_add_ps(_mm512_add_ps(_mm512_loadu_ps(gx + i),
-                                                   _mm512_loadu_ps(gx + d + i)),
-                                     _mm512_loadu_ps(gx + 2 * d + i));
-            nan = _mm512_fmadd_ps(zero, of_any, nan);
-            V old = _mm512_loadu_ps(state + i);
-            V now = _mm512_fmadd_ps(z, _mm512_sub_ps(old, n), n);
-            _mm512_storeu_ps(state + i, now);
-            V q = _mm512_fmadd_ps(now, _mm512_set1_ps(127.0f), _mm512_set1_ps(128.0f));
-            __m512i v = _mm512_max_epi32(_mm512_cvtps_epi32(q), _mm512_setzero_si512());
-            _mm_storeu_si128((__m128i *)(bytes + (size_t)row * bytes_stride + i),
-                             _mm512_cvtusepi32_epi8(v));
+            V xr = load(gx + i), xz = load(gx + d + i), xn = load(gx + 2 * d + i);
+            V r = sigmoid(xr + load(gh + i)), z = sigmoid(xz + load(gh + d + i));
+            V n = hyperbolic_tangent(r * load(gh + 2 * d + i) + xn);
+            nan += (xr + xz + xn) * 0.0f;
+            V now = z * (load(state + i) - n) + n;
+            store(state + i, now);
+            put(LARGE, b->large + (size_t)row * b->large_stride, i,
+                LARGE == FLOAT32 ? now : now * STATE_LEVELS + OFFSET);
         }
-        broken[row] += _mm512_reduce_add_ps(nan);
+        b->broken[row] += sum_of(nan);
     }
 }
 
@@ -262,73 +284,65 @@ static void follow(const Model *m, const Buffers *b, int rows, int real, int hor
                    const float *h0, const float *s0, const float *gates0, const float *actions,
                    const float *noise, float *out)
 {
-    int d = m->deterministic, hidden = m->hidden, sa = m->stochastic + m->action;
-    int wide = m->from_h.outputs, bytes_stride = d > hidden ? d : hidden;
-    memset(b->state_action, 0, sizeof(uint16_t) * TILE * sa);
+    int d = m->deterministic, hidden = m->hidden, wide = m->from_h.outputs;
+    memset(b->state_action, 0, (size_t)TILE * b->sa_stride);
     memset(b->broken, 0, sizeof(float) * TILE);
     for (int r = 0; r < rows; r++) {
         memcpy(b->h + (size_t)r * d, h0, sizeof(float) * d);
-        for (int i = 0; i < m->stochastic_size; i++)
-            b->state_action[r * sa + i] = (uint16_t)_mm_extract_epi16(
-                (__m128i)_mm_cvtneps_pbh(_mm_set1_ps(s0[i])), 0);
+        for (int i = 0; i < m->stochastic_size; i += LANES)
+            put(SMALL, b->state_action + (size_t)r * b->sa_stride, i,
+                load_some(s0 + i, m->stochastic_size - i));
     }
     for (int t = 0; t < horizon; t++) {
         for (int r = 0; r < rows; r++) {
             int source = r < real ? r : real - 1;  // rows that fill up the last block
             const float *a = actions + ((size_t)source * horizon + t) * m->action_size;
-            uint16_t *to = b->state_action + r * sa + m->stochastic;
-            for (int i = 0; i < m->action_size; i++)
-                to[i] = (uint16_t)_mm_extract_epi16((__m128i)_mm_cvtneps_pbh(_mm_set1_ps(a[i])), 0);
+            for (int i = 0; i < m->action_size; i += LANES)
+                put(SMALL, b->state_action + (size_t)r * b->sa_stride, m->stochastic + i,
+                    load_some(a + i, m->action_size - i));
         }
-        multiply_bf16(&m->input, rows, b->state_action, sa, b->x, hidden, 0);
-        quantise(rows, hidden, b->x, hidden, b->bytes, bytes_stride, b->row_scale);
-        multiply_int8(&m->gru, 0, 3 * d, rows, b->bytes, bytes_stride, b->row_scale, b->gates,
-                      3 * d);
-        gru(m, rows, b->gates, t == 0 ? gates0 : b->from_h, t == 0 ? 0 : wide, b->h, b->bytes,
-            bytes_stride, b->broken);
+        multiply_small(&m->input, rows, b->state_action, b->sa_stride, b->x, hidden, 0);
+        put_relu(b, rows, hidden, b->x, hidden);
+        multiply_large(&m->gru, 0, 3 * d, rows, b->large, b->large_stride, b->row_scale, b->gates,
+                       3 * d);
+        gru(m, b, rows, t == 0 ? gates0 : b->from_h, t == 0 ? 0 : wide);
         int first = t + 1 < horizon ? 0 : 3 * d;  // nothing follows the last state
-        multiply_int8(&m->from_h, first, wide, rows, b->bytes, bytes_stride, b->ones, b->from_h,
-                      wide);
+        multiply_large(&m->from_h, first, wide, rows, b->large, b->large_stride, b->of_state,
+                       b->from_h, wide);
 
         for (int r = 0; r < rows; r++)
             for (int i = 0; i < hidden; i += LANES)
-                store_bf16(b->p + (size_t)r * hidden + i,
-                           relu(_mm512_loadu_ps(b->from_h + (size_t)r * wide + 3 * d + i)));
-        multiply_bf16(&m->prior, rows, b->p, hidden, b->stats, 2 * m->states, 0);
+                put(SMALL, b->p + (size_t)r * b->p_stride, i,
+                    relu(load(b->from_h + (size_t)r * wide + 3 * d + i)));
+        multiply_small(&m->prior, rows, b->p, b->p_stride, b->stats, 2 * m->states, 0);
         for (int r = 0; r < rows; r++) {
             int source = r < real ? r : real - 1;
             const float *e = noise + ((size_t)source * horizon + t) * m->stochastic_size;
             const float *mean = b->stats + (size_t)r * 2 * m->states;
-            V nan = _mm512_setzero_ps();
+            V nan = {0};
             for (int i = 0; i < m->stochastic_size; i += LANES) {
-                int left = m->stochastic_size - i;
-                __mmask16 here = left < LANES ? (1 << left) - 1 : 0xffff;
-                V std = _mm512_add_ps(softplus(_mm512_loadu_ps(mean + m->states + i)),
-                                      _mm512_set1_ps(m->min_std));
-                V s = _mm512_fmadd_ps(std, _mm512_maskz_loadu_ps(here, e + i),
-                                      _mm512_loadu_ps(mean + i));
-                _mm256_mask_storeu_epi16(b->state_action + r * sa + i, here,
-                                         (__m256i)_mm512_cvtneps_pbh(s));
-                V raw = _mm512_loadu_ps(mean + m->states + i);
-                nan = _mm512_fmadd_ps(_mm512_setzero_ps(), _mm512_add_ps(s, raw), nan);
+                V raw = load(mean + m->states + i);
+                V std = softplus(raw) + m->min_std;
+                V s = std * load_some(e + i, m->stochastic_size - i) + load(mean + i);
+                put(SMALL, b->state_action + (size_t)r * b->sa_stride, i, s);
+                nan += (s + raw) * 0.0f;
             }
-            b->broken[r] += _mm512_reduce_add_ps(nan);
+            b->broken[r] += sum_of(nan);
         }
 
         // W_1 [h', s']: the part of h' is in from_h, behind the gates and the prior's.
         float *head = b->from_h + 3 * d + hidden;
-        multiply_bf16(&m->head_s, rows, b->state_action, sa, head, wide, 1);
+        multiply_small(&m->head_s, rows, b->state_action, b->sa_stride, head, wide, 1);
         for (int k = 0; k < m->heads; k++) {
-            quantise(rows, hidden, head + k * hidden, wide, b->bytes, bytes_stride, b->row_scale);
-            multiply_int8(&m->head2[k], 0, hidden, rows, b->bytes, bytes_stride, b->row_scale,
-                          b->x, hidden);
+            put_relu(b, rows, hidden, head + k * hidden, wide);
+            multiply_large(&m->head2[k], 0, hidden, rows, b->large, b->large_stride, b->row_scale,
+                           b->x, hidden);
             for (int r = 0; r < real; r++) {
-                V sum = _mm512_setzero_ps();
+                V sum = {0};
                 for (int i = 0; i < hidden; i += LANES)
-                    sum = _mm512_fmadd_ps(relu(_mm512_loadu_ps(b->x + (size_t)r * hidden + i)),
-                                          _mm512_loadu_ps(m->head3[k] + i), sum);
+                    sum += relu(load(b->x + (size_t)r * hidden + i)) * load(m->head3[k] + i);
                 out[((size_t)r * horizon + t) * m->heads + k] =
-                    _mm512_reduce_add_ps(sum) + m->head3_bias[k] + b->broken[r];
+                    sum_of(sum) + m->head3_bias[k] + b->broken[r];
             }
         }
     }
@@ -344,25 +358,39 @@ static void *take(uint8_t **next, size_t bytes) {
 static uint8_t *make_buffers(const Model *m, Buffers *b)
 {
     int d = m->deterministic, hidden = m->hidden, widest = d > hidden ? d : hidden;
-    int sa = m->stochastic + m->action, wide = m->from_h.outputs;
-    size_t size = 64 * 12 + TILE * (2 * (size_t)sa + 4 * (size_t)hidden + 12 * (size_t)d
-                                    + 4 * (size_t)d + 4 * (size_t)wide + 8 * (size_t)m->states
-                                    + widest + 2 * (size_t)hidden + 12);
-    uint8_t *memory = aligned_alloc(64, (size + 63) / 64 * 64), *next = memory;
-    if (!memory) return 0;
-    b->state_action = take(&next, 2 * (size_t)TILE * sa);
-    b->x = take(&next, 4 * (size_t)TILE * hidden);
-    b->gates = take(&next, 12 * (size_t)TILE * d);
-    b->h = take(&next, 4 * (size_t)TILE * d);
-    b->from_h = take(&next, 4 * (size_t)TILE * wide);
-    b->stats = take(&next, 8 * (size_t)TILE * m->states);
-    b->bytes = take(&next, (size_t)TILE * widest);
-    b->p = take(&next, 2 * (size_t)TILE * hidden);
-    b->row_scale = take(&next, 4 * TILE);
-    b->ones = take(&next, 4 * TILE);
-    b->broken = take(&next, 4 * TILE);
-    for (int r = 0; r < TILE; r++) b->ones[r] = 1.0f;
+    int wide = m->from_h.outputs;
+    b->sa_stride = 4 / GROUP(SMALL) * (m->states + 16 + (m->action + 15) / 16 * 16);
+    b->p_stride = 4 / GROUP(SMALL) * hidden;
+    b->large_stride = 4 / GROUP(LARGE) * widest;
+    size_t row = (size_t)b->sa_stride + b->p_stride + b->large_stride
+                 + sizeof(float) * (hidden + 3 * d + d + wide + 2 * m->states + 3);
+    uint8_t *memory = aligned_alloc(64, (TILE * row + 64 * 11 + 63) / 64 * 64), *next = memory;
+    if (!memory) return NULL;
+    b->state_action = take(&next, (size_t)TILE * b->sa_stride);
+    b->p = take(&next, (size_t)TILE * b->p_stride);
+    b->large = take(&next, (size_t)TILE * b->large_stride);
+    b->x = take(&next, sizeof(float) * TILE * hidden);
+    b->gates = take(&next, sizeof(float) * TILE * 3 * d);
+    b->h = take(&next, sizeof(float) * TILE * d);
+    b->from_h = take(&next, sizeof(float) * TILE * wide);
+    b->stats = take(&next, sizeof(float) * TILE * 2 * m->states);
+    b->row_scale = take(&next, sizeof(float) * TILE);
+    b->of_state = take(&next, sizeof(float) * TILE);
+    b->broken = take(&next, sizeof(float) * TILE);
+    for (int r = 0; r < TILE; r++) b->of_state[r] = 1.0f / STATE_LEVELS;
     return memory;
+}
+
+// How weights are to be laid out: LANES, the groups of LARGE and SMALL, a bound, and the whole numbers
+// of a state.
+void layout(int *lanes, int *large, int *small, int *four, int *state_levels, int *offset)
+{
+    *lanes = LANES;
+    *large = GROUP(LARGE);
+    *small = GROUP(SMALL);
+    *four = FOUR_WEIGHTS;
+    *state_levels = STATE_LEVELS;
+    *offset = OFFSET;
 }
 
 // Rewards, and logits of the termination, of `count` action sequences from one belief.
@@ -377,14 +405,16 @@ int rollout(const Model *m, int threads, int count, int horizon, const float *h0
             const float *gates0, const float *actions, const float *noise, float *out)
 {
     int failed = 0;
+    int tiles = (count + TILE * threads - 1) / (TILE * threads) * threads;  // as many for each
+    int tile = ((count + tiles - 1) / tiles + ROWS - 1) / ROWS * ROWS;
     #pragma omp parallel num_threads(threads) reduction(|:failed)
     {
-        Buffers b;
+        Buffers b = {0};
         uint8_t *memory = make_buffers(m, &b);
         if (!memory) failed = 1;
         #pragma omp for schedule(dynamic)
-        for (int start = 0; start < count; start += TILE) {
-            int real = count - start < TILE ? count - start : TILE;
+        for (int start = 0; start < count; start += tile) {
+            int real = count - start < tile ? count - start : tile;
             int rows = (real + ROWS - 1) / ROWS * ROWS;
             if (memory)
                 follow(m, &b, rows, real, horizon, h0, s0, gates0,
