@@ -3,13 +3,31 @@
 from __future__ import annotations
 
 import json
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from planet_model.episode import Episode
-from planet_roller.policy import Policy, State
 
 from experiments.point_push.environment import CAMERAS, CONTROL_PERIOD, PointPush, oracle_action
+
+
+class Acting(Protocol):
+    """What plays: a policy of the roller's, or one that knows the world."""
+
+    @property
+    def kind(self) -> str:
+        """What an episode's `policy` says."""
+
+    @property
+    def weights_version(self) -> int:
+        """0 = none."""
+
+    def reset(self) -> None:
+        """Begin an episode."""
+
+    def act(self, images: NDArray[np.uint8], previous: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The action on the images, after the previous one."""
 
 
 class OraclePolicy:
@@ -24,17 +42,12 @@ class OraclePolicy:
     def reset(self) -> None:
         pass
 
-    def act(
-        self, images: NDArray[np.uint8], previous: NDArray[np.float32], state: State = None
-    ) -> NDArray[np.float32]:
+    def act(self, images: NDArray[np.uint8], previous: NDArray[np.float32]) -> NDArray[np.float32]:
         world = self._environment
         return oracle_action(world.position, world.velocity, world.goal).astype(np.float32)
 
-    def prediction(self) -> None:
-        return None
 
-
-def play(environment: PointPush, policy: Policy, seed: int, name: str) -> Episode:
+def play(environment: PointPush, policy: Acting, seed: int, name: str) -> Episode:
     """The episode `name` that `policy` makes of the start that `seed` draws."""
     policy.reset()
     image, _ = environment.reset(seed=seed)

@@ -23,11 +23,11 @@ from planet_model.config import Config, ModelConfig, ObjectiveConfig, PlannerCon
 from planet_model.weights import load
 from planet_model.world_model import WorldModel
 from planet_replay.mirror import Mirror
-from planet_roller.policy import PlannerPolicy, Policy, RandomPolicy
+from planet_roller.policy import PlannerPolicy, RandomPolicy
 
 from experiments.point_push.environment import CAMERAS, PointPush
 from experiments.point_push.open_loop import films, prediction_errors
-from experiments.point_push.rollout import OraclePolicy, play
+from experiments.point_push.rollout import Acting, OraclePolicy, play
 
 TRAINING_STARTS = 1_000_000
 """Starts of training episodes have seeds from here on; held-out ones have 0, 1, 2, ..."""
@@ -129,7 +129,7 @@ def run(name: str, seed: int, schedule: Schedule, folder: Path) -> None:
 
 def _reference(name: str, seed: int, schedule: Schedule, folder: Path) -> None:
     environment = PointPush(schedule.steps)
-    policy: Policy = (
+    policy: Acting = (
         OraclePolicy(environment)
         if name == "oracle"
         else RandomPolicy(2, [1], np.random.default_rng(seed))
@@ -158,7 +158,7 @@ def _train(variant: Variant, seed: int, schedule: Schedule, folder: Path) -> Non
     ):
         for n in range(1, schedule.episodes + 1):
             began = time.perf_counter()
-            policy: Policy = random
+            policy: Acting = random
             if model is not None and variant.acting is not None:
                 agent = Agent(model, variant.acting, seed=n)
                 policy = PlannerPolicy(agent, updates, schedule.exploration_noise, evaluation=False)
@@ -201,7 +201,7 @@ def _train(variant: Variant, seed: int, schedule: Schedule, folder: Path) -> Non
             table.row(step=step, model=f"{a:.6g}", last_frame=f"{b:.6g}")
 
 
-def _returns(environment: PointPush, policy: Policy, count: int) -> Iterator[float]:
+def _returns(environment: PointPush, policy: Acting, count: int) -> Iterator[float]:
     """The returns of `policy` from the first `count` held-out starts."""
     for start in range(count):
         yield round(play(environment, policy, start, f"held-out-{start}").episode_return, 4)

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 
 from planet_model.config import PlannerConfig
-from planet_model.planner import make_planner
+from planet_model.planner import TimeLeft, make_planner
 from planet_model.transition import Belief
 from planet_model.world_model import WorldModel
 
@@ -83,8 +83,9 @@ class Agent:
         previous_action: npt.NDArray[np.float32],
         exploration_noise: float,
         state: npt.NDArray[np.float32] | None = None,
+        time_left: TimeLeft | None = None,
     ) -> npt.NDArray[np.float32]:
-        """Observes, plans, and returns a_t, float32 [A] in [-1, 1].
+        """Observes, plans until `time_left`'s deadline, and returns a_t, float32 [A] in [-1, 1].
 
         Gaussian noise of standard deviation `exploration_noise` is added to the plan, and the sum
         clipped. `previous_action` is what the robot was asked to do, zero at the first step. See
@@ -92,7 +93,7 @@ class Agent:
         :class:`planet_model.planner.PlanningError`.
         """
         self.observe(images, previous_action, state)
-        action = self.planner.plan(self.belief, self._generator)
+        action = self.planner.plan(self.belief, self._generator, time_left)
         noise = torch.randn(action.shape, generator=self._generator, device=action.device)
         action = (action + exploration_noise * noise).clamp(-1, 1)
         return np.asarray(action.cpu(), dtype=np.float32)

@@ -287,6 +287,14 @@ class PlannerConfig(Config):
             "low": 0,
         },
     )
+    deadline: float = field(
+        default=0.45,
+        metadata={
+            "doc": "In real time, the share of a decision's time after which a plan is ready.",
+            "low": 0.05,
+            "high": 0.9,
+        },
+    )
     kernel: str = field(
         default="auto",
         metadata={

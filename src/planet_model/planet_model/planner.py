@@ -9,13 +9,17 @@ In real time a fraction of the samples does: a search that starts from the last 
 step (``warm_start``), with its best candidates among the first ones (``kept_elites``), needs two or
 three iterations.
 
-The candidates are followed by the model itself or, where the CPU can, by its fast path (``fast``,
-see the module ``rollout``); the search is the same.
+In real time it is an anytime search, too: it has a deadline, and the plan is what its last
+iteration before that has found. At least one is made.
+
+The candidates are followed by the model itself or by what is faster (``kernel``, see the module
+``fast_path``); the search is the same.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Protocol
 
 import torch
@@ -31,11 +35,29 @@ class PlanningError(RuntimeError):
     """No candidate has a finite score: the model's weights or the belief are broken."""
 
 
+TimeLeft = Callable[[], float]
+"""Tells how long it is until a plan's deadline, s."""
+
+
 class Planner(Protocol):
     """What chooses actions."""
 
-    def plan(self, belief: Belief, generator: torch.Generator) -> Tensor:
-        """The next action [A] in [-1, 1] from a belief of one row."""
+    config: PlannerConfig
+    """Its budget, which may be changed between plans."""
+    title: str
+    """What computes, for people."""
+    warning: str
+    """Why nothing faster does; empty where nothing is wrong."""
+    iterations: int
+    """That the last plan had."""
+
+    def plan(
+        self, belief: Belief, generator: torch.Generator, time_left: TimeLeft | None = None
+    ) -> Tensor:
+        """The next action [A] in [-1, 1] from a belief of one row.
+
+        Without `time_left` the plan takes as long as it takes, and depends on nothing else.
+        """
 
     def reset(self) -> None:
         """Forgets what it kept from the last decision; called at the start of an episode."""
@@ -47,7 +69,7 @@ def make_planner(model: WorldModel, config: PlannerConfig) -> Planner:
     Raises ValueError when a termination bonus is asked of a model without termination head.
     """
     if config.planner == "random":
-        return RandomPlanner(model.config.action_size)
+        return RandomPlanner(model.config.action_size, config)
     if config.planner == "random_shooting":  # a search of one iteration that keeps the best
         config = dataclasses.replace(
             config, iterations=1, elites=1, warm_start=False, kept_elites=0
@@ -58,10 +80,14 @@ def make_planner(model: WorldModel, config: PlannerConfig) -> Planner:
 class RandomPlanner:
     """Uniform actions; looks at nothing."""
 
-    def __init__(self, action_size: int) -> None:
+    def __init__(self, action_size: int, config: PlannerConfig) -> None:
         self.action_size = action_size
+        self.config = config
+        self.title, self.warning, self.iterations = "random actions", "", 0
 
-    def plan(self, belief: Belief, generator: torch.Generator) -> Tensor:
+    def plan(
+        self, belief: Belief, generator: torch.Generator, time_left: TimeLeft | None = None
+    ) -> Tensor:
         """See :class:`Planner`."""
         device = belief.stochastic.device
         return torch.rand(self.action_size, generator=generator, device=device) * 2 - 1
@@ -85,6 +111,8 @@ class CrossEntropyPlanner:
         self.model = model
         self.config = config
         self._imagine, self.warning = choose(model, config.kernel)
+        self.title = self._imagine.title
+        self.iterations = 0
         self.reset()
 
     def reset(self) -> None:
@@ -93,7 +121,9 @@ class CrossEntropyPlanner:
         self._last_elites: Tensor | None = None
 
     @torch.inference_mode()
-    def plan(self, belief: Belief, generator: torch.Generator) -> Tensor:
+    def plan(
+        self, belief: Belief, generator: torch.Generator, time_left: TimeLeft | None = None
+    ) -> Tensor:
         """See :class:`Planner`. Raises :class:`PlanningError`."""
         c = self.config
         device = belief.stochastic.device
@@ -101,7 +131,12 @@ class CrossEntropyPlanner:
         if c.warm_start and self._last_mean is not None:
             mean[:-1] = self._last_mean[1:]
         std = torch.ones_like(mean)
+        before = time_left() if time_left else 0.0
+        longest = 0.0
         for iteration in range(c.iterations):
+            if time_left and before < longest:
+                break
+            self.iterations = iteration + 1
             noise = torch.randn((c.candidates, *mean.shape), generator=generator, device=device)
             actions = (mean + std * noise).clamp(-1, 1)
             if iteration == 0 and self._last_elites is not None:
@@ -110,6 +145,9 @@ class CrossEntropyPlanner:
             score = self.score(belief, actions, generator)
             elites = actions[best(score, c.elites)]
             std, mean = torch.std_mean(elites, dim=0, correction=0)
+            if time_left:
+                left = time_left()
+                longest, before = max(longest, before - left), left
         self._last_mean, self._last_elites = mean, elites
         return mean[0].clone()
 

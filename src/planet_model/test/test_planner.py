@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -67,7 +68,7 @@ def test_cem_finds_an_optimum_at_the_bound_and_never_proposes_beyond_it() -> Non
 def test_cem_equals_a_transcription_of_algorithm_2() -> None:
     torch.manual_seed(0)
     model = WorldModel(CONFIG)
-    config = PlannerConfig(horizon=4, iterations=3, candidates=50, elites=7, fast=False)
+    config = PlannerConfig(horizon=4, iterations=3, candidates=50, elites=7, kernel="model")
     belief = Belief(torch.randn(1, 8), torch.randn(1, 4))
     found = CrossEntropyPlanner(model, config).plan(belief, torch.Generator().manual_seed(3))
     g = torch.Generator().manual_seed(3)
@@ -180,7 +181,9 @@ def test_the_termination_head_enters_the_score() -> None:
     torch.manual_seed(0)
     model = WorldModel(ModelConfig.from_dict({**CONFIG.to_dict(), "termination_head": True}))
     belief, actions = model.initial_belief(1), torch.zeros(3, 4, 2)
-    config = PlannerConfig(horizon=4, candidates=3, elites=1, termination_bonus=100.0, fast=False)
+    config = PlannerConfig(
+        horizon=4, candidates=3, elites=1, termination_bonus=100.0, kernel="model"
+    )
     planner = CrossEntropyPlanner(model, config)
     with torch.no_grad():
         score = planner.score(belief, actions, torch.Generator().manual_seed(0))
@@ -253,3 +256,29 @@ def test_with_few_samples_a_warm_search_follows_a_moving_optimum_closer_than_a_c
         return total
 
     assert error(warm_start=True, kept_elites=3) < 0.7 * error()
+
+
+@pytest.mark.parametrize(("seconds", "expected"), [(0.5, 1), (1.5, 1), (2.0, 2), (9.0, 5)])
+def test_a_search_makes_the_iterations_that_end_before_its_deadline_and_at_least_one(
+    seconds: float, expected: int
+) -> None:
+    time = [0.0]
+
+    def score(actions: torch.Tensor) -> torch.Tensor:
+        time[0] += 1.0
+        return actions.sum((1, 2))
+
+    planner = Scored(dataclasses.replace(PLANNER, iterations=5), score)
+    generator = torch.Generator().manual_seed(0)
+    planner.plan(WorldModel(CONFIG).initial_belief(1), generator, lambda: seconds - time[0])
+    assert planner.iterations == len(planner.proposed) == expected
+
+
+def test_a_deadline_that_is_far_away_changes_no_plan() -> None:
+    planner = CrossEntropyPlanner(WorldModel(CONFIG), PLANNER)
+    belief = planner.model.initial_belief(1)
+    plans = []
+    for left in (None, lambda: 1e6):
+        planner.reset()
+        plans.append(planner.plan(belief, torch.Generator().manual_seed(0), left))
+    torch.testing.assert_close(plans[0], plans[1], rtol=0, atol=0)

@@ -25,6 +25,7 @@ from planet_model.agent import Agent
 from planet_model.config import PlannerConfig
 from planet_model.episode import Episode
 
+from planet_roller.pace import Pace, budget, fit
 from planet_roller.policy import (
     Action,
     PlannerPolicy,
@@ -33,9 +34,8 @@ from planet_roller.policy import (
     RandomPolicy,
     Weights,
     WeightsRefusedError,
-    dry_run,
+    computes,
     load_agent,
-    too_slow,
 )
 from planet_roller.recorder import Recorder
 from planet_roller.robot import Clock, Observation, Robot, RobotError, StoppedError, Wanted
@@ -163,6 +163,9 @@ class Transition:
     latency: float
     missed_ticks: int
     weights_version: int
+    planner: str
+    iterations: int
+    candidates: int
 
 
 class Telemetry(Protocol):
@@ -180,10 +183,6 @@ class Telemetry(Protocol):
         """Whether anybody looks at the prediction image."""
 
     def prediction(self, image: npt.NDArray[np.uint8], stamp: int) -> None: ...
-
-
-class TooSlowError(Exception):
-    """The planner cannot keep the robot's pace; one sentence says so and what would."""
 
 
 @dataclass(frozen=True)
@@ -263,7 +262,8 @@ class ControlLoop:
         self._agent: Agent | None = None
         self._agent_version = 0
         self._seen_weights: Weights | None = None
-        self._timed = False
+        self._pace: Pace | None = None  # in real time, of
+        self._paced = ""  # what computes
         self._planned = 0
         self._backoff = _BACKOFF_FIRST
         self._latencies: deque[float] = deque(maxlen=_LATENCIES)
@@ -277,7 +277,7 @@ class ControlLoop:
     def run(self) -> None:
         """Roll out episodes until stopped.
 
-        Raises TooSlowError before the first planned real-time episode, if planning is too slow.
+        Raises TooSlowError before a planned real-time episode, if not even one iteration fits.
         """
         try:
             self._wait_for_status()
@@ -385,20 +385,30 @@ class ControlLoop:
         except WeightsRefusedError as error:
             self._telemetry.report("weights", ERROR, f"refused: {error}")
             return
-        if not self._spec.lockstep and not self._timed:
-            self._time(agent)
+        self._keep_pace(agent)
         self._agent, self._agent_version = agent, weights.version
         self._telemetry.report("weights", OK, "acting", version=weights.version)
 
-    def _time(self, agent: Agent) -> None:
-        """Refuse to begin what cannot keep pace."""
-        seconds = dry_run(agent, self._clock)
-        problem = too_slow(agent, self._spec, self._config.action_repeat, seconds, self._clock)
-        if problem is not None:
-            self._telemetry.report("planner", ERROR, problem)
-            raise TooSlowError(problem)
-        self._timed = True
-        self._telemetry.report("planner", OK, "keeps pace", p99_ms=round(seconds * 1e3, 1))
+    def _keep_pace(self, agent: Agent) -> None:
+        """Give the agent a budget that fits, measured anew when something else computes."""
+        found = computes(agent)
+        if self._spec.lockstep:
+            text = f"{found}: {budget(agent.planner.config)}"
+        else:
+            if self._pace is None or found != self._paced:
+                self._pace = fit(agent, self._decision_time, self._clock)
+            agent.planner.config = self._pace.planner
+            text = self._pace.text
+        if found != self._paced:
+            self._telemetry.log(f"planner: {text}")
+        self._paced = found
+        warning = agent.planner.warning
+        self._telemetry.report("planner", WARN if warning else OK, warning or text)
+
+    @property
+    def _decision_time(self) -> float:
+        """What a decision lasts in real time, s."""
+        return self._config.action_repeat * self._spec.tick
 
     # One episode.
 
@@ -447,7 +457,8 @@ class ControlLoop:
         while not ended:
             start = self._clock.now()
             age = observation.age + start - observation.arrival
-            previous = policy.act(observation.images, previous, observation.state)
+            left = None if spec.lockstep else self._until(origin + tick * spec.tick)
+            previous = policy.act(observation.images, previous, observation.state, left)
             planning = self._clock.now() - start
             held = hold(policy, previous, observation, recorder, origin, tick)
             tick, ended = held.tick, held.ended
@@ -481,6 +492,7 @@ class ControlLoop:
                     latency=held.latency,
                     missed_ticks=held.missed,
                     weights_version=policy.weights_version,
+                    **vars(policy.search()),
                 )
             )
         if not spec.lockstep:
@@ -497,13 +509,21 @@ class ControlLoop:
                 "created": repr(time.time()),
             },
         )
+        self._report_rewards(episode)
+        return episode
+
+    def _report_rewards(self, episode: Episode) -> None:
         lacking = episode.steps - int(episode.reward_valid.sum())
         if lacking:
             message = f"{lacking} of {episode.steps} rewards are missing in the last episode"
             self._telemetry.report("reward", WARN, message)
         else:
             self._telemetry.report("reward", OK, "complete")
-        return episode
+
+    def _until(self, begin: float) -> Callable[[], float]:
+        """Tells how long a plan of the decision that began at `begin` (s) may still take."""
+        deadline = begin + self._planner.deadline * self._decision_time
+        return lambda: deadline - self._clock.now()
 
     def _check_gap(self, before: Observation, after: Observation) -> None:
         """Raises RobotError when these can be of no single run of the robot.

@@ -13,22 +13,33 @@ from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from planet_model.agent import Agent
 from planet_model.config import ModelConfig, PlannerConfig
-from planet_model.planner import PlanningError
+from planet_model.planner import PlanningError, TimeLeft
 from planet_model.weights import WeightsError, architecture_hash, load
 
-from planet_roller.robot import Clock, RobotSpec
-
-DRY_DECISIONS = 20
-# Planner budgets of launch profiles, largest first, to name one that fits where another does not.
-PROFILES = {
-    "paper": PlannerConfig(horizon=12, iterations=10, candidates=1000, elites=100),
-    "laptop": PlannerConfig(horizon=8, iterations=3, candidates=200, elites=20),
-}
+from planet_roller.robot import RobotSpec
 
 Action = npt.NDArray[np.float32]
 State = npt.NDArray[np.float32] | None
+
+
+@dataclass(frozen=True)
+class Search:
+    """How an action was found."""
+
+    planner: str
+    """Precision, instruction set or device, and threads; empty where nothing was searched."""
+    iterations: int
+    candidates: int
+    """Of each iteration."""
+
+
+def computes(agent: Agent) -> str:
+    """What an agent's plans are computed by: precision, instruction set or device, threads."""
+    threads = torch.get_num_threads()
+    return f"{agent.planner.title}, {threads} thread{'s' if threads > 1 else ''}"
 
 
 class PolicyError(Exception):
@@ -53,12 +64,21 @@ class Policy(Protocol):
     def reset(self) -> None:
         """Begin an episode."""
 
-    def act(self, images: npt.NDArray[np.uint8], previous: Action, state: State = None) -> Action:
+    def act(
+        self,
+        images: npt.NDArray[np.uint8],
+        previous: Action,
+        state: State = None,
+        time_left: TimeLeft | None = None,
+    ) -> Action:
         """The action, float32 [A] in [-1, 1], on images uint8 [64, 64 N, 3]. Raises PolicyError.
 
         `previous` is the action before, [A], zero at the first step; `state` is the joints'
         positions (rad) | velocities (rad/s), [2 J], if they are known.
         """
+
+    def search(self) -> Search:
+        """What the last action was found by."""
 
     def prediction(self) -> npt.NDArray[np.uint8] | None:
         """An image of what is seen, reconstructed and imagined, if there is one."""
@@ -80,12 +100,21 @@ class RandomPolicy:
         self._left = 0
         self._action: Action = np.zeros(self._size, np.float32)
 
-    def act(self, images: npt.NDArray[np.uint8], previous: Action, state: State = None) -> Action:
+    def act(
+        self,
+        images: npt.NDArray[np.uint8],
+        previous: Action,
+        state: State = None,
+        time_left: TimeLeft | None = None,
+    ) -> Action:
         if self._left == 0:
             self._left = int(self._rng.choice(self._holds))
             self._action = self._rng.uniform(-1.0, 1.0, self._size).astype(np.float32)
         self._left -= 1
         return self._action
+
+    def search(self) -> Search:
+        return Search("", 0, 0)
 
     def prediction(self) -> None:
         return None
@@ -103,9 +132,15 @@ class PlannerPolicy:
     def reset(self) -> None:
         self._agent.reset()
 
-    def act(self, images: npt.NDArray[np.uint8], previous: Action, state: State = None) -> Action:
+    def act(
+        self,
+        images: npt.NDArray[np.uint8],
+        previous: Action,
+        state: State = None,
+        time_left: TimeLeft | None = None,
+    ) -> Action:
         try:
-            action = self._agent.act(images, previous, self._noise, state)
+            action = self._agent.act(images, previous, self._noise, state, time_left)
         except (PlanningError, ValueError) as error:
             raise PolicyError(str(error)) from error
         if not np.isfinite(action).all():
@@ -113,6 +148,10 @@ class PlannerPolicy:
                 f"the planner's action is not finite with weights {self.weights_version}"
             )
         return action
+
+    def search(self) -> Search:
+        planner = self._agent.planner
+        return Search(computes(self._agent), planner.iterations, planner.config.candidates)
 
     def prediction(self) -> npt.NDArray[np.uint8] | None:
         return self._agent.prediction()
@@ -166,38 +205,3 @@ def load_agent(
         return Agent(load(weights.data, config).to(device), planner, seed)
     except (WeightsError, ValueError) as error:
         raise WeightsRefusedError(f"{where}: {error}") from error
-
-
-def dry_run(agent: Agent, clock: Clock) -> float:
-    """The 99th percentile of the time that 20 decisions take on a grey image, s."""
-    config = agent.model.config
-    images = np.full((64, 64 * len(config.cameras), 3), 128, np.uint8)
-    state = np.zeros(config.state_size, np.float32)
-    action: Action = np.zeros(config.action_size, np.float32)
-    times = []
-    for _ in range(2 + DRY_DECISIONS):
-        start = clock.now()
-        action = agent.act(images, action, 0.0, state)
-        times.append(clock.now() - start)
-    agent.reset()
-    return float(np.percentile(times[2:], 99))  # the first ones also make buffers and caches
-
-
-def too_slow(
-    agent: Agent, spec: RobotSpec, repeat: int, seconds: float, clock: Clock
-) -> str | None:
-    """Why a decision that takes `seconds` cannot keep pace, naming what can; None when it does."""
-    limit = 0.8 * repeat * spec.tick
-    if seconds <= limit:
-        return None
-    advice = "set real_time_factor to 0 (lockstep)"
-    for name, budget in PROFILES.items():
-        needed = dry_run(Agent(agent.model, budget, 0), clock)
-        if needed <= limit and needed < seconds:
-            advice = f"the profile '{name}' fits with {needed * 1e3:.0f} ms, or {advice}"
-            break
-    return (
-        f"a decision takes {seconds * 1e3:.0f} ms (p99 of {DRY_DECISIONS}), but with "
-        f"{repeat} x {spec.tick * 1e3:g} ms per decision at most {limit * 1e3:.0f} ms are allowed: "
-        f"{advice}"
-    )

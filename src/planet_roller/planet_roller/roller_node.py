@@ -60,8 +60,9 @@ from planet_msgs.msg import Weights as WeightsMessage
 from planet_msgs.srv import AddEpisode, Reset
 from planet_node import diagnostics
 from planet_roller import loop
-from planet_roller.loop import ControlLoop, Inbox, RollerConfig, TooSlowError, Transition
+from planet_roller.loop import ControlLoop, Inbox, RollerConfig, Transition
 from planet_roller.observations import Assembler
+from planet_roller.pace import TooSlowError
 from planet_roller.policy import Weights
 from planet_roller.robot import (
     ANY,

@@ -247,16 +247,26 @@ class FakeAgent:
         self.noises: list[float] = []
         self.seen: list[tuple[int, np.ndarray]] = []  # tick shown, previous action
         self.states: list[np.ndarray] = []
+        self.left: list[float | None] = []  # until the deadline
         self.value = 0.5
         config = SimpleNamespace(cameras=SPEC.cameras, action_size=SPEC.action_size, state_size=0)
         self.model = SimpleNamespace(config=config)
+        self.planner = SimpleNamespace(
+            config=PlannerConfig(), title="fake", warning="", iterations=10
+        )
 
     def reset(self) -> None:
         pass
 
     def act(
-        self, images: np.ndarray, previous: np.ndarray, noise: float, state: np.ndarray
+        self,
+        images: np.ndarray,
+        previous: np.ndarray,
+        noise: float,
+        state: np.ndarray,
+        time_left: Callable[[], float] | None = None,
     ) -> np.ndarray:
+        self.left.append(None if time_left is None else time_left())
         self.states.append(state)
         self.noises.append(noise)
         self.seen.append((int(images[0, 0, 0]), previous))

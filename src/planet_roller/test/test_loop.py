@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from planet_roller.loop import ReplayStatus, TooSlowError
+from planet_roller.loop import ReplayStatus
+from planet_roller.pace import TooSlowError
 from planet_roller.policy import WeightsRefusedError
 from planet_roller.spool import SpoolError
 
@@ -283,7 +284,7 @@ def test_one_missing_reward_does_not_spoil_its_neighbours(bench):
     assert np.flatnonzero(~b.episodes[0].reward_valid).tolist() == [0, 4]
 
 
-def test_a_planner_that_is_too_slow_is_refused_before_the_robot_moves(bench, monkeypatch):
+def test_a_planner_of_which_no_iteration_fits_is_refused_before_the_robot_moves(bench):
     b = bench(real_time=True, seed_episodes=0, action_repeat=2)
     b.inbox.put_weights(b.weights())
     b.new_agent = lambda agent: setattr(agent, "time_of", lambda _: 0.079)
@@ -292,10 +293,50 @@ def test_a_planner_that_is_too_slow_is_refused_before_the_robot_moves(bench, mon
     b = bench(real_time=True, seed_episodes=0, action_repeat=2)
     b.inbox.put_weights(b.weights())
     b.new_agent = lambda agent: setattr(agent, "time_of", lambda _: 0.081)
-    monkeypatch.setattr("planet_roller.policy.Agent", lambda *_: b.agents[0])  # any other profile
     with pytest.raises(TooSlowError, match="81 ms"):
         b.run()
     assert not b.robot.resets
+
+
+def test_in_real_time_a_plan_has_until_its_share_of_the_decision_and_in_lockstep_no_deadline(bench):
+    b = planner_bench(bench, lambda _: 0.0)
+    b.run()
+    left = [seconds for seconds in b.agents[-1].left if seconds is not None]
+    assert left == pytest.approx([0.45 * PERIOD] * len(left), abs=0.2 * PERIOD)
+    assert len(left) == len(b.episodes[0].reward) - 1
+    b = bench(seed_episodes=0)
+    b.inbox.put_weights(b.weights())
+    b.run()
+    assert set(b.agents[-1].left) == {None}
+
+
+def test_what_computes_and_its_budget_are_told_once_and_again_when_they_change(bench):
+    b = planner_bench(bench, lambda _: 0.0)
+
+    def other(agent):
+        agent.planner.title = "another" if agent.version == 3 else "fake"
+        agent.planner.warning = "it is slow" if agent.version == 3 else ""
+
+    b.new_agent = other
+    versions = iter((2, 3))
+    b.courier.on_submit = lambda _: b.inbox.put_weights(b.weights(next(versions, 3)))
+    b.run(3)
+    told = [line for line in b.telemetry.lines if line.startswith("planner: ")]
+    assert len(told) == 2
+    assert "fake, " in told[0]
+    assert "10 iterations of 1000 candidates in 0 of" in told[0]
+    assert "another, " in told[1]
+    assert b.telemetry.last("planner") == ("warn", "it is slow")
+
+
+def test_telemetry_tells_how_each_action_was_found(bench):
+    b = bench(seed_episodes=1)
+    b.inbox.put_weights(b.weights())
+    b.run(2)
+    first, last = b.telemetry.transitions[0], b.telemetry.transitions[-1]
+    assert (first.planner, first.iterations, first.candidates) == ("", 0, 0)
+    assert last.planner.startswith("fake, ")
+    assert (last.iterations, last.candidates) == (10, 1000)
 
 
 def test_the_planner_is_timed_once(bench):

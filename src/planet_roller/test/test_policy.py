@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -16,13 +15,8 @@ from planet_roller.policy import (
     RandomPolicy,
     Weights,
     WeightsRefusedError,
-    dry_run,
     load_agent,
-    too_slow,
 )
-from planet_roller.robot import SteadyClock
-
-from planet_roller import policy as policies
 
 IMAGES = np.zeros((64, 128, 3), np.uint8)
 ZERO = np.zeros(2, np.float32)
@@ -148,45 +142,8 @@ def test_a_model_that_observes_the_joints_acts_on_their_state_and_not_without(sp
     assert policy.act(IMAGES, ZERO, np.zeros(6, np.float32)).shape == (2,)
     with pytest.raises(PolicyError, match="no joint state"):
         policy.act(IMAGES, ZERO, None)
-    assert dry_run(policy._agent, SteadyClock()) > 0.0
 
 
 def test_a_bonus_for_a_model_without_termination_head_is_refused(spec):
     with pytest.raises(WeightsRefusedError, match="termination"):
         load_agent(make_weights(), spec, replace(PLANNER, termination_bonus=1.0), "cpu", 0)
-
-
-def test_the_dry_run_is_of_twenty_decisions_after_a_warm_up(clock):
-    agent = SimpleNamespace(
-        model=SimpleNamespace(config=MODEL), reset=lambda: None, count=0, planner=None
-    )
-
-    def act(images, previous, noise, state):
-        assert images.shape == (64, 128, 3)
-        assert state.shape == (0,)
-        agent.count += 1
-        clock.advance(1.0 if agent.count <= 2 else 0.01)
-        return ZERO
-
-    agent.act = act
-    assert dry_run(agent, clock) == pytest.approx(0.01)
-    assert agent.count == 22
-
-
-@pytest.mark.parametrize(
-    ("candidates_per_ms", "advice"),
-    [(10, "the profile 'laptop' fits with 20 ms"), (1, r"set real_time_factor to 0 \(lockstep\)$")],
-)
-def test_a_planner_that_is_too_slow_is_refused_with_its_time_and_what_fits(
-    spec, monkeypatch, candidates_per_ms, advice
-):
-    agent = load_agent(make_weights(), spec, PLANNER, "cpu", 0)
-    monkeypatch.setattr(
-        policies, "dry_run", lambda a, _: a.planner.config.candidates / candidates_per_ms / 1e3
-    )
-    real_time = replace(spec, real_time_factor=1.0)
-    assert too_slow(agent, real_time, 2, 0.08, SteadyClock()) is None
-    sentence = too_slow(agent, real_time, 2, 0.5, SteadyClock())
-    assert sentence is not None
-    expected = r"takes 500 ms \(p99 of 20\), but with 2 x 50 ms per decision at most 80 ms .*"
-    assert re.search(expected + advice, sentence)
