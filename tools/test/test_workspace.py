@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import shutil
 import subprocess
 import sys
@@ -24,6 +25,16 @@ def test_an_old_sourced_ros_is_refused_with_a_way_out(monkeypatch: pytest.Monkey
     monkeypatch.setenv("AMENT_PREFIX_PATH", "/opt/ros/humble")
     with pytest.raises(workspace.SetupError, match="ROS 2 humble is sourced, but jazzy"):
         workspace.sourced_ros()
+
+
+def test_a_machine_without_wheels_of_ros_is_told_to_install_one_in_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(platform, "machine", lambda: "aarch64")
+    with pytest.raises(workspace.SetupError, match=r"For aarch64 .* install ROS 2 Jazzy"):
+        workspace.need_wheels("")
+    workspace.need_wheels("jazzy")
+    assert "the simulator is left out" in capsys.readouterr().err
 
 
 def test_the_workspaces_own_ros_is_not_taken_for_a_sourced_one(
