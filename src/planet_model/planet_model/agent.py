@@ -30,6 +30,13 @@ class Agent:
         self._history: deque[tuple[torch.Tensor, Belief]] = deque(maxlen=IMAGINED_STEPS + 1)
         self.reset()
 
+    def adopt(self, model: WorldModel, seed: int) -> None:
+        """Takes over the weights of a model of the same configuration; then it is as if made anew."""
+        self.model.load_state_dict(model.state_dict())
+        self.planner.renew()
+        self._generator.manual_seed(seed)
+        self.reset()
+
     def reset(self) -> None:
         """Starts an episode: zero belief, no last plan."""
         self.belief = self.model.initial_belief(1)

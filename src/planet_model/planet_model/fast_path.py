@@ -7,6 +7,7 @@ new weights: a unit that saturates takes the resolution from all others.
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import NamedTuple
 
 import torch
@@ -40,7 +41,7 @@ def choose(model: WorldModel, kernel: str) -> Choice:
     if kernel == "model":
         return Choice(plain, "")
     if model.device.type == "cuda":
-        return Choice(CompiledImagination(model, mode="reduce-overhead"), "")
+        return _on_gpu(model)
     single = all(p.dtype == torch.float32 for p in model.parameters())
     fits = model.device.type == "cpu" and isinstance(model.rssm, RSSM) and single
     if kernel != "auto":
@@ -68,6 +69,15 @@ def choose(model: WorldModel, kernel: str) -> Choice:
                 continue
         return Choice(imagination, _warning(imagination, reasons))
     return Choice(plain, _warning(plain, reasons))
+
+
+def _on_gpu(model: WorldModel) -> Choice:
+    if find_spec("triton") is None:
+        plain = PlainImagination(model)
+        return Choice(plain, _warning(plain, ["Triton, which compiles for GPUs, is not installed"]))
+    half = torch.cuda.is_bf16_supported(including_emulation=False)
+    dtype = torch.bfloat16 if half else torch.float32
+    return Choice(CompiledImagination(model, dtype, mode="reduce-overhead"), "")
 
 
 def agreement(model: WorldModel, imagination: Imagination) -> float:

@@ -48,16 +48,21 @@ class PlainImagination:
 
 
 class CompiledImagination:
-    """The model's own in bfloat16, compiled as one graph; `options` are torch.compile's."""
+    """The model's own, compiled as one graph; `options` are torch.compile's.
 
-    def __init__(self, model: WorldModel, **options: Any) -> None:
-        self.title = f"bfloat16 PyTorch, compiled, on {model.device}"
+    Weights that are loaded into the model in place are used from then on, by the same graph.
+    """
+
+    def __init__(self, model: WorldModel, dtype: torch.dtype, **options: Any) -> None:
+        self.title = f"{str(dtype).removeprefix('torch.')} PyTorch, compiled, on {model.device}"
         self._device = model.device.type
+        self._dtype = dtype
         self._compiled = torch.compile(PlainImagination(model).__call__, fullgraph=True, **options)
 
     def __call__(self, belief: Belief, actions: Tensor, noise: Tensor) -> Outcomes:
         """See :class:`Imagination`."""
-        with torch.autocast(self._device, torch.bfloat16):
+        half = self._dtype != torch.float32
+        with torch.autocast(self._device, self._dtype, enabled=half):
             reward, logit = self._compiled(belief, actions, noise)
         # The next replay of a CUDA graph writes over this one's results.
         return Outcomes(reward.float().clone(), None if logit is None else logit.float().clone())

@@ -27,6 +27,7 @@ from torch import Tensor
 
 from planet_model.config import PlannerConfig
 from planet_model.fast_path import choose
+from planet_model.imagination import CompiledImagination
 from planet_model.transition import Belief
 from planet_model.world_model import WorldModel
 
@@ -62,6 +63,9 @@ class Planner(Protocol):
     def reset(self) -> None:
         """Forgets what it kept from the last decision; called at the start of an episode."""
 
+    def renew(self) -> None:
+        """Takes notice that the model has other weights."""
+
 
 def make_planner(model: WorldModel, config: PlannerConfig) -> Planner:
     """The planner that `config` names.
@@ -95,11 +99,14 @@ class RandomPlanner:
     def reset(self) -> None:
         """See :class:`Planner`."""
 
+    def renew(self) -> None:
+        """See :class:`Planner`."""
+
 
 class CrossEntropyPlanner:
     """CEM over H actions with I iterations, J candidates and K elites.
 
-    It uses the weights that `model` has when the planner is made.
+    It uses the weights that `model` has when the planner is made, or renewed.
     """
 
     def __init__(self, model: WorldModel, config: PlannerConfig) -> None:
@@ -110,15 +117,24 @@ class CrossEntropyPlanner:
             )
         self.model = model
         self.config = config
-        self._imagine, self.warning = choose(model, config.kernel)
-        self.title = self._imagine.title
         self.iterations = 0
-        self.reset()
+        self._choose()
 
     def reset(self) -> None:
         """See :class:`Planner`."""
         self._last_mean: Tensor | None = None
         self._last_elites: Tensor | None = None
+
+    def renew(self) -> None:
+        """See :class:`Planner`."""
+        # A compiled graph reads the model's weights where they are; to record it again takes long.
+        if not isinstance(self._imagine, CompiledImagination):
+            self._choose()
+
+    def _choose(self) -> None:
+        self._imagine, self.warning = choose(self.model, self.config.kernel)
+        self.title = self._imagine.title
+        self.reset()
 
     @torch.inference_mode()
     def plan(

@@ -134,3 +134,16 @@ def test_a_broken_belief_is_a_planning_error() -> None:
     agent = make_agent()
     with pytest.raises(PlanningError):
         agent.act(images(0), np.full(3, np.nan, np.float32), 0.0)
+
+
+def test_an_agent_that_adopts_weights_acts_as_one_that_is_made_of_them() -> None:
+    old, new = make_agent(seed=1), make_agent(seed=2)
+    old.act(images(0), np.zeros(3, np.float32), 0.3)
+    with torch.no_grad():
+        for parameter in new.model.parameters():
+            parameter.mul_(1.5)
+    new.adopt(new.model, 5)
+    old.adopt(new.model, 5)
+    for _ in range(3):
+        actions = [agent.act(images(1), np.zeros(3, np.float32), 0.3) for agent in (old, new)]
+        np.testing.assert_array_equal(*actions)

@@ -186,7 +186,7 @@ def test_compiled_as_for_a_gpu_it_is_one_graph_and_the_models_to_a_few_percent(
     transition: str,
 ) -> None:
     model = make_model(16, 4, 16, 2, termination=True, transition=transition)
-    compiled = CompiledImagination(model, backend="aot_eager")
+    compiled = CompiledImagination(model, torch.bfloat16, backend="aot_eager")
     sizes = model.config.belief_sizes
     belief = Belief(*(torch.randn(1, size) for size in sizes))
     actions, noise = torch.rand(20, 4, 2), torch.randn(20, 4, sizes[1])
@@ -198,3 +198,21 @@ def test_compiled_as_for_a_gpu_it_is_one_graph_and_the_models_to_a_few_percent(
         assert y is not None
         assert y.dtype == torch.float32
         assert (y - x).norm() < 0.05 * x.norm()
+
+
+def test_a_graph_takes_weights_that_are_loaded_in_place_and_is_not_compiled_again() -> None:
+    model, other = make_model(16, 4, 16, 2), make_model(16, 4, 16, 2)
+    with torch.no_grad():
+        for parameter in other.parameters():
+            parameter.mul_(1.5)
+    compiled = CompiledImagination(model, torch.float32, backend="aot_eager")
+    belief = model.initial_belief(1)
+    actions, noise = torch.rand(20, 4, 2), torch.randn(20, 4, 4)
+    torch._dynamo.utils.counters.clear()
+    with torch.inference_mode():
+        compiled(belief, actions, noise)
+        model.load_state_dict(other.state_dict())
+        found = compiled(belief, actions, noise).reward
+        expected = PlainImagination(other)(belief, actions, noise).reward
+    torch.testing.assert_close(found, expected)
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 1

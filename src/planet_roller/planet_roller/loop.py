@@ -381,7 +381,9 @@ class ControlLoop:
         self._seen_weights = weights
         seed = int(self._rng.integers(2**31))
         try:
-            agent = self._make_agent(weights, self._spec, self._planner, self._config.device, seed)
+            agent = self._make_agent(
+                weights, self._spec, self._planner, self._config.device, seed, self._agent
+            )
         except WeightsRefusedError as error:
             self._telemetry.report("weights", ERROR, f"refused: {error}")
             return
@@ -396,6 +398,7 @@ class ControlLoop:
             text = f"{found}: {budget(agent.planner.config)}"
         else:
             if self._pace is None or found != self._paced:
+                agent.planner.config = self._planner
                 self._pace = fit(agent, self._decision_time, self._clock)
             agent.planner.config = self._pace.planner
             text = self._pace.text

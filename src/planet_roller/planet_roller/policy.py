@@ -172,9 +172,17 @@ class Weights:
 
 
 def load_agent(
-    weights: Weights, spec: RobotSpec, planner: PlannerConfig, device: str, seed: int
+    weights: Weights,
+    spec: RobotSpec,
+    planner: PlannerConfig,
+    device: str,
+    seed: int,
+    present: Agent | None = None,
 ) -> Agent:
-    """An agent with these weights; raises WeightsRefusedError when they do not fit."""
+    """An agent with these weights: the `present` one, where they fit it, or a new one.
+
+    Raises WeightsRefusedError when they do not fit; the present agent is then as it was.
+    """
     where = f"weights {weights.version} of run {weights.run_id}"
     try:
         config = ModelConfig.from_dict(json.loads(weights.config_json)["model"])
@@ -202,6 +210,10 @@ def load_agent(
             f"but {spec.name} has {len(spec.state_names)}"
         )
     try:
-        return Agent(load(weights.data, config).to(device), planner, seed)
+        model = load(weights.data, config).to(device)
+        if present is not None and present.model.config == config:
+            present.adopt(model, seed)
+            return present
+        return Agent(model, planner, seed)
     except (WeightsError, ValueError) as error:
         raise WeightsRefusedError(f"{where}: {error}") from error
