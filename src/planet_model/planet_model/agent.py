@@ -31,7 +31,7 @@ class Agent:
         self.reset()
 
     def adopt(self, model: WorldModel, seed: int) -> None:
-        """Takes over the weights of a model of the same configuration; then it is as if made anew."""
+        """Takes the weights of a model of the same configuration; then it is as if made anew."""
         self.model.load_state_dict(model.state_dict())
         self.planner.renew()
         self._generator.manual_seed(seed)
