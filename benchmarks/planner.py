@@ -1,6 +1,6 @@
 """How long a decision takes, and what the fast path costs in quality.
 
-    python -m benchmarks.planner [--peer DIR] [--weights RUN] [--json FILE]
+    python -m benchmarks.planner [--peer DIR] [--kernels KERNEL...] [--weights RUN] [--json FILE]
 
 `--peer` is a checkout of Kaixhin/PlaNet. `--weights` is the folder of a run of
 experiments.point_push (weights.safetensors and config.json): with it the quality is measured, on
@@ -14,6 +14,7 @@ import dataclasses
 import json
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,20 +23,22 @@ import torch
 from numpy.typing import NDArray
 from planet_model.agent import Agent
 from planet_model.config import ModelConfig, PlannerConfig
+from planet_model.kernels import runnable
 from planet_model.planner import CrossEntropyPlanner, best, make_planner
 from planet_model.weights import load
 from planet_model.world_model import WorldModel
 
-from benchmarks import peer
+from benchmarks import peer, profiles
+from benchmarks.profiles import CAMERAS
 from benchmarks.timing import Contestant, finish, machine, serve, table, take_turns
 
 FULL = PlannerConfig()
 """The paper's search: H 12, I 10, J 1000, K 100."""
+PEER = "Kaixhin/PlaNet"
 REAL_TIME = PlannerConfig(
     horizon=12, iterations=3, candidates=200, elites=20, warm_start=True, kept_elites=10
 )
 """A warm start, and a seventeenth of the samples."""
-CAMERAS = ("camera_front", "camera_side")
 
 
 def contestant(arguments: dict[str, Any]) -> None:
@@ -48,14 +51,14 @@ def contestant(arguments: dict[str, Any]) -> None:
             peer.planner(Path(arguments["peer"]), c.horizon, c.iterations, c.candidates, c.elites)
         )
         return
-    model = WorldModel(ModelConfig(cameras=CAMERAS, action_size=peer.ACTION_SIZE)).eval()
     config = PlannerConfig.from_dict(arguments["planner"])
     if arguments["who"] == "decision":  # from the images to the action
-        agent = Agent(model, config, 0)
+        agent = Agent(WorldModel(profiles.model("laptop")), config, 0)
         images = np.random.default_rng(0).integers(0, 256, (64, 64 * len(CAMERAS), 3), np.uint8)
-        action = np.zeros(peer.ACTION_SIZE, np.float32)
+        action = np.zeros(profiles.ACTIONS, np.float32)
         serve(lambda: agent.act(images, action, 0.3))
     else:
+        model = WorldModel(ModelConfig(cameras=CAMERAS, action_size=peer.ACTION_SIZE)).eval()
         planner = make_planner(model, config)
         belief, generator = model.initial_belief(1), torch.Generator().manual_seed(0)
         serve(lambda: planner.plan(belief, generator))
@@ -66,27 +69,33 @@ def _contestant(who: str, threads: int, config: PlannerConfig, folder: Path | No
     return Contestant("benchmarks.planner", arguments, threads)
 
 
-def speed(folder: Path | None, rounds: int) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """The rows of the table, and the peer's median over ours by threads."""
+def speed(
+    folder: Path | None, rounds: int, kernels: Sequence[str]
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """The rows of the table, and the peer's median over ours by kernel and threads."""
     rows, ratios = [], {}
+    laptop = profiles.planner("laptop")
     for threads in (1, 2):
-        running = {
-            "ours": _contestant("planner", threads, FULL, folder),
-            "ours, float32": _contestant(
-                "planner", threads, dataclasses.replace(FULL, kernel="model"), folder
-            ),
-            "ours, real time, from image to action": _contestant(
-                "decision", threads, REAL_TIME, folder
-            ),
-        }
+        running, often = {}, {}
+        for kernel in kernels:
+            search = dataclasses.replace(FULL, kernel=kernel)
+            running[f"{kernel}: the paper's search"] = _contestant(
+                "planner", threads, search, folder
+            )
+            decision = f"{kernel}: the laptop's decision"
+            budget = dataclasses.replace(laptop, kernel=kernel)
+            running[decision] = _contestant("decision", threads, budget, folder)
+            often[decision] = 10
         if folder is not None:
-            running["Kaixhin/PlaNet"] = _contestant("peer", threads, FULL, folder)
-        take_turns(running, rounds, 3, {"ours, real time, from image to action": 10})
+            running[PEER] = _contestant("peer", threads, FULL, folder)
+        take_turns(running, rounds, 3, often)
         for name, one in running.items():
             rows.append({"planner": name, "threads": threads, **one.milliseconds()})
         if folder is not None:
             medians = {name: one.milliseconds()["median"] for name, one in running.items()}
-            ratios[f"th{threads}"] = round(medians["Kaixhin/PlaNet"] / medians["ours"], 2)
+            for kernel in kernels:
+                ratio = medians[PEER] / medians[f"{kernel}: the paper's search"]
+                ratios[f"{kernel}, {threads} thread{'s' if threads > 1 else ''}"] = round(ratio, 2)
     return rows, ratios
 
 
@@ -188,6 +197,7 @@ def main() -> None:
     parser = argparse.ArgumentParser("benchmarks.planner", description=__doc__)
     parser.add_argument("--peer", type=Path, help="a checkout of Kaixhin/PlaNet")
     parser.add_argument("--weights", type=Path, help="a run of experiments.point_push")
+    parser.add_argument("--kernels", nargs="*", help="kernels; all that this CPU can run")
     parser.add_argument("--rounds", type=int, default=20, help="decisions of each contestant")
     parser.add_argument("--episodes", type=int, default=30, help="episodes for the return")
     parser.add_argument("--json", type=Path, help="write the result there; - prints only that")
@@ -199,7 +209,8 @@ def main() -> None:
     began = time.perf_counter()
     result: dict[str, Any] = {"machine": machine()}
     folder = peer.check(given.peer) if given.peer else None
-    result["rows"], result["ratios"] = speed(folder, given.rounds)
+    kernels = given.kernels or [*(kernel.name for kernel in runnable()), "model"]
+    result["rows"], result["ratios"] = speed(folder, given.rounds, kernels)
     heads = ["planner", "threads", "minimum", "median", "p99"]
     text = "A decision, ms (H 12, I 10, J 1000, K 100)\n\n"
     text += table(heads, [[row[h] for h in heads] for row in result["rows"]])
