@@ -47,25 +47,7 @@ static inline V load(const float *from) {
     return v;
 }
 
-static inline V load_some(const float *from, int count) {  // the rest is 0
-    V v = {0};
-    memcpy(&v, from, sizeof(float) * (size_t)(count < LANES ? count : LANES));
-    return v;
-}
-
 static inline void store(float *to, V v) { memcpy(to, &v, sizeof v); }
-
-static inline float sum_of(V v) {
-    float sum = 0;
-    for (int i = 0; i < LANES; i++) sum += v[i];
-    return sum;
-}
-
-static inline float maximum_of(V v) {
-    float top = v[0];
-    for (int i = 1; i < LANES; i++) top = v[i] > top ? v[i] : top;
-    return top;
-}
 
 static inline V relu(V x) { return larger(x, (V){0}); }
 
@@ -78,7 +60,7 @@ static inline V absolute(V x) { return (V)((I)x & 0x7fffffff); }
 static inline I rounded(V x) { return (I)(x + MAGIC) - MAGIC_BITS; }
 
 static inline V exponential(V x) {
-    x = -larger(-larger(x, (V){0} - 87.0f), (V){0} - 88.0f);
+    x = smaller(larger(x, (V){0} - 87.0f), (V){0} + 88.0f);
     V magic = x * 1.44269504f + MAGIC;
     V n = magic - MAGIC;
     V r = x - n * 0.693359375f;

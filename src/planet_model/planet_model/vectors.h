@@ -125,6 +125,59 @@ static inline V larger(V a, V b)
 #endif
 }
 
+static inline V smaller(V a, V b)
+{
+#if defined(__AVX512F__)
+    return (V)_mm512_min_ps((__m512)a, (__m512)b);
+#elif defined(__AVX2__)
+    return (V)_mm256_min_ps((__m256)a, (__m256)b);
+#else
+    return (V)vminq_f32((float32x4_t)a, (float32x4_t)b);
+#endif
+}
+
+static inline float sum_of(V v)
+{
+#if defined(__AVX512F__)
+    return _mm512_reduce_add_ps((__m512)v);
+#elif defined(__AVX2__)
+    __m256 x = (__m256)v;
+    __m128 four = _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
+    __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
+#else
+    return vaddvq_f32((float32x4_t)v);
+#endif
+}
+
+static inline float maximum_of(V v)
+{
+#if defined(__AVX512F__)
+    return _mm512_reduce_max_ps((__m512)v);
+#elif defined(__AVX2__)
+    __m256 x = (__m256)v;
+    __m128 four = _mm_max_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
+    __m128 two = _mm_max_ps(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)));
+#else
+    return vmaxvq_f32((float32x4_t)v);
+#endif
+}
+
+static inline V load_some(const float *from, int count)  // the rest is 0
+{
+#if defined(__AVX512F__)
+    return (V)_mm512_maskz_loadu_ps(count < LANES ? (1 << count) - 1 : 0xffff, from);
+#elif defined(__AVX2__)
+    const __m256i lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+    return (V)_mm256_maskload_ps(from, _mm256_cmpgt_epi32(_mm256_set1_epi32(count), lanes));
+#else
+    V v = {0};
+    for (int i = 0; i < LANES && i < count; i++) v[i] = from[i];
+    return v;
+#endif
+}
+
 static inline V reciprocal(V x)
 {
 #if defined(__AVX512F__)
