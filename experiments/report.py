@@ -595,7 +595,10 @@ def _machine(run: Run) -> str:
     machine = (run.values or {}).get("machine", {})
     cores = machine.get("cores", "?")
     unit = "core" if cores == 1 else "cores"
-    return f"{cores} {unit} of {machine.get('cpu', 'an unknown CPU')}"
+    text = f"{cores} {unit} of {machine.get('cpu', 'an unknown CPU')}"
+    values = run.values or {}
+    parts = [f"{part} in {values[part]}" for part in ("planner", "learner") if values.get(part)]
+    return f"{text} ({', '.join(parts)})" if parts else text
 
 
 def _run_row(run: Run, common: float) -> str:

@@ -278,7 +278,13 @@ class Runner:
             shutil.copyfile(record.data / "metrics" / file, record.folder / file)
         # For who evaluates its checkpoint: nothing in that shows how the robot was commanded.
         shutil.copyfile(record.data / "control", record.folder / "control")
-        record.update(state="trained", ended=ended, died=died(log))
+        record.update(
+            state="trained",
+            ended=ended,
+            died=died(log),
+            planner=last(record.folder / "episodes.csv", "planner"),
+            learner=last(record.folder / "updates.csv", "learner"),
+        )
 
     async def _evaluate(self, record: Record, slot: Slot) -> None:
         definition = record.definition
@@ -575,6 +581,13 @@ def decision_seconds(definition: Definition) -> float | None:
             parameters = nodes.get(name, {}).get("ros__parameters", {})
             repeat = parameters.get("action_repeat", repeat)
     return TICK * int(repeat) / definition.real_time_factor
+
+
+def last(path: Path, column: str) -> str:
+    """The last entry of a CSV file's column that is not empty; '' where there is none."""
+    with path.open(newline="") as file:
+        entries = [row.get(column) for row in csv.DictReader(file)]
+    return next((entry for entry in reversed(entries) if entry), "")
 
 
 def machine(cores: Sequence[int]) -> dict[str, Any]:

@@ -22,6 +22,7 @@ COLUMNS = (
     "return",
     "touched",  # 0 or 1
     "weights_version",
+    "planner",  # what computed the plans: precision, instruction set or device, threads
 )
 
 
@@ -39,8 +40,7 @@ class EpisodeLog:
             text = path.read_text(errors="replace") if path.exists() else ""
             # A row without its newline was being written when the process died.
             whole = text[: text.rfind("\n") + 1]
-            if not whole:
-                whole = _line(COLUMNS)
+            whole = durable.widened(whole, COLUMNS) if whole else _line(COLUMNS)
             if whole != text:
                 durable.replace(path, whole.encode())
         except OSError as error:
@@ -71,6 +71,7 @@ class EpisodeLog:
                 f"{episode.episode_return:.6g}",
                 int(episode.touched_any),
                 episode.weights_version,
+                episode.metadata.get("planner", ""),
             )
         )
         with self._path.open("ab") as file:

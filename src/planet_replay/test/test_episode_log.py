@@ -25,8 +25,26 @@ def test_a_row_tells_what_the_episode_was(tmp_path: Path, make_episode: Make) ->
     (row,) = rows(path)
     assert tuple(row) == COLUMNS
     assert list(row.values()) == [
-        *("4", "e", "1700000000.250", "ergojr", "random", "3", "6", "1", "7")
+        *("4", "e", "1700000000.250", "ergojr", "random", "3", "6", "1", "7", "")
     ]
+
+
+def test_a_row_tells_what_planned_the_episode(tmp_path: Path, make_episode: Make) -> None:
+    episode = make_episode("e")
+    episode.metadata["planner"] = "int8 AVX2, 1 thread"
+    EpisodeLog(tmp_path / "episodes.csv").append(1, 0.0, episode)
+    assert rows(tmp_path / "episodes.csv")[0]["planner"] == "int8 AVX2, 1 thread"
+
+
+def test_a_log_from_before_planners_were_told_goes_on(tmp_path: Path, make_episode: Make) -> None:
+    path = tmp_path / "episodes.csv"
+    EpisodeLog(path).append(1, 0.0, make_episode("a"))
+    lines = [line.rsplit(",", 1)[0] for line in path.read_text().splitlines()]
+    path.write_text("\n".join(lines) + "\n")
+    log = EpisodeLog(path)
+    assert "a" in log
+    log.append(2, 0.0, make_episode("b"))
+    assert [(row["id"], row["planner"]) for row in rows(path)] == [("a", ""), ("b", "")]
 
 
 def test_no_episode_has_two_rows_also_after_a_restart(tmp_path: Path, make_episode: Make) -> None:

@@ -508,6 +508,7 @@ class ControlLoop:
             weights_version=policy.weights_version,
             metadata={
                 "action_repeat": str(self._config.action_repeat),
+                "planner": policy.search().planner,
                 "seed": str(seed),
                 "created": repr(time.time()),
             },
