@@ -9,6 +9,7 @@ import numpy as np
 
 RECENT_EPISODES = 20
 RECENT_DECISIONS = 500
+_EXPECTED = 10.0  # minutes that learning takes where nothing is said of it
 _SILENT = 5.0  # s without word of the operator node until it counts as missing
 
 
@@ -34,6 +35,8 @@ class Progress:
     """Whether the robot has announced itself."""
     replay: bool = False
     """Whether the replay has said what it holds."""
+    usual_updates: int = 0
+    """Updates after which the task is usually learnt; 0 = not known."""
     asked: str = ""
     """What the operator is asked before the arm goes on, empty while it moves."""
     asked_at: float | None = None
@@ -61,12 +64,21 @@ class Progress:
             parts.append(f"last {len(recent)} {name}: {touches} touched, return {mean:.2f}")
         if self.updates:
             parts.append(f"{self.updates} updates, {self.updates_per_second:.1f}/s")
+        parts += self._expected(now)
         if self.weights_version:
             parts.append(f"weights {self.weights_version}")
         if self.latencies:
             p50, p99 = 1000 * np.percentile(self.latencies, [50, 99])
             parts.append(f"image to command {p50:.0f} ms (p99 {p99:.0f})")
         return " | ".join(parts + self._missing(now))
+
+    def _expected(self, now: float) -> list[str]:
+        """What to expect of a computer that is slower than most."""
+        left = self.usual_updates - self.updates
+        if left <= 0 or self.updates_per_second <= 0.0:
+            return []
+        minutes = (now - self.started + left / self.updates_per_second) / 60
+        return [f"usually learnt after {minutes:.0f} minutes"] if minutes > _EXPECTED else []
 
     def _missing(self, now: float) -> list[str]:
         missing = []

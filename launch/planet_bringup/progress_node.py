@@ -25,13 +25,21 @@ class ProgressConfig:
         default=5.0,
         metadata={"doc": "A line is printed each time this time (s) has passed.", "low": 0.1},
     )
+    usual_updates: int = field(
+        default=0,
+        metadata={
+            "doc": "Updates after which the task is usually learnt; 0 = not known. On a computer "
+            "that needs more than ten minutes for them, the line says how long it takes.",
+            "low": 0,
+        },
+    )
 
 
 class ProgressNode(Node):
     def __init__(self) -> None:
         super().__init__("progress")
         config = declare(self, ProgressConfig)
-        self.progress = Progress(started=time.monotonic())
+        self.progress = Progress(time.monotonic(), usual_updates=config.usual_updates)
         self.create_subscription(Transition, "transition", self.on_transition, STREAM)
         self.create_subscription(RobotSpec, "robot_spec", self.on_spec, LATCHED)
         self.create_subscription(OperatorRequest, "operator/request", self.on_request, LATCHED)

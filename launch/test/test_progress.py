@@ -27,6 +27,15 @@ def test_only_the_last_twenty_episodes_count() -> None:
     assert "last 20 planned: 20 touched, return -1.00" in progress.line(now=1.0)
 
 
+def test_a_slow_computer_is_told_how_long_it_takes_until_it_is_learnt() -> None:
+    progress = Progress(started=0.0, usual_updates=1500, updates=300, updates_per_second=1.0)
+    assert "| usually learnt after 25 minutes" in progress.line(now=300.0)
+    progress.updates_per_second = 4.0
+    assert "usually" not in progress.line(now=299.0)
+    progress.updates_per_second, progress.updates = 1.0, 1500
+    assert "usually" not in progress.line(now=3000.0)
+
+
 def test_latency_is_told_in_milliseconds() -> None:
     progress = Progress(started=0.0)
     progress.latencies.extend([0.020] * 99 + [0.050])
