@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from planet_model.compiled import cpu_flags
 from planet_model.config import ModelConfig, ObjectiveConfig
 from planet_model.kernels import cpu_features
 from planet_model.objective import Batch, objective

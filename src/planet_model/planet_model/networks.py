@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
+from planet_model import convolution
 from planet_model.episode import IMAGE_SIZE
 
 POSITION_UNIT = 0.1
@@ -138,12 +139,17 @@ class Encoder(nn.Module):
     def forward(self, blocks: Tensor) -> Tensor:
         """[n, 32, 32, 16] to float32 [n, embedding_size]."""
         dtype = blocks.dtype
-        weight, bias = _parameters(self.conv1, dtype)
-        x = F.relu_(F.conv2d(blocks.permute(0, 3, 1, 2), _of_blocks(weight), bias))
-        x = F.relu_(F.conv2d(x, *_parameters(self.conv2, dtype), stride=2))
-        x = F.relu_(F.conv2d(x, *_parameters(self.conv3, dtype), stride=2))
+        layers = (self.conv1, self.conv2, self.conv3)
+        if convolution.usable(blocks, self.conv1.out_channels):
+            parameters = [p for layer in layers for p in _parameters(layer, dtype)]
+            x = convolution.Encode.apply(blocks, *parameters)  # type: ignore[no-untyped-call]
+        else:
+            weight, bias = _parameters(self.conv1, dtype)
+            x = F.relu_(F.conv2d(blocks.permute(0, 3, 1, 2), _of_blocks(weight), bias))
+            x = F.relu_(F.conv2d(x, *_parameters(self.conv2, dtype), stride=2))
+            x = F.relu_(F.conv2d(x, *_parameters(self.conv3, dtype), stride=2))
+            x = x.permute(0, 2, 3, 1)
         # The last one (6 -> 2) sees four windows: a matrix product.
-        x = x.permute(0, 2, 3, 1)
         windows = torch.stack([x[:, i : i + 4, j : j + 4] for i in (0, 2) for j in (0, 2)], 1)
         weight, bias = _parameters(self.conv4, dtype)
         x = F.relu_(F.linear(windows.flatten(2), weight.permute(0, 2, 3, 1).flatten(1), bias))
@@ -172,6 +178,11 @@ class Decoder(nn.Module):
         """float32 [n, F] to the image's blocks, [n, 32, 32, 16], computed in `dtype`."""
         x = F.relu_(F.linear(self.input(features).to(dtype), *_parameters(self.deconv1, dtype)))
         x = x.view(-1, 5, 5, 4 * self.depth)
+        if convolution.usable(x, self.depth):
+            layers = (self.deconv2, self.deconv3, self.deconv4)
+            parameters = [p for layer in layers for p in _parameters(layer, dtype)]
+            blocks: Tensor = convolution.Decode.apply(x, *parameters)  # type: ignore[no-untyped-call]
+            return blocks
         x = _Deconvolve.apply(x, *_parameters(self.deconv2, dtype))  # type: ignore[no-untyped-call]
         x = F.relu_(x).permute(0, 3, 1, 2)
         x = F.relu_(F.conv_transpose2d(x, *_parameters(self.deconv3, dtype), stride=2))

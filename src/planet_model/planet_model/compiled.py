@@ -1,0 +1,72 @@
+"""C sources as libraries: compiled for this CPU when they are first needed, kept in the cache."""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+_COMPILERS = ("cc", "gcc", "clang")
+_OPTIONS = ("-O3", "-ffp-contract=fast", "-shared", "-fPIC")
+
+
+class CompileError(Exception):
+    """A library cannot be had; one sentence says why."""
+
+
+def cpu_flags() -> set[str]:
+    """The CPU's features by Linux' names; empty where Linux does not tell."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return set()
+    return next((set(line.split()) for line in lines if line.startswith("flags")), set())
+
+
+def compiled(source: Path, flags: Sequence[str]) -> ctypes.CDLL:
+    """`source` as a library; `flags` tell the compiler of the instruction set.
+
+    The first compiler that can do it does; one that lacks OpenMP is used without when no other has
+    it. Raises :class:`CompileError`.
+    """
+    compilers = [path for name in _COMPILERS if (path := shutil.which(name))]
+    if not compilers:
+        raise CompileError(f"there is no C compiler ({', '.join(_COMPILERS)})")
+    commands = [
+        [compiler, *_OPTIONS, *flags, *openmp, str(source)]
+        for openmp in (["-fopenmp"], [])
+        for compiler in compilers
+    ]
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    key = hashlib.sha256(repr(commands).encode() + source.read_bytes()).hexdigest()
+    file = home / "robo_planet" / f"{source.stem}-{key[:16]}.so"
+    try:
+        if not file.exists() or file.stat().st_size == 0:
+            _build(commands, file)
+        return ctypes.CDLL(str(file))
+    except OSError as error:
+        raise CompileError(f"{source.name} cannot be loaded: {error}") from error
+
+
+def _build(commands: Sequence[Sequence[str]], path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        made = Path(folder) / path.name
+        reasons = []
+        for command in commands:
+            done = subprocess.run(
+                [*command, "-o", str(made)], check=False, capture_output=True, text=True
+            )
+            if done.returncode == 0:
+                break
+            reasons.append(f"{command[0]}: {done.stderr.strip()}")
+        else:
+            raise CompileError(f"{path.stem} was not compiled: {'; '.join(reasons)}")
+        with made.open("rb") as file:
+            os.fsync(file.fileno())  # a short file under this name would stay for ever
+        made.replace(path)

@@ -1,0 +1,241 @@
+// Convolutions with few channels in float32, and their gradients, a few frames at a time.
+//
+// Three operations, of which convolution.py makes lists. All images have the layout height x width x
+// channel; where a pixel, or the window that it sees, lies in its frame is in tables of offsets:
+//
+//     PRODUCT   c[p] = f(sum_s sum_k a[p + s][k] b[s][k])        (+ bias, relu, or a relu's gradient)
+//     GRADIENT  c[s][m] += sum_p a[p + s][m] b[p + s]            (of a PRODUCT's b)
+//     SUM       c += sum_p b[p]                                  (of a PRODUCT's bias)
+//
+// for the pixels p of a frame and the segments s of a window: its rows, of k = 0 ... length - 1
+// numbers that lie together. c, and a row of b, are vectors of n numbers. A list is followed for
+// BLOCK frames before the next ones are taken, so that what one operation leaves is still in the
+// cache when the next one needs it, and the largest matrix, of all windows, is never made.
+
+#include <stdint.h>
+#include <string.h>
+#ifdef _OPENMP
+#include <omp.h>
+#endif
+
+#define BLOCK 4
+
+enum { PRODUCT, GRADIENT, SUM };
+
+typedef struct {
+    float *data;
+    int64_t stride;  // from frame to frame; of the c of GRADIENT and SUM, from thread to thread
+    int32_t local;   // holds BLOCK frames for each thread, and not all frames
+} Operand;
+
+typedef struct {
+    int32_t kind, n, pixels, segments, length, relu;
+    Operand a, b, c, mask;  // mask: c is zero where it is not positive; none without data
+    const float *bias;      // of PRODUCT, or NULL
+    // Of each pixel, and of each segment of a and b
+    const int32_t *a_pixel, *b_pixel, *c_pixel, *mask_pixel, *a_segment, *b_segment;
+} Operation;
+
+typedef float V8 __attribute__((vector_size(32)));
+typedef float V16 __attribute__((vector_size(64)));
+
+#if defined(__x86_64__)
+// Assembly, because GCC copies the sums of its own vectors from register to register.
+#define FMA(sum, a, b) __asm__("vfmadd231ps %2, %1, %0" : "+v"(sum) : "v"(a), "v"(b))
+#else
+#define FMA(sum, a, b) sum += (a) * (b)
+#endif
+
+#define INLINE static inline __attribute__((always_inline))
+#define EACH(i, count) _Pragma("GCC unroll 16") for (int i = 0; i < (count); i++)
+
+static float *frame(const Operand *x, int thread, int block, int i)
+{
+    return x->data + x->stride * (x->local ? thread * BLOCK + i : block + i);
+}
+
+// ROWS pixels times one panel of b, VECTORS x V wide; `count` of them are kept.
+#define DEFINE_PRODUCT(V, ROWS, VECTORS)                                                           \
+INLINE void product_##V##_##VECTORS(const Operation *o, const float *a, const float *b,            \
+                                    const float *bias, float *c, const float *mask, int first)     \
+{                                                                                                  \
+    enum { LANES = sizeof(V) / 4 };                                                                \
+    int count = o->pixels - first < ROWS ? o->pixels - first : ROWS;                               \
+    const float *at[ROWS];                                                                         \
+    V sum[ROWS][VECTORS];                                                                          \
+    EACH(r, ROWS) {                                                                                \
+        at[r] = a + o->a_pixel[first + (r < count ? r : 0)];                                       \
+        EACH(v, VECTORS)                                                                           \
+            if (bias) memcpy(&sum[r][v], bias + v * LANES, sizeof(V)); else sum[r][v] = (V){0};    \
+    }                                                                                              \
+    for (int s = 0; s < o->segments; s++) {                                                        \
+        long from = o->a_segment[s];                                                               \
+        for (long k = from; k < from + o->length; k++, b += VECTORS * LANES) {                     \
+            V row[VECTORS];                                                                        \
+            EACH(v, VECTORS) memcpy(&row[v], b + v * LANES, sizeof(V));                            \
+            EACH(r, ROWS) {                                                                        \
+                V x = at[r][k] - (V){0};                                                           \
+                EACH(v, VECTORS) FMA(sum[r][v], x, row[v]);                                        \
+            }                                                                                      \
+        }                                                                                          \
+    }                                                                                              \
+    EACH(r, ROWS) {                                                                                \
+        if (r >= count) break;                                                                     \
+        EACH(v, VECTORS) {                                                                         \
+            V y = sum[r][v], gate = y;                                                             \
+            if (mask) memcpy(&gate, mask + o->mask_pixel[first + r] + v * LANES, sizeof(V));       \
+            if (mask || o->relu) y = (V)((gate > 0) & (__typeof__(gate > 0))y);                    \
+            memcpy(c + o->c_pixel[first + r] + v * LANES, &y, sizeof(V));                          \
+        }                                                                                          \
+    }                                                                                              \
+}                                                                                                  \
+static void products_##V##_##VECTORS(const Operation *o, int thread, int block, int frames)        \
+{                                                                                                  \
+    enum { WIDTH = VECTORS * sizeof(V) / 4 };                                                      \
+    long panel = (long)o->segments * o->length * WIDTH;                                            \
+    for (int n = 0; n < o->n; n += WIDTH)                                                          \
+        for (int i = 0; i < frames; i++) {                                                         \
+            const float *a = frame(&o->a, thread, block, i);                                       \
+            const float *mask = o->mask.data ? frame(&o->mask, thread, block, i) + n : 0;          \
+            float *c = frame(&o->c, thread, block, i) + n;                                         \
+            const float *bias = o->bias ? o->bias + n : 0;                                         \
+            for (int p = 0; p < o->pixels; p += ROWS)                                              \
+                product_##V##_##VECTORS(o, a, o->b.data + n / WIDTH * panel, bias, c, mask, p);    \
+        }                                                                                          \
+}
+
+// ROWS rows of a gradient, VECTORS x V wide, from all pixels of a few frames.
+#define DEFINE_TILE(V, ROWS, VECTORS)                                                              \
+INLINE void tile_##V##_##ROWS##_##VECTORS(const Operation *o, int thread, int block, int frames,   \
+                                          long in_a, long in_b, float *c)                          \
+{                                                                                                  \
+    enum { LANES = sizeof(V) / 4 };                                                                \
+    V sum[ROWS][VECTORS];                                                                          \
+    EACH(r, ROWS) EACH(v, VECTORS)                                                                 \
+        memcpy(&sum[r][v], c + (long)r * o->n + v * LANES, sizeof(V));                             \
+    for (int i = 0; i < frames; i++) {                                                             \
+        const float *a = frame(&o->a, thread, block, i) + in_a;                                    \
+        const float *b = frame(&o->b, thread, block, i) + in_b;                                    \
+        for (long p = 0; p < o->pixels; p++) {                                                     \
+            const float *x = a + o->a_pixel[p], *y = b + o->b_pixel[p];                            \
+            __asm__("" : "+r"(x)); /* one address, and not one for each row */                     \
+            V row[VECTORS];                                                                        \
+            EACH(v, VECTORS) memcpy(&row[v], y + v * LANES, sizeof(V));                            \
+            EACH(r, ROWS) {                                                                        \
+                V one = x[r] - (V){0};                                                             \
+                EACH(v, VECTORS) FMA(sum[r][v], one, row[v]);                                      \
+            }                                                                                      \
+        }                                                                                          \
+    }                                                                                              \
+    EACH(r, ROWS) EACH(v, VECTORS)                                                                 \
+        memcpy(c + (long)r * o->n + v * LANES, &sum[r][v], sizeof(V));                             \
+}
+
+// A segment's `length` rows, a multiple of 4, as tiles of MANY, and of FEW for the rest.
+#define DEFINE_GRADIENT(V, MANY, FEW, VECTORS)                                                     \
+DEFINE_TILE(V, MANY, VECTORS)                                                                      \
+DEFINE_TILE(V, FEW, VECTORS)                                                                       \
+static void gradient_##V##_##VECTORS(const Operation *o, int thread, int block, int frames)        \
+{                                                                                                  \
+    enum { WIDTH = VECTORS * sizeof(V) / 4 };                                                      \
+    for (int s = 0; s < o->segments; s++)                                                          \
+        for (int n = 0; n < o->n; n += WIDTH) {                                                    \
+            float *c = o->c.data + o->c.stride * thread + (long)s * o->length * o->n + n;          \
+            for (int m = 0, step; m < o->length; m += step) {                                      \
+                long in_a = o->a_segment[s] + m, in_b = o->b_segment[s] + n;                       \
+                float *to = c + (long)m * o->n;                                                    \
+                int left = o->length - m;                                                          \
+                step = left >= MANY && (left % MANY == 0 || left > 2 * FEW) ? MANY : FEW;          \
+                if (step > left)                                                                   \
+                    tile_##V##_4_##VECTORS(o, thread, block, frames, in_a, in_b, to), step = 4;    \
+                else if (step == MANY)                                                             \
+                    tile_##V##_##MANY##_##VECTORS(o, thread, block, frames, in_a, in_b, to);       \
+                else                                                                               \
+                    tile_##V##_##FEW##_##VECTORS(o, thread, block, frames, in_a, in_b, to);        \
+            }                                                                                      \
+        }                                                                                          \
+}
+
+DEFINE_TILE(V8, 4, 1)
+DEFINE_PRODUCT(V8, 8, 1)
+DEFINE_GRADIENT(V8, 12, 8, 1)
+#if defined(__AVX512F__)
+DEFINE_TILE(V16, 4, 1)
+DEFINE_TILE(V16, 4, 2)
+DEFINE_PRODUCT(V16, 8, 1)
+DEFINE_PRODUCT(V16, 8, 2)
+DEFINE_GRADIENT(V16, 12, 8, 1)
+DEFINE_GRADIENT(V16, 12, 8, 2)
+#else
+DEFINE_PRODUCT(V8, 6, 2)
+DEFINE_GRADIENT(V8, 6, 4, 2)
+#endif
+
+static void sum(const Operation *o, int thread, int block, int frames)
+{
+    float *c = o->c.data + o->c.stride * thread;
+    for (int n = 0; n < o->n; n += 8) {
+        V8 total[4] = {0}, x;
+        for (int i = 0; i < frames; i++) {
+            const float *b = frame(&o->b, thread, block, i) + n;
+            for (int p = 0; p < o->pixels; p++) {
+                memcpy(&x, b + o->b_pixel[p], sizeof x);
+                total[p % 4] += x;
+            }
+        }
+        memcpy(&x, c + n, sizeof x);
+        x += total[0] + total[1] + total[2] + total[3];
+        memcpy(c + n, &x, sizeof x);
+    }
+}
+
+// How many of n columns (a multiple of 8) of a PRODUCT's b lie together: [n / width][k][width].
+int width(int n)
+{
+#if defined(__AVX512F__)
+    if (n % 32 == 0) return 32;
+#endif
+    return n % 16 == 0 ? 16 : 8;
+}
+
+// Frames that a local operand has room for, for each thread.
+int block(void) { return BLOCK; }
+
+static void follow(const Operation *o, int thread, int at, int frames)
+{
+    int columns = width(o->n);
+    if (o->kind == SUM) sum(o, thread, at, frames);
+    else if (o->kind == PRODUCT) {
+#if defined(__AVX512F__)
+        if (columns == 32) products_V16_2(o, thread, at, frames);
+        else if (columns == 16) products_V16_1(o, thread, at, frames);
+#else
+        if (columns == 16) products_V8_2(o, thread, at, frames);
+#endif
+        else products_V8_1(o, thread, at, frames);
+    } else {
+#if defined(__AVX512F__)
+        if (columns == 32) gradient_V16_2(o, thread, at, frames);
+        else if (columns == 16) gradient_V16_1(o, thread, at, frames);
+#else
+        if (columns == 16) gradient_V8_2(o, thread, at, frames);
+#endif
+        else gradient_V8_1(o, thread, at, frames);
+    }
+}
+
+// Follow the list of operations for all frames; each thread takes its share of them.
+void convolve(const Operation *list, int count, int frames, int threads)
+{
+#pragma omp parallel num_threads(threads)
+    {
+        int thread = 0, team = 1;
+#ifdef _OPENMP
+        thread = omp_get_thread_num(), team = omp_get_num_threads();
+#endif
+        int from = (int)((long)frames * thread / team), to = (int)((long)frames * (thread + 1) / team);
+        for (int at = from; at < to; at += BLOCK)
+            for (int i = 0; i < count; i++)
+                follow(list + i, thread, at, to - at < BLOCK ? to - at : BLOCK);
+    }
+}

@@ -1,0 +1,426 @@
+"""The convolutions of one camera on a CPU in float32, whose channels are too few for oneDNN.
+
+What :class:`planet_model.networks.Encoder` and :class:`planet_model.networks.Decoder` compute by
+PyTorch's convolutions, and its gradient, as lists of operations that convolution.c follows for a
+few frames at a time. Weights have PyTorch's shapes, images the layout [n, height, width, channels].
+
+A convolution of stride 2 sees a window for each pixel of its output, k segments of k C numbers. A
+transposed convolution of stride 2, or the gradient of a convolution, is four convolutions of stride
+1: one for the pixels of each parity of row and column, with the taps of that parity.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import os
+import platform
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
+
+from planet_model.compiled import CompileError, compiled, cpu_flags
+
+_log = logging.getLogger(__name__)
+
+_SOURCE = Path(__file__).with_name("convolution.c")
+_PRODUCT, _GRADIENT, _SUM = range(3)
+_BLOCK = 16  # channels of a 2 x 2 block of pixels, of which 12 are used
+_AVX512 = {"avx512f", "avx512bw", "avx512dq", "avx512vl"}
+
+
+def instruction_set() -> tuple[str, ...] | None:
+    """What tells a compiler of this CPU's vectors; None where convolution.c would be slow.
+
+    As PyTorch does, it leaves AVX-512 alone where ATEN_CPU_CAPABILITY says so.
+    """
+    if platform.machine() == "aarch64":
+        return ("-march=armv8-a",)
+    flags = cpu_flags()
+    if flags >= _AVX512 and os.environ.get("ATEN_CPU_CAPABILITY") not in ("avx2", "default"):
+        return (*(f"-m{flag}" for flag in sorted(_AVX512)), "-mfma")
+    return ("-mavx2", "-mfma") if flags >= {"avx2", "fma"} else None
+
+
+@cache
+def library() -> ctypes.CDLL | None:
+    """convolution.c as a library; None, with a line in the log, where it cannot be had."""
+    flags = instruction_set()
+    if flags is None:
+        return None
+    try:
+        return compiled(_SOURCE, flags)
+    except CompileError as error:
+        _log.warning("the learner's convolutions are PyTorch's, which are slower: %s", error)
+        return None
+
+
+def usable(x: Tensor, depth: int) -> bool:
+    """Whether images like `x` go through convolution.c, in a network of this depth."""
+    ours = x.device.type == "cpu" and x.dtype == torch.float32 and depth % 8 == 0
+    return ours and library() is not None
+
+
+class _Operand(ctypes.Structure):
+    _fields_ = (("data", ctypes.c_void_p), ("stride", ctypes.c_int64), ("local", ctypes.c_int32))
+
+
+class _Operation(ctypes.Structure):
+    _fields_ = (
+        *((name, ctypes.c_int32) for name in ("kind", "n", "pixels", "segments", "length", "relu")),
+        *((name, _Operand) for name in ("a", "b", "c", "mask")),
+        *(
+            (name, ctypes.c_void_p)
+            for name in (
+                "bias",
+                "a_pixel",
+                "b_pixel",
+                "c_pixel",
+                "mask_pixel",
+                "a_segment",
+                "b_segment",
+            )
+        ),
+    )
+
+
+class _Images(NamedTuple):
+    """Frames, [n, height, width, channels], and the pixels of them that an operation is about."""
+
+    data: Tensor
+    pixels: Tensor
+    """int32: where in a frame each pixel, or the first one of its window, lies."""
+    local: bool = False
+    """They are those that an operation works on at the time, and not all."""
+
+
+class _Program:
+    """A list of operations in the making."""
+
+    def __init__(self) -> None:
+        found = library()
+        assert found is not None
+        self._library = found
+        self._threads = torch.get_num_threads()
+        self._operations: list[_Operation] = []
+        self._kept: list[Tensor] = []
+
+    def local(self, *shape: int) -> Tensor:
+        """Zeros [frames that are worked on at a time, *shape]."""
+        return torch.zeros(self._threads * self._library.block(), *shape)
+
+    def product(
+        self,
+        a: _Images,
+        segments: Tensor,
+        matrix: Tensor,
+        c: _Images,
+        bias: Tensor | None = None,
+        relu: bool = False,
+        mask: _Images | None = None,
+    ) -> None:
+        """c = [relu](windows of a times matrix [segments, length, N] [+ bias]); see `mask` in C."""
+        length, n = matrix.shape[1:]
+        width = self._library.width(n)
+        panels = matrix.reshape(-1, n // width, width).transpose(0, 1).contiguous()
+        self._add(
+            kind=_PRODUCT,
+            n=n,
+            pixels=len(c.pixels),
+            segments=len(segments),
+            length=length,
+            relu=relu,
+            a=self._images(a),
+            b=_Operand(self._at(panels)),
+            c=self._images(c),
+            mask=_Operand() if mask is None else self._images(mask),
+            bias=None if bias is None else self._at(bias.contiguous()),
+            a_pixel=self._at(a.pixels),
+            c_pixel=self._at(c.pixels),
+            mask_pixel=None if mask is None else self._at(mask.pixels),
+            a_segment=self._at(segments),
+        )
+
+    def gradient(
+        self, a: _Images, a_segments: Tensor, length: int, b: _Images, b_segments: Tensor, n: int
+    ) -> Tensor:
+        """[threads, segments, length, N]: sums over the pixels of a's windows times b's."""
+        total = torch.zeros(self._threads, len(a_segments), length, n)
+        self._add(
+            kind=_GRADIENT,
+            n=n,
+            pixels=len(a.pixels),
+            segments=len(a_segments),
+            length=length,
+            a=self._images(a),
+            b=self._images(b),
+            c=_Operand(self._at(total), total.stride(0)),
+            a_pixel=self._at(a.pixels),
+            b_pixel=self._at(b.pixels),
+            a_segment=self._at(a_segments),
+            b_segment=self._at(b_segments),
+        )
+        return total
+
+    def sum(self, b: _Images, n: int) -> Tensor:
+        """[threads, N]: sums over the pixels of b."""
+        total = torch.zeros(self._threads, n)
+        self._add(
+            kind=_SUM,
+            n=n,
+            pixels=len(b.pixels),
+            b=self._images(b),
+            c=_Operand(self._at(total), n),
+            b_pixel=self._at(b.pixels),
+        )
+        return total
+
+    def run(self, frames: int) -> None:
+        """Follow the list."""
+        operations = (_Operation * len(self._operations))(*self._operations)
+        self._library.convolve(operations, len(operations), frames, self._threads)
+
+    def _add(self, **fields: Any) -> None:
+        self._operations.append(_Operation(**fields))
+
+    def _at(self, x: Tensor) -> int:
+        self._kept.append(x)
+        return x.data_ptr()
+
+    def _images(self, x: _Images) -> _Operand:
+        return _Operand(self._at(x.data), x.data.stride(0), x.local)
+
+
+@cache
+def _numbers(*values: int) -> Tensor:
+    return torch.tensor(values, dtype=torch.int32)
+
+
+@cache
+def _grid(rows: int, columns: int, row: int, column: int, first: int = 0) -> Tensor:
+    """Where the pixels of a grid lie: `row` from row to row, `column` from column to column."""
+    y, x = torch.arange(rows)[:, None], torch.arange(columns)
+    return (first + y * row + x * column).flatten().to(torch.int32)
+
+
+def _whole(data: Tensor, local: bool = False, border: int = 0) -> _Images:
+    """All pixels of frames [n, h, w, C] but a border."""
+    h, w, channels = data.shape[1:]
+    size = (h - 2 * border, w - 2 * border)
+    grid = _grid(*size, w * channels, channels, border * (w + 1) * channels)
+    return _Images(data, grid, local)
+
+
+def _windows(data: Tensor, kernel: int, local: bool = False) -> tuple[_Images, Tensor]:
+    """The windows of stride 2 that a kernel sees of frames [n, h, w, C]; and their segments."""
+    h, w, channels = data.shape[1:]
+    size = ((h - kernel) // 2 + 1, (w - kernel) // 2 + 1)
+    grid = _grid(*size, 2 * w * channels, 2 * channels)
+    return _Images(data, grid, local), _numbers(*(i * w * channels for i in range(kernel)))
+
+
+def _taps(weight: Tensor) -> Tensor:
+    """A kernel [O, C, k, k] as the matrix [k, k C, O] that is multiplied with windows."""
+    return weight.permute(2, 3, 1, 0).flatten(1, 2)
+
+
+def _of_taps(gradient: Tensor, weight: Tensor) -> Tensor:
+    """The way back of :func:`_taps`, of a gradient [threads, k, k C, O]."""
+    out, channels, k, _ = weight.shape
+    return gradient.sum(0).view(k, k, channels, out).permute(3, 2, 0, 1)
+
+
+def _transposed(
+    program: _Program,
+    a: Tensor,
+    weight: Tensor,
+    out: Tensor,
+    *,
+    a_local: bool = False,
+    out_local: bool = False,
+    border: int = 0,
+    mask: Tensor | None = None,
+    bias: Tensor | None = None,
+    relu: bool = False,
+) -> None:
+    """out[2 y + i, 2 x + j] += a[y, x] weight[:, :, i, j]; `out` is written but for its border.
+
+    `a` [n, h + 2 q, w + 2 q, C] has a border of zeros, q = (k + 1) // 2 - 1; weight [C, O, k, k];
+    `mask` [n, >= h, >= w, O] is of out without its border.
+    """
+    k = weight.shape[2]
+    q = (k + 1) // 2 - 1
+    _, width, channels = a.shape[1:]
+    h, w = (size - 2 * q for size in a.shape[1:3])
+    for top in (0, 1):
+        for left in (0, 1):
+            taps = weight[:, :, top::2, left::2].flip(-1).permute(2, 3, 0, 1)
+            high, wide = taps.shape[:2]
+            size = (h + high - 1, w + wide - 1)
+            first = (q * width + q - (wide - 1)) * channels
+            segments = _numbers(*(-i * width * channels for i in range(high)))
+
+            def parity(x: Tensor, border: int, local: bool) -> _Images:
+                c, row = x.shape[3], x.shape[2] * x.shape[3]
+                start = (border + top) * row + (border + left) * c  # noqa: B023
+                return _Images(x, _grid(*size, 2 * row, 2 * c, start), local)  # noqa: B023
+
+            program.product(
+                _Images(a, _grid(*size, width * channels, channels, first), a_local),
+                segments,
+                taps.flatten(1, 2),
+                parity(out, border, out_local),
+                bias,
+                relu,
+                None if mask is None else parity(mask, 0, False),
+            )
+
+
+def _of_blocks(data: Tensor) -> tuple[_Images, Tensor]:
+    """The windows that a kernel 4 of stride 2 sees of blocks [n, 32, 32, 16]; their segments."""
+    grid = _grid(31, 31, 32 * _BLOCK, _BLOCK)
+    return _Images(data, grid), _numbers(*((32 * i + j) * _BLOCK for i in (0, 1) for j in (0, 1)))
+
+
+class Encode(torch.autograd.Function):
+    """The encoder's three convolutions of stride 2, each with a relu.
+
+    Blocks [n, 32, 32, 16], and weight [O, C, 4, 4] and bias [O] of each, to [n, 6, 6, O].
+    """
+
+    @staticmethod
+    def forward(ctx: Any, blocks: Tensor, *parameters: Tensor) -> Tensor:
+        weight1, bias1, weight2, bias2, weight3, bias3 = parameters
+        n = len(blocks)
+        blocks = blocks.contiguous()
+        x1 = blocks.new_empty(n, 31, 31, len(weight1))
+        x2 = blocks.new_empty(n, 14, 14, len(weight2))
+        x3 = blocks.new_empty(n, 6, 6, len(weight3))
+        program = _Program()
+        # A kernel of pixels as one of blocks: block's row and column, pixel's row and column in it.
+        taps = weight1.view(-1, 3, 2, 2, 2, 2).permute(2, 4, 3, 5, 1, 0).reshape(4, 12, -1)
+        program.product(*_of_blocks(blocks), taps, _whole(x1), bias1, relu=True)
+        program.product(*_windows(x1, 4), _taps(weight2), _whole(x2), bias2, relu=True)
+        program.product(*_windows(x2, 4), _taps(weight3), _whole(x3), bias3, relu=True)
+        program.run(n)
+        ctx.save_for_backward(blocks, x1, x2, x3, weight1, weight2, weight3)
+        return x3
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        blocks, x1, x2, x3, weight1, weight2, weight3 = ctx.saved_tensors
+        program = _Program()
+        g3 = F.pad(gradients[0] * (x3 > 0), (0, 0, 1, 1, 1, 1))
+        g2 = program.local(16, 16, len(weight2))
+        g1 = program.local(31, 31, len(weight1))
+
+        inner3 = _whole(g3, border=1)
+        taps3 = program.gradient(
+            *_windows(x2, 4), 4 * len(weight2), inner3, _numbers(0, 0, 0, 0), len(weight3)
+        )
+        bias3 = program.sum(inner3, len(weight3))
+        _transposed(program, g3, weight3, g2, out_local=True, border=1, mask=x2)
+        inner2 = _whole(g2, local=True, border=1)
+        taps2 = program.gradient(
+            *_windows(x1, 4), 4 * len(weight1), inner2, _numbers(0, 0, 0, 0), len(weight2)
+        )
+        bias2 = program.sum(inner2, len(weight2))
+        _transposed(program, g2, weight2, g1, a_local=True, out_local=True, mask=x1)
+        all1 = _whole(g1, local=True)
+        taps1 = program.gradient(*_of_blocks(blocks), 12, all1, _numbers(0, 0, 0, 0), len(weight1))
+        bias1 = program.sum(all1, len(weight1))
+        program.run(len(blocks))
+        of_blocks = taps1.sum(0).view(2, 2, 2, 2, 3, -1).permute(5, 4, 0, 2, 1, 3)
+        return (
+            None,
+            of_blocks.reshape(weight1.shape),
+            bias1.sum(0),
+            _of_taps(taps2, weight2),
+            bias2.sum(0),
+            _of_taps(taps3, weight3),
+            bias3.sum(0),
+        )
+
+
+class Decode(torch.autograd.Function):
+    """The decoder's two transposed convolutions, each with a relu, and its last convolution.
+
+    x [n, 5, 5, C], and weight and bias of each, to blocks [n, 32, 32, 16].
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, *parameters: Tensor) -> Tensor:
+        weight2, bias2, weight3, bias3, weight4, bias4 = parameters
+        n, channels2, channels3 = len(x), weight2.shape[1], weight3.shape[1]
+        x1 = F.pad(x, (0, 0, 2, 2, 2, 2))
+        x2 = x.new_zeros(n, 17, 17, channels2)
+        x3 = x.new_zeros(n, 34, 34, channels3)
+        blocks = x.new_empty(n, 32, 32, _BLOCK)
+        program = _Program()
+        _transposed(program, x1, weight2, x2, border=2, bias=bias2, relu=True)
+        _transposed(program, x2, weight3, x3, border=2, bias=bias3, relu=True)
+        row, fill = 34 * channels3, _BLOCK - len(weight4)
+        program.product(
+            _Images(x3, _grid(32, 32, row, channels3)),
+            _numbers(0, row, 2 * row),
+            F.pad(_taps(weight4), (0, fill)),
+            _whole(blocks),
+            F.pad(bias4, (0, fill)),
+        )
+        program.run(n)
+        ctx.save_for_backward(x1, x2, x3, weight2, weight3, weight4)
+        return blocks
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, ...]:
+        x1, x2, x3, weight2, weight3, weight4 = ctx.saved_tensors
+        n, out = len(x1), len(weight4)
+        channels1, channels2, channels3 = x1.shape[3], weight2.shape[1], weight3.shape[1]
+        program = _Program()
+        g4 = gradients[0].contiguous()
+        g3 = program.local(30, 30, channels3)
+        g2 = program.local(13, 13, channels2)
+        g1 = x1.new_empty(n, 5, 5, channels1)
+
+        offsets = [(i, j) for i in range(3) for j in range(3)]
+        taps4 = program.gradient(
+            _whole(g4),
+            _numbers(*[0] * 9),
+            out,
+            _Images(x3, _grid(32, 32, 34 * channels3, channels3)),
+            _numbers(*((34 * i + j) * channels3 for i, j in offsets)),
+            channels3,
+        )
+        bias4 = program.sum(_whole(g4), _BLOCK)
+        inner3 = _whole(x3, border=2)
+        program.product(
+            _Images(g4, _grid(30, 30, 32 * _BLOCK, _BLOCK, 2 * 33 * _BLOCK)),
+            _numbers(*(-(32 * i + j) * _BLOCK for i, j in offsets)),
+            weight4.permute(2, 3, 0, 1).flatten(0, 1),
+            _whole(g3, local=True),
+            mask=inner3,
+        )
+        inner2 = _whole(x2, border=2)
+        windows3 = _windows(g3, 6, local=True)
+        taps3 = program.gradient(*windows3, 6 * channels3, inner2, _numbers(*[0] * 6), channels2)
+        bias3 = program.sum(_whole(g3, local=True), channels3)
+        program.product(*windows3, _taps(weight3), _whole(g2, local=True), mask=inner2)
+        inner1 = _whole(x1, border=2)
+        windows2 = _windows(g2, 5, local=True)
+        taps2 = program.gradient(*windows2, 5 * channels2, inner1, _numbers(*[0] * 5), channels1)
+        bias2 = program.sum(_whole(g2, local=True), channels2)
+        program.product(*windows2, _taps(weight2), _whole(g1))
+        program.run(n)
+        return (
+            g1,
+            _of_taps(taps2, weight2),
+            bias2.sum(0),
+            _of_taps(taps3, weight3),
+            bias3.sum(0),
+            taps4.sum(0).view(3, 3, out, channels3).permute(2, 3, 0, 1),
+            bias4.sum(0)[:out],
+        )
