@@ -239,3 +239,51 @@ void convolve(const Operation *list, int count, int frames, int threads)
                 follow(list + i, thread, at, to - at < BLOCK ? to - at : BLOCK);
     }
 }
+
+// 6 bytes of one line and 6 of the next, of bytes that have the upper bits of `x` and the lower of `y`.
+INLINE void mix(const uint8_t *x, const uint8_t *y, long line, uint64_t noisy, uint64_t *mixed)
+{
+    uint64_t six[2];
+    EACH(i, 2) {
+        uint32_t four[2];
+        uint16_t two[2];
+        memcpy(four, x + i * line, 4), memcpy(two, x + i * line + 4, 2);
+        memcpy(four + 1, y + i * line, 4), memcpy(two + 1, y + i * line + 4, 2);
+        uint64_t seen = four[0] | (uint64_t)two[0] << 32, dither = four[1] | (uint64_t)two[1] << 32;
+        six[i] = (seen & ~noisy) | (dither & noisy);
+    }
+    mixed[0] = six[0] | six[1] << 48;
+    mixed[1] = six[1] >> 16;
+}
+
+// Frames as 2 x 2 blocks of pixels, [cameras][frames][32][32][16]: x in 0..255, of which `low` is the
+// mask of the noisy bits, becomes (x - 127.5) / 256; the last 4 of 16 channels are zero. The frames
+// are `rows` of `images`, [..][64][64 cameras][3]; those of the noise come one after the other.
+void blocks(const uint8_t *images, const uint8_t *noise, const int64_t *rows, int frames, int cameras,
+            int low, float *out, int threads)
+{
+    typedef uint8_t Bytes __attribute__((vector_size(8)));
+    const float unit = 1 / 256.0f;
+    const V8 whole = {unit, unit, unit, unit, unit, unit, unit, unit};
+    const V8 half = {unit, unit, unit, unit, 0, 0, 0, 0};
+    const long line = 64 * 3 * cameras, size = 64 * line, frame = 32 * 32 * 16;
+    const uint64_t noisy = 0x0101010101010101u * (uint64_t)low;
+#pragma omp parallel for num_threads(threads)
+    for (int i = 0; i < frames; i++)
+        for (int camera = 0; camera < cameras; camera++) {
+            const uint8_t *image = images + rows[i] * size + camera * 64 * 3;
+            const uint8_t *random = noise + i * size + camera * 64 * 3;
+            float *to = out + ((long)camera * frames + i) * frame;
+            for (int y = 0; y < 32; y++)
+                for (int x = 0; x < 32; x++, to += 16) {
+                    long at = 2 * y * line + 6 * x;
+                    uint64_t mixed[2];
+                    Bytes bytes[2];
+                    mix(image + at, random + at, line, noisy, mixed);
+                    memcpy(bytes, mixed, 16);
+                    V8 first = __builtin_convertvector(bytes[0], V8) * whole + whole * -127.5f;
+                    V8 second = __builtin_convertvector(bytes[1], V8) * half + half * -127.5f;
+                    memcpy(to, &first, sizeof first), memcpy(to + 8, &second, sizeof second);
+                }
+        }
+}

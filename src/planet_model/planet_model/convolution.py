@@ -65,6 +65,23 @@ def usable(x: Tensor, depth: int) -> bool:
     return ours and library() is not None
 
 
+def blocks(store: Tensor, rows: Tensor, noise: Tensor, low: int) -> tuple[Tensor, ...]:
+    """The rows of uint8 [n, 64, 64 N, 3] as N cameras' blocks, float32 [*rows.shape, 32, 32, 16].
+
+    The bits of `low` are those of `noise`, as many bytes as the rows have. See
+    :func:`planet_model.networks.preprocess`.
+    """
+    found = library()
+    assert found is not None
+    cameras = store.shape[2] // store.shape[1]
+    out = torch.empty(cameras, *rows.shape, 32, 32, _BLOCK)
+    store, rows = store.contiguous(), rows.contiguous()
+    images, words, numbers, to = (ctypes.c_void_p(x.data_ptr()) for x in (store, noise, rows, out))
+    count, threads = rows.numel(), torch.get_num_threads()
+    found.blocks(images, words, numbers, count, cameras, low, to, threads)
+    return out.unbind(0)
+
+
 class _Operand(ctypes.Structure):
     _fields_ = (("data", ctypes.c_void_p), ("stride", ctypes.c_int64), ("local", ctypes.c_int32))
 
