@@ -1,11 +1,12 @@
 // Convolutions with few channels in float32, and their gradients, a few frames at a time.
 //
-// Three operations, of which convolution.py makes lists. All images have the layout height x width x
+// A few operations, of which convolution.py makes lists. All images have the layout height x width x
 // channel; where a pixel, or the window that it sees, lies in its frame is in tables of offsets:
 //
-//     PRODUCT   c[p] = f(sum_s sum_k a[p + s][k] b[s][k])        (+ bias, relu, or a relu's gradient)
+//     PRODUCT   c[p] = f(sum_s sum_k a[p + s][k] b[s][k] + bias) (f: a relu, its gradient, an error)
 //     GRADIENT  c[s][m] += sum_p a[p + s][m] b[p + s]            (of a PRODUCT's b)
 //     SUM       c += sum_p b[p]                                  (of a PRODUCT's bias)
+//     SQUARES   c += sum_p b[p]^2
 //
 // for the pixels p of a frame and the segments s of a window: its rows, of k = 0 ... length - 1
 // numbers that lie together. c, and a row of b, are vectors of n numbers. A list is followed for
@@ -20,20 +21,22 @@
 
 #define BLOCK 4
 
-enum { PRODUCT, GRADIENT, SUM };
+enum { PRODUCT, GRADIENT, SUM, SQUARES };
+enum { PLAIN, RELU, GATE, MINUS };  // what a PRODUCT ends with: GATE is zero where d <= 0, MINUS d
 
 typedef struct {
     float *data;
-    int64_t stride;  // from frame to frame; of the c of GRADIENT and SUM, from thread to thread
+    int64_t stride;  // from frame to frame; of the c of sums and gradients, from thread to thread
     int32_t local;   // holds BLOCK frames for each thread, and not all frames
+    const int64_t *rows;  // where each frame stands; NULL: one after the other
 } Operand;
 
 typedef struct {
-    int32_t kind, n, pixels, segments, length, relu;
-    Operand a, b, c, mask;  // mask: c is zero where it is not positive; none without data
-    const float *bias;      // of PRODUCT, or NULL
+    int32_t kind, n, pixels, segments, length, end;
+    Operand a, b, c, d;
+    const float *bias;  // of PRODUCT, or NULL
     // Of each pixel, and of each segment of a and b
-    const int32_t *a_pixel, *b_pixel, *c_pixel, *mask_pixel, *a_segment, *b_segment;
+    const int32_t *a_pixel, *b_pixel, *c_pixel, *d_pixel, *a_segment, *b_segment;
 } Operation;
 
 typedef float V8 __attribute__((vector_size(32)));
@@ -51,13 +54,14 @@ typedef float V16 __attribute__((vector_size(64)));
 
 static float *frame(const Operand *x, int thread, int block, int i)
 {
-    return x->data + x->stride * (x->local ? thread * BLOCK + i : block + i);
+    if (x->local) return x->data + x->stride * (thread * BLOCK + i);
+    return x->data + x->stride * (x->rows ? x->rows[block + i] : block + i);
 }
 
 // ROWS pixels times one panel of b, VECTORS x V wide; `count` of them are kept.
 #define DEFINE_PRODUCT(V, ROWS, VECTORS)                                                           \
 INLINE void product_##V##_##VECTORS(const Operation *o, const float *a, const float *b,            \
-                                    const float *bias, float *c, const float *mask, int first)     \
+                                    const float *bias, float *c, const float *d, int first)        \
 {                                                                                                  \
     enum { LANES = sizeof(V) / 4 };                                                                \
     int count = o->pixels - first < ROWS ? o->pixels - first : ROWS;                               \
@@ -82,9 +86,10 @@ INLINE void product_##V##_##VECTORS(const Operation *o, const float *a, const fl
     EACH(r, ROWS) {                                                                                \
         if (r >= count) break;                                                                     \
         EACH(v, VECTORS) {                                                                         \
-            V y = sum[r][v], gate = y;                                                             \
-            if (mask) memcpy(&gate, mask + o->mask_pixel[first + r] + v * LANES, sizeof(V));       \
-            if (mask || o->relu) y = (V)((gate > 0) & (__typeof__(gate > 0))y);                    \
+            V y = sum[r][v], z = y;                                                                \
+            if (d) memcpy(&z, d + o->d_pixel[first + r] + v * LANES, sizeof(V));                   \
+            if (o->end == MINUS) y -= z;                                                           \
+            else if (o->end != PLAIN) y = (V)((z > 0) & (__typeof__(z > 0))y);                     \
             memcpy(c + o->c_pixel[first + r] + v * LANES, &y, sizeof(V));                          \
         }                                                                                          \
     }                                                                                              \
@@ -96,11 +101,11 @@ static void products_##V##_##VECTORS(const Operation *o, int thread, int block, 
     for (int n = 0; n < o->n; n += WIDTH)                                                          \
         for (int i = 0; i < frames; i++) {                                                         \
             const float *a = frame(&o->a, thread, block, i);                                       \
-            const float *mask = o->mask.data ? frame(&o->mask, thread, block, i) + n : 0;          \
+            const float *d = o->d.data ? frame(&o->d, thread, block, i) + n : 0;                   \
             float *c = frame(&o->c, thread, block, i) + n;                                         \
             const float *bias = o->bias ? o->bias + n : 0;                                         \
             for (int p = 0; p < o->pixels; p += ROWS)                                              \
-                product_##V##_##VECTORS(o, a, o->b.data + n / WIDTH * panel, bias, c, mask, p);    \
+                product_##V##_##VECTORS(o, a, o->b.data + n / WIDTH * panel, bias, c, d, p);       \
         }                                                                                          \
 }
 
@@ -175,16 +180,21 @@ static void sum(const Operation *o, int thread, int block, int frames)
 {
     float *c = o->c.data + o->c.stride * thread;
     for (int n = 0; n < o->n; n += 8) {
-        V8 total[4] = {0}, x;
+        V8 total = {0}, x;
         for (int i = 0; i < frames; i++) {
             const float *b = frame(&o->b, thread, block, i) + n;
-            for (int p = 0; p < o->pixels; p++) {
-                memcpy(&x, b + o->b_pixel[p], sizeof x);
-                total[p % 4] += x;
+            for (int p = 0, to; p < o->pixels; p = to) {  // a few at a time: sums of sums round less
+                V8 part[4] = {0};
+                to = o->pixels - p < 64 ? o->pixels : p + 64;
+                for (int q = p; q < to; q++) {
+                    memcpy(&x, b + o->b_pixel[q], sizeof x);
+                    part[q % 4] += o->kind == SUM ? x : x * x;
+                }
+                total += (part[0] + part[1]) + (part[2] + part[3]);
             }
         }
         memcpy(&x, c + n, sizeof x);
-        x += total[0] + total[1] + total[2] + total[3];
+        x += total;
         memcpy(c + n, &x, sizeof x);
     }
 }
@@ -204,7 +214,7 @@ int block(void) { return BLOCK; }
 static void follow(const Operation *o, int thread, int at, int frames)
 {
     int columns = width(o->n);
-    if (o->kind == SUM) sum(o, thread, at, frames);
+    if (o->kind == SUM || o->kind == SQUARES) sum(o, thread, at, frames);
     else if (o->kind == PRODUCT) {
 #if defined(__AVX512F__)
         if (columns == 32) products_V16_2(o, thread, at, frames);

@@ -28,7 +28,8 @@ from planet_model.compiled import CompileError, compiled, cpu_flags
 _log = logging.getLogger(__name__)
 
 _SOURCE = Path(__file__).with_name("convolution.c")
-_PRODUCT, _GRADIENT, _SUM = range(3)
+_PRODUCT, _GRADIENT, _SUM, _SQUARES = range(4)
+_PLAIN, _RELU, _GATE, _MINUS = range(4)
 _BLOCK = 16  # channels of a 2 x 2 block of pixels, of which 12 are used
 _AVX512 = {"avx512f", "avx512bw", "avx512dq", "avx512vl"}
 
@@ -83,13 +84,18 @@ def blocks(store: Tensor, rows: Tensor, noise: Tensor, low: int) -> tuple[Tensor
 
 
 class _Operand(ctypes.Structure):
-    _fields_ = (("data", ctypes.c_void_p), ("stride", ctypes.c_int64), ("local", ctypes.c_int32))
+    _fields_ = (
+        ("data", ctypes.c_void_p),
+        ("stride", ctypes.c_int64),
+        ("local", ctypes.c_int32),
+        ("rows", ctypes.c_void_p),
+    )
 
 
 class _Operation(ctypes.Structure):
     _fields_ = (
-        *((name, ctypes.c_int32) for name in ("kind", "n", "pixels", "segments", "length", "relu")),
-        *((name, _Operand) for name in ("a", "b", "c", "mask")),
+        *((name, ctypes.c_int32) for name in ("kind", "n", "pixels", "segments", "length", "end")),
+        *((name, _Operand) for name in ("a", "b", "c", "d")),
         *(
             (name, ctypes.c_void_p)
             for name in (
@@ -97,7 +103,7 @@ class _Operation(ctypes.Structure):
                 "a_pixel",
                 "b_pixel",
                 "c_pixel",
-                "mask_pixel",
+                "d_pixel",
                 "a_segment",
                 "b_segment",
             )
@@ -113,6 +119,8 @@ class _Images(NamedTuple):
     """int32: where in a frame each pixel, or the first one of its window, lies."""
     local: bool = False
     """They are those that an operation works on at the time, and not all."""
+    rows: Tensor | None = None
+    """int64: which of the frames they are; all of them without."""
 
 
 class _Program:
@@ -137,10 +145,10 @@ class _Program:
         matrix: Tensor,
         c: _Images,
         bias: Tensor | None = None,
-        relu: bool = False,
-        mask: _Images | None = None,
+        end: int = _PLAIN,
+        d: _Images | None = None,
     ) -> None:
-        """c = [relu](windows of a times matrix [segments, length, N] [+ bias]); see `mask` in C."""
+        """c = windows of a times matrix [segments, length, N] (+ bias), ending as `end` says."""
         length, n = matrix.shape[1:]
         width = self._library.width(n)
         panels = matrix.reshape(-1, n // width, width).transpose(0, 1).contiguous()
@@ -150,15 +158,15 @@ class _Program:
             pixels=len(c.pixels),
             segments=len(segments),
             length=length,
-            relu=relu,
+            end=end,
             a=self._images(a),
             b=_Operand(self._at(panels)),
             c=self._images(c),
-            mask=_Operand() if mask is None else self._images(mask),
+            d=_Operand() if d is None else self._images(d),
             bias=None if bias is None else self._at(bias.contiguous()),
             a_pixel=self._at(a.pixels),
             c_pixel=self._at(c.pixels),
-            mask_pixel=None if mask is None else self._at(mask.pixels),
+            d_pixel=None if d is None else self._at(d.pixels),
             a_segment=self._at(segments),
         )
 
@@ -183,11 +191,11 @@ class _Program:
         )
         return total
 
-    def sum(self, b: _Images, n: int) -> Tensor:
-        """[threads, N]: sums over the pixels of b."""
+    def sum(self, b: _Images, n: int, squares: bool = False) -> Tensor:
+        """[threads, N]: sums over the pixels of b, or of their squares."""
         total = torch.zeros(self._threads, n)
         self._add(
-            kind=_SUM,
+            kind=_SQUARES if squares else _SUM,
             n=n,
             pixels=len(b.pixels),
             b=self._images(b),
@@ -209,7 +217,8 @@ class _Program:
         return x.data_ptr()
 
     def _images(self, x: _Images) -> _Operand:
-        return _Operand(self._at(x.data), x.data.stride(0), x.local)
+        rows = None if x.rows is None else self._at(x.rows)
+        return _Operand(self._at(x.data), x.data.stride(0), x.local, rows)
 
 
 @cache
@@ -262,12 +271,12 @@ def _transposed(
     border: int = 0,
     mask: Tensor | None = None,
     bias: Tensor | None = None,
-    relu: bool = False,
 ) -> None:
     """out[2 y + i, 2 x + j] += a[y, x] weight[:, :, i, j]; `out` is written but for its border.
 
     `a` [n, h + 2 q, w + 2 q, C] has a border of zeros, q = (k + 1) // 2 - 1; weight [C, O, k, k];
-    `mask` [n, >= h, >= w, O] is of out without its border.
+    with `mask` [n, >= h, >= w, O], of out without its border, it is zero where that is not
+    positive; with `bias` it ends with a relu.
     """
     k = weight.shape[2]
     q = (k + 1) // 2 - 1
@@ -292,7 +301,7 @@ def _transposed(
                 taps.flatten(1, 2),
                 parity(out, border, out_local),
                 bias,
-                relu,
+                _GATE if bias is None else _RELU,
                 None if mask is None else parity(mask, 0, False),
             )
 
@@ -320,9 +329,9 @@ class Encode(torch.autograd.Function):
         program = _Program()
         # A kernel of pixels as one of blocks: block's row and column, pixel's row and column in it.
         taps = weight1.view(-1, 3, 2, 2, 2, 2).permute(2, 4, 3, 5, 1, 0).reshape(4, 12, -1)
-        program.product(*_of_blocks(blocks), taps, _whole(x1), bias1, relu=True)
-        program.product(*_windows(x1, 4), _taps(weight2), _whole(x2), bias2, relu=True)
-        program.product(*_windows(x2, 4), _taps(weight3), _whole(x3), bias3, relu=True)
+        program.product(*_of_blocks(blocks), taps, _whole(x1), bias1, _RELU)
+        program.product(*_windows(x1, 4), _taps(weight2), _whole(x2), bias2, _RELU)
+        program.product(*_windows(x2, 4), _taps(weight3), _whole(x3), bias3, _RELU)
         program.run(n)
         ctx.save_for_backward(blocks, x1, x2, x3, weight1, weight2, weight3)
         return x3
@@ -366,11 +375,15 @@ class Encode(torch.autograd.Function):
 class Decode(torch.autograd.Function):
     """The decoder's two transposed convolutions, each with a relu, and its last convolution.
 
-    x [n, 5, 5, C], and weight and bias of each, to blocks [n, 32, 32, 16].
+    x [n, 5, 5, C], and weight and bias of each, to blocks [n, 32, 32, 16]. Without `target`: their
+    image. With `target`, [.., 32, 32, 16], and the `rows` of it that they explain: the sum of half
+    the squared error.
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, *parameters: Tensor) -> Tensor:
+    def forward(
+        ctx: Any, x: Tensor, target: Tensor | None, rows: Tensor | None, *parameters: Tensor
+    ) -> Tensor:
         weight2, bias2, weight3, bias3, weight4, bias4 = parameters
         n, channels2, channels3 = len(x), weight2.shape[1], weight3.shape[1]
         x1 = F.pad(x, (0, 0, 2, 2, 2, 2))
@@ -378,8 +391,8 @@ class Decode(torch.autograd.Function):
         x3 = x.new_zeros(n, 34, 34, channels3)
         blocks = x.new_empty(n, 32, 32, _BLOCK)
         program = _Program()
-        _transposed(program, x1, weight2, x2, border=2, bias=bias2, relu=True)
-        _transposed(program, x2, weight3, x3, border=2, bias=bias3, relu=True)
+        _transposed(program, x1, weight2, x2, border=2, bias=bias2)
+        _transposed(program, x2, weight3, x3, border=2, bias=bias3)
         row, fill = 34 * channels3, _BLOCK - len(weight4)
         program.product(
             _Images(x3, _grid(32, 32, row, channels3)),
@@ -387,18 +400,26 @@ class Decode(torch.autograd.Function):
             F.pad(_taps(weight4), (0, fill)),
             _whole(blocks),
             F.pad(bias4, (0, fill)),
+            _PLAIN if target is None else _MINUS,
+            None if target is None else _Images(target, _whole(target).pixels, rows=rows),
         )
+        if target is None:
+            program.run(n)
+            ctx.save_for_backward(x1, x2, x3, weight2, weight3, weight4)
+            return blocks
+        squares = program.sum(_whole(blocks), _BLOCK, squares=True)
         program.run(n)
-        ctx.save_for_backward(x1, x2, x3, weight2, weight3, weight4)
-        return blocks
+        ctx.save_for_backward(x1, x2, x3, weight2, weight3, weight4, blocks)
+        return 0.5 * squares.sum()
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, ...]:
-        x1, x2, x3, weight2, weight3, weight4 = ctx.saved_tensors
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        x1, x2, x3, weight2, weight3, weight4, *error = ctx.saved_tensors
+        # The loss' gradient is a factor of the error, and of all that comes of it.
+        g4, factor = (error[0], gradients[0]) if error else (gradients[0].contiguous(), 1)
         n, out = len(x1), len(weight4)
         channels1, channels2, channels3 = x1.shape[3], weight2.shape[1], weight3.shape[1]
         program = _Program()
-        g4 = gradients[0].contiguous()
         g3 = program.local(30, 30, channels3)
         g2 = program.local(13, 13, channels2)
         g1 = x1.new_empty(n, 5, 5, channels1)
@@ -417,15 +438,16 @@ class Decode(torch.autograd.Function):
         program.product(
             _Images(g4, _grid(30, 30, 32 * _BLOCK, _BLOCK, 2 * 33 * _BLOCK)),
             _numbers(*(-(32 * i + j) * _BLOCK for i, j in offsets)),
-            weight4.permute(2, 3, 0, 1).flatten(0, 1),
+            factor * weight4.permute(2, 3, 0, 1).flatten(0, 1),
             _whole(g3, local=True),
-            mask=inner3,
+            end=_GATE,
+            d=inner3,
         )
         inner2 = _whole(x2, border=2)
         windows3 = _windows(g3, 6, local=True)
         taps3 = program.gradient(*windows3, 6 * channels3, inner2, _numbers(*[0] * 6), channels2)
         bias3 = program.sum(_whole(g3, local=True), channels3)
-        program.product(*windows3, _taps(weight3), _whole(g2, local=True), mask=inner2)
+        program.product(*windows3, _taps(weight3), _whole(g2, local=True), None, _GATE, inner2)
         inner1 = _whole(x1, border=2)
         windows2 = _windows(g2, 5, local=True)
         taps2 = program.gradient(*windows2, 5 * channels2, inner1, _numbers(*[0] * 5), channels1)
@@ -434,10 +456,12 @@ class Decode(torch.autograd.Function):
         program.run(n)
         return (
             g1,
+            None,
+            None,
             _of_taps(taps2, weight2),
             bias2.sum(0),
             _of_taps(taps3, weight3),
             bias3.sum(0),
-            taps4.sum(0).view(3, 3, out, channels3).permute(2, 3, 0, 1),
-            bias4.sum(0)[:out],
+            factor * taps4.sum(0).view(3, 3, out, channels3).permute(2, 3, 0, 1),
+            factor * bias4.sum(0)[:out],
         )

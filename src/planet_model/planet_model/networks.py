@@ -182,13 +182,9 @@ class Decoder(nn.Module):
 
     def blocks(self, features: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
         """float32 [n, F] to the image's blocks, [n, 32, 32, 16], computed in `dtype`."""
-        x = F.relu_(F.linear(self.input(features).to(dtype), *_parameters(self.deconv1, dtype)))
-        x = x.view(-1, 5, 5, 4 * self.depth)
+        x = self._small(features, dtype)
         if convolution.usable(x, self.depth):
-            layers = (self.deconv2, self.deconv3, self.deconv4)
-            parameters = [p for layer in layers for p in _parameters(layer, dtype)]
-            blocks: Tensor = convolution.Decode.apply(x, *parameters)  # type: ignore[no-untyped-call]
-            return blocks
+            return self._decode(x, None, None)
         x = _Deconvolve.apply(x, *_parameters(self.deconv2, dtype))  # type: ignore[no-untyped-call]
         x = F.relu_(x).permute(0, 3, 1, 2)
         x = F.relu_(F.conv_transpose2d(x, *_parameters(self.deconv3, dtype), stride=2))
@@ -202,11 +198,30 @@ class Decoder(nn.Module):
         """[n, F] to float [n, 64, 64, 3], nominally in [-0.5, 0.5]."""
         return from_blocks(self.blocks(features))
 
-    def loss(self, features: Tensor, blocks: Tensor) -> Tensor:
-        """Sum of 1/2 (o - dec(b))^2 over frames and pixels; o as blocks [n, 32, 32, 16]."""
+    def loss(self, features: Tensor, blocks: Tensor, rows: Tensor) -> Tensor:
+        """Sum of 1/2 (o - dec(b))^2 over frames and pixels; o are `rows` [n] of the blocks.
+
+        features [n, F], blocks [.., 32, 32, 16].
+        """
+        if convolution.usable(blocks, self.depth):
+            return self._decode(self._small(features, blocks.dtype), blocks, rows)
         found = self.blocks(features, blocks.dtype)
-        loss: Tensor = _SquaredError.apply(found, blocks)  # type: ignore[no-untyped-call]
+        loss: Tensor = _SquaredError.apply(found, blocks[rows])  # type: ignore[no-untyped-call]
         return loss
+
+    def _small(self, features: Tensor, dtype: torch.dtype) -> Tensor:
+        """The first layers' 5 x 5 pixels, [n, 5, 5, 4 depth]."""
+        x = F.linear(self.input(features).to(dtype), *_parameters(self.deconv1, dtype))
+        return F.relu_(x).view(-1, 5, 5, 4 * self.depth)
+
+    def _decode(self, x: Tensor, target: Tensor | None, rows: Tensor | None) -> Tensor:
+        """What :class:`convolution.Decode` finds for the first layers' pixels."""
+        layers = (self.deconv2, self.deconv3, self.deconv4)
+        parameters = [p for layer in layers for p in _parameters(layer, x.dtype)]
+        found: Tensor = convolution.Decode.apply(  # type: ignore[no-untyped-call]
+            x, target, rows, *parameters
+        )
+        return found
 
 
 class _Deconvolve(torch.autograd.Function):

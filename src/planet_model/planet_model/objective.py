@@ -113,7 +113,7 @@ def objective(
         order = torch.randperm(len(valid), generator=generator, device=valid.device)
         shown = valid[order[:count]]
     for decoder, image in zip(model.decoders, observation.cameras, strict=True):
-        loss = decoder.loss(features[shown], image.flatten(0, 1)[shown])  # type: ignore[operator]
+        loss = decoder.loss(features[shown], image.flatten(0, 1), shown)  # type: ignore[operator]
         image_loss = image_loss + loss / count
 
     state_loss = zero

@@ -133,7 +133,7 @@ def test_the_decoder_its_loss_and_its_gradient_are_those_of_transposed_convoluti
     torch.testing.assert_close(decoder(features).permute(0, 3, 1, 2), mean)
     likelihood = torch.distributions.Normal(mean, 1.0).log_prob(as_image(blocks)).sum()
     constant = 3 * 64 * 64 * 3 * 0.5 * torch.log(torch.tensor(2 * torch.pi))
-    loss = decoder.loss(features, blocks)
+    loss = decoder.loss(features, blocks, torch.arange(len(blocks)))
     torch.testing.assert_close(loss, -likelihood - constant, rtol=1e-4, atol=1e-2)
     ours, plain = gradients(decoder, loss), gradients(decoder, -likelihood)
     torch.testing.assert_close(ours, plain, rtol=1e-3, atol=1e-2)
@@ -144,7 +144,9 @@ def test_the_decoders_loss_reaches_what_made_the_features() -> None:
     decoder = Decoder(9, 2)
     (blocks,) = preprocess(random_images(2), 5, None)
     features = torch.randn(2, 9, requires_grad=True)
-    (found,) = torch.autograd.grad(decoder.loss(features, blocks), features)
+    (found,) = torch.autograd.grad(
+        decoder.loss(features, blocks, torch.arange(len(blocks))), features
+    )
     plain = 0.5 * (plain_decoder(decoder, features) - as_image(blocks)).square().sum()
     (expected,) = torch.autograd.grad(plain, features)
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
@@ -158,7 +160,7 @@ def test_bfloat16_gives_the_embedding_loss_and_gradient_of_float32_to_a_few_perc
         (blocks,) = preprocess(images, 5, torch.Generator().manual_seed(0), dtype)
         embedding = encoder(blocks)
         assert embedding.dtype == torch.float32
-        loss = decoder.loss(embedding, blocks)
+        loss = decoder.loss(embedding, blocks, torch.arange(len(blocks)))
         assert loss.dtype == torch.float32
         grads = {**gradients(nn.ModuleList([encoder, decoder]), loss)}
         assert all(g.dtype == torch.float32 for g in grads.values())
