@@ -63,7 +63,8 @@ def library() -> ctypes.CDLL | None:
 def usable(x: Tensor, depth: int) -> bool:
     """Whether images like `x` go through convolution.c, in a network of this depth."""
     ours = x.device.type == "cpu" and x.dtype == torch.float32 and depth % 8 == 0
-    return ours and library() is not None
+    plain = not (torch.compiler.is_compiling() or torch.is_autocast_enabled("cpu"))
+    return ours and plain and library() is not None
 
 
 def blocks(store: Tensor, rows: Tensor, noise: Tensor, low: int) -> tuple[Tensor, ...]:
