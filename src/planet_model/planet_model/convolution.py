@@ -283,27 +283,30 @@ def _transposed(
     q = (k + 1) // 2 - 1
     _, width, channels = a.shape[1:]
     h, w = (size - 2 * q for size in a.shape[1:3])
+    # Where both parities of a column have as many taps they see the same, and are written together.
+    columns: list[tuple[int, ...]] = [(0, 1)] if k % 2 == 0 else [(0,), (1,)]
     for top in (0, 1):
-        for left in (0, 1):
-            taps = weight[:, :, top::2, left::2].flip(-1).permute(2, 3, 0, 1)
+        for lefts in columns:
+            parts = [weight[:, :, top::2, left::2].flip(-1) for left in lefts]
+            taps = torch.stack(parts).permute(3, 4, 1, 0, 2)
             high, wide = taps.shape[:2]
             size = (h + high - 1, w + wide - 1)
             first = (q * width + q - (wide - 1)) * channels
             segments = _numbers(*(-i * width * channels for i in range(high)))
 
-            def parity(x: Tensor, border: int, local: bool) -> _Images:
+            def pixels(x: Tensor, border: int, local: bool) -> _Images:
                 c, row = x.shape[3], x.shape[2] * x.shape[3]
-                start = (border + top) * row + (border + left) * c  # noqa: B023
+                start = (border + top) * row + (border + lefts[0]) * c  # noqa: B023
                 return _Images(x, _grid(*size, 2 * row, 2 * c, start), local)  # noqa: B023
 
             program.product(
                 _Images(a, _grid(*size, width * channels, channels, first), a_local),
                 segments,
-                taps.flatten(1, 2),
-                parity(out, border, out_local),
-                bias,
+                taps.reshape(high, wide * channels, -1),
+                pixels(out, border, out_local),
+                None if bias is None else bias.repeat(len(lefts)),
                 _GATE if bias is None else _RELU,
-                None if mask is None else parity(mask, 0, False),
+                None if mask is None else pixels(mask, 0, False),
             )
 
 
