@@ -71,7 +71,7 @@ class LearnerConfig(Config):
     precision: str = field(
         default="auto",
         metadata={
-            "doc": "Of the convolutions: bfloat16, float32, or auto (bfloat16 where it is fast).",
+            "doc": "Of the convolutions: bfloat16, float32, or auto (whichever is faster).",
             "choices": ("auto", "bfloat16", "float32"),
         },
     )

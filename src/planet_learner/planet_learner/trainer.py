@@ -15,9 +15,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from planet_model.compiled import cpu_flags
+from planet_model.compiled import cpu_features
 from planet_model.config import ModelConfig, ObjectiveConfig
-from planet_model.kernels import cpu_features
 from planet_model.objective import Batch, objective
 from planet_model.weights import architecture_hash, to_bytes
 from planet_model.world_model import WorldModel
@@ -26,6 +25,7 @@ from torch import Tensor
 
 from planet_learner.batches import Batches
 from planet_learner.config import LearnerConfig
+from planet_model import convolution
 
 
 class TrainerError(ValueError):
@@ -79,7 +79,7 @@ class Trainer:
         with torch.random.fork_rng(devices=[]):  # the weights do not depend on who drew before
             torch.manual_seed(config.seed)
             self._model = WorldModel(model).to(self._device)
-        self._model.image_dtype = image_dtype(config.precision, self._device)
+        self._model.image_dtype = image_dtype(config.precision, self._device, model.conv_depth)
         self._parameters = dict(self._model.named_parameters())
         self._optimiser = torch.optim.Adam(
             self._parameters.values(),
@@ -173,12 +173,13 @@ class Trainer:
             raise TrainerError(f"the checkpoint does not fit the model: {error}") from error
 
 
-def image_dtype(precision: str, device: torch.device) -> torch.dtype:
-    """Return what LearnerConfig.precision means on this device and CPU."""
-    fast = device.type == "cuda" or "avx512_bf16" in cpu_features()
-    if precision == "bfloat16" or (precision == "auto" and fast):
-        return torch.bfloat16
-    return torch.float32
+def image_dtype(precision: str, device: torch.device, depth: int) -> torch.dtype:
+    """Return what LearnerConfig.precision means for convolutions of this depth on this device."""
+    if precision == "auto":
+        few = depth < convolution.FEWER_THAN and depth % 8 == 0
+        fast = "avx512_bf16" in cpu_features() and not (few and convolution.library())
+        precision = "bfloat16" if device.type == "cuda" or fast else "float32"
+    return torch.bfloat16 if precision == "bfloat16" else torch.float32
 
 
 def find_device(name: str) -> torch.device:

@@ -13,6 +13,7 @@ from planet_model.episode import Episode
 from planet_replay.mirror import Mirror
 
 from planet_learner import trainer
+from planet_model import convolution
 
 MODEL = ModelConfig(
     cameras=("camera_0",),
@@ -26,19 +27,35 @@ MODEL = ModelConfig(
 
 
 @pytest.mark.parametrize(
-    ("flags", "precision", "expected"),
+    ("flags", "precision", "depth", "expected"),
     [
-        ({"avx512_bf16"}, "auto", torch.bfloat16),
-        ({"avx2"}, "auto", torch.float32),
-        ({"avx2"}, "bfloat16", torch.bfloat16),
-        ({"avx512_bf16"}, "float32", torch.float32),
+        ({"avx512_bf16"}, "auto", 32, torch.bfloat16),
+        ({"avx512_bf16"}, "auto", 4, torch.bfloat16),
+        ({"avx2"}, "auto", 32, torch.float32),
+        ({"avx2"}, "bfloat16", 32, torch.bfloat16),
+        ({"avx512_bf16"}, "float32", 32, torch.float32),
     ],
 )
 def test_bfloat16_is_used_where_the_cpu_is_fast_at_it_or_where_it_is_asked_for(
-    monkeypatch: pytest.MonkeyPatch, flags: set[str], precision: str, expected: torch.dtype
+    monkeypatch: pytest.MonkeyPatch,
+    flags: set[str],
+    precision: str,
+    depth: int,
+    expected: torch.dtype,
 ) -> None:
     monkeypatch.setattr(trainer, "cpu_features", lambda: flags)
-    assert trainer.image_dtype(precision, torch.device("cpu")) == expected
+    assert trainer.image_dtype(precision, torch.device("cpu"), depth) == expected
+
+
+@pytest.mark.parametrize(
+    ("compiled", "expected"), [(object(), torch.float32), (None, torch.bfloat16)]
+)
+def test_few_channels_stay_in_float32_where_there_is_a_kernel_for_them(
+    monkeypatch: pytest.MonkeyPatch, compiled: object | None, expected: torch.dtype
+) -> None:
+    monkeypatch.setattr(trainer, "cpu_features", lambda: {"avx512_bf16"})
+    monkeypatch.setattr(convolution, "library", lambda: compiled)
+    assert trainer.image_dtype("auto", torch.device("cpu"), 8) == expected
 
 
 def test_a_run_goes_on_from_another_device_s_noise_reproducibly(

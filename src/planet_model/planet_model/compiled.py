@@ -9,27 +9,39 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 _COMPILERS = ("cc", "gcc", "clang")
-_OPTIONS = ("-O3", "-ffp-contract=fast", "-shared", "-fPIC")
+OPTIMISE = ("-O3", "-ffp-contract=fast")
+_OPTIONS = (*OPTIMISE, "-shared", "-fPIC")
 
 
 class CompileError(Exception):
     """A library cannot be had; one sentence says why."""
 
 
-def cpu_flags() -> set[str]:
-    """The CPU's features by Linux' names; empty where Linux does not tell."""
+@cache
+def cpu_features() -> frozenset[str]:
+    """The CPU's features by Linux' names; empty where Linux does not tell.
+
+    Those that PyTorch is told not to use (ATEN_CPU_CAPABILITY) are left out.
+    """
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
-        return set()
-    return next((set(line.split()) for line in lines if line.startswith("flags")), set())
+        return frozenset()
+    of_cpu = (line.split() for line in lines if line.startswith(("flags", "Features")))
+    features = next(map(frozenset, of_cpu), frozenset[str]())
+    if os.environ.get("ATEN_CPU_CAPABILITY") in ("avx2", "default"):
+        features = frozenset(f for f in features if not f.startswith("avx512"))
+    return features
 
 
 def compiled(source: Path, flags: Sequence[str]) -> ctypes.CDLL:
-    """`source` as a library; `flags` tell the compiler of the instruction set.
+    """`source`, which may include headers beside it, as a library.
+
+    `flags` tell the compiler of the instruction set.
 
     The first compiler that can do it does; one that lacks OpenMP is used without when no other has
     it. Raises :class:`CompileError`.
@@ -43,7 +55,8 @@ def compiled(source: Path, flags: Sequence[str]) -> ctypes.CDLL:
         for compiler in compilers
     ]
     home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    key = hashlib.sha256(repr(commands).encode() + source.read_bytes()).hexdigest()
+    texts = [path.read_bytes() for path in (source, *sorted(source.parent.glob("*.h")))]
+    key = hashlib.sha256(repr(commands).encode() + b"".join(texts)).hexdigest()
     file = home / "robo_planet" / f"{source.stem}-{key[:16]}.so"
     try:
         if not file.exists() or file.stat().st_size == 0:
@@ -64,9 +77,10 @@ def _build(commands: Sequence[Sequence[str]], path: Path) -> None:
             )
             if done.returncode == 0:
                 break
-            reasons.append(f"{command[0]}: {done.stderr.strip()}")
+            line = next((x for x in done.stderr.splitlines() if "error" in x), done.stderr.strip())
+            reasons.append(f"{command[0]}: {line}")
         else:
-            raise CompileError(f"{path.stem} was not compiled: {'; '.join(reasons)}")
+            raise CompileError(f"{path.stem} was not compiled: {'; '.join(dict.fromkeys(reasons))}")
         with made.open("rb") as file:
             os.fsync(file.fileno())  # a short file under this name would stay for ever
         made.replace(path)

@@ -12,8 +12,9 @@ from typing import NamedTuple
 
 import torch
 
+from planet_model.compiled import CompileError
 from planet_model.imagination import CompiledImagination, Imagination, PlainImagination
-from planet_model.kernels import Kernel, KernelError, library, runnable
+from planet_model.kernels import Kernel, library, runnable
 from planet_model.rollout import Rollout
 from planet_model.transition import RSSM, Belief
 from planet_model.world_model import WorldModel
@@ -58,7 +59,7 @@ def choose(model: WorldModel, kernel: str) -> Choice:
             continue
         try:
             imagination = Rollout(model, library(found), str(found))
-        except KernelError as error:
+        except CompileError as error:
             reasons.append(str(error))
             continue
         if found.precision != "float32":
@@ -119,7 +120,7 @@ def _named(model: WorldModel, kernel: str, fits: bool) -> Rollout:
         raise ValueError(f"{asked}, expected one that this CPU and this model can have: {names}")
     try:
         return Rollout(model, library(found[kernel]), str(found[kernel]))
-    except KernelError as error:
+    except CompileError as error:
         raise ValueError(f"{asked}, but {error}") from error
 
 

@@ -7,25 +7,15 @@ cache. ``KERNELS`` lists them, best first.
 from __future__ import annotations
 
 import ctypes
-import hashlib
-import os
 import platform
-import shutil
-import subprocess
-import tempfile
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-_SOURCES = tuple(Path(__file__).with_name(name) for name in ("rollout.c", "vectors.h"))
-_COMPILERS = ("cc", "gcc", "clang")
-_OPTIONS = ("-O3", "-ffp-contract=fast", "-fopenmp")
+from planet_model.compiled import compiled, cpu_features
+
+SOURCE = Path(__file__).with_name("rollout.c")
 _X86, _ARM = "x86_64", "aarch64"
-
-
-class KernelError(Exception):
-    """A kernel cannot be had; one sentence says why."""
 
 
 @dataclass(frozen=True)
@@ -42,25 +32,25 @@ class Kernel:
     needs: frozenset[str]
     """Features that the CPU must have, by Linux' names."""
     flags: tuple[str, ...]
-    """What the compiler is told of the instruction set."""
+    """What the compiler is told of the instruction set, and of the large products."""
 
     def __str__(self) -> str:
         """The name for people, such as "int8 AVX-512 VNNI"."""
         return f"{self.precision} {self.title}"
 
-    def command(self, compiler: str, *arguments: str | Path) -> list[str]:
-        """The command that compiles it; `arguments` say what is made of it."""
-        kind = f"-DLARGE={self.precision.upper()}"
-        return [compiler, *_OPTIONS, *self.flags, kind, *map(str, arguments), str(_SOURCES[0])]
-
 
 def _x86(name: str, title: str, precision: str, *features: str) -> Kernel:
-    flags = tuple(f"-m{feature.replace('_', '')}" for feature in features)
-    return Kernel(name, title, precision, _X86, frozenset(features), flags)
+    flags = (f"-m{feature.replace('_', '')}" for feature in features)
+    return Kernel(name, title, precision, _X86, frozenset(features), (*flags, _large(precision)))
 
 
 def _arm(name: str, title: str, precision: str, march: str, *features: str) -> Kernel:
-    return Kernel(name, title, precision, _ARM, frozenset(features), (f"-march={march}",))
+    flags = (f"-march={march}", _large(precision))
+    return Kernel(name, title, precision, _ARM, frozenset(features), flags)
+
+
+def _large(precision: str) -> str:
+    return f"-DLARGE={precision.upper()}"
 
 
 _AVX512 = ("avx512f", "avx512bw", "avx512vl")
@@ -79,23 +69,6 @@ KERNELS = (
 """All kernels, best first; a float32 one is what others fall back to."""
 
 
-@cache
-def cpu_features() -> frozenset[str]:
-    """The CPU's features by Linux' names; empty where Linux does not tell.
-
-    Those that PyTorch is told not to use (ATEN_CPU_CAPABILITY) are left out.
-    """
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return frozenset()
-    of_cpu = (line.split() for line in lines if line.startswith(("flags", "Features")))
-    features = next(map(frozenset, of_cpu), frozenset[str]())
-    if os.environ.get("ATEN_CPU_CAPABILITY") in ("avx2", "default"):
-        features = frozenset(f for f in features if not f.startswith("avx512"))
-    return features
-
-
 def runnable() -> list[Kernel]:
     """The kernels that this CPU can run, best first."""
     machine, features = platform.machine(), cpu_features()
@@ -104,44 +77,8 @@ def runnable() -> list[Kernel]:
 
 @cache
 def library(kernel: Kernel) -> ctypes.CDLL:
-    """A kernel as a library, compiled where it has not been yet. Raises :class:`KernelError`."""
-    compilers = [path for name in _COMPILERS if (path := shutil.which(name))]
-    if not compilers:
-        raise KernelError(f"there is no C compiler ({', '.join(_COMPILERS)}) for the kernel")
-    try:
-        file = _cached(kernel, compilers)
-        if not file.exists() or file.stat().st_size == 0:
-            _build(kernel, compilers, file)
-        found = ctypes.CDLL(str(file))
-        found.rollout.restype = ctypes.c_int
-        found.layout.restype = None
-    except (OSError, RuntimeError, AttributeError) as error:
-        raise KernelError(f"the kernel {kernel.name} cannot be loaded: {error}") from error
+    """A kernel as a library, compiled where it has not been yet. Raises CompileError."""
+    found = compiled(SOURCE, kernel.flags)
+    found.rollout.restype = ctypes.c_int
+    found.layout.restype = None
     return found
-
-
-def _cached(kernel: Kernel, compilers: Sequence[str]) -> Path:
-    """Where a kernel lies once it is compiled."""
-    commands = "\n".join(" ".join(kernel.command(compiler)) for compiler in compilers)
-    key = hashlib.sha256(commands.encode() + b"".join(s.read_bytes() for s in _SOURCES))
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return home / "robo_planet" / f"rollout-{kernel.name}-{key.hexdigest()[:16]}.so"
-
-
-def _build(kernel: Kernel, compilers: Sequence[str], path: Path) -> None:
-    """Compile a kernel with the first compiler that can: some lack OpenMP, or an instruction."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        made = Path(folder) / path.name
-        reasons = []
-        for compiler in compilers:
-            command = kernel.command(compiler, "-shared", "-fPIC", "-o", made)
-            done = subprocess.run(command, check=False, capture_output=True, text=True)
-            if done.returncode == 0:
-                break
-            reasons.append(f"{compiler}: {done.stderr.strip()}")
-        else:
-            raise KernelError(f"the kernel {kernel.name} was not compiled: {'; '.join(reasons)}")
-        with made.open("rb") as file:
-            os.fsync(file.fileno())  # a short file under this name would stay for ever
-        made.replace(path)

@@ -187,7 +187,9 @@ class Decoder(nn.Module):
             return self._decode(x, None, None)
         x = _Deconvolve.apply(x, *_parameters(self.deconv2, dtype))  # type: ignore[no-untyped-call]
         x = F.relu_(x).permute(0, 3, 1, 2)
-        x = F.relu_(F.conv_transpose2d(x, *_parameters(self.deconv3, dtype), stride=2))
+        weight, bias = _parameters(self.deconv3, dtype)
+        x = F.conv_transpose2d(x, weight, bias.detach(), stride=2)
+        x = F.relu_(_BiasGradient.apply(x, bias))  # type: ignore[no-untyped-call]
         # Padding x beforehand, and 16 channels, is what oneDNN has a fast gradient for.
         weight, bias = _parameters(self.deconv4, dtype)
         fill = BLOCK - 12
@@ -262,6 +264,23 @@ class _Deconvolve(torch.autograd.Function):
             weight.permute(0, 3, 2, 1),
             g.sum((0, 1, 2), dtype=torch.float32).to(g.dtype),
         )
+
+
+class _BiasGradient(torch.autograd.Function):
+    """x [n, C, h, w], to which bias [C] has been added: the bias' gradient.
+
+    oneDNN's of a transposed convolution takes as long as the weight's.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, bias: Tensor) -> Tensor:
+        ctx.mark_dirty(x)
+        return x
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor]:
+        g = gradients[0]
+        return g, g.sum((0, 2, 3), dtype=torch.float32).to(g.dtype)
 
 
 class _SquaredError(torch.autograd.Function):

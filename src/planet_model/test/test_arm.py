@@ -13,18 +13,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from planet_model.compiled import OPTIMISE
 from planet_model.config import ModelConfig
 from planet_model.imagination import PlainImagination
-from planet_model.kernels import KERNELS, Kernel
+from planet_model.kernels import KERNELS, SOURCE, Kernel
 from planet_model.rollout import Layout, Weights
 from planet_model.transition import Belief
 from planet_model.world_model import WorldModel
 from torch import Tensor
 
-import planet_model
-
 COMPILER, EMULATOR = "aarch64-linux-gnu-gcc", "qemu-aarch64-static"
-SOURCES = Path(planet_model.__file__).parent
 
 pytestmark = pytest.mark.skipif(
     not (shutil.which(COMPILER) and shutil.which(EMULATOR)),
@@ -39,8 +37,9 @@ class Program:
 
     def __init__(self, kernel: Kernel, folder: Path) -> None:
         path = folder / kernel.name
-        *command, _ = kernel.command(COMPILER, "-static", "-I", SOURCES, "-o", path)
-        subprocess.run([*command, str(Path(__file__).with_name("run_rollout.c"))], check=True)
+        options = [*OPTIMISE, "-fopenmp", *kernel.flags, "-static", "-I", str(SOURCE.parent)]
+        program = str(Path(__file__).with_name("run_rollout.c"))
+        subprocess.run([COMPILER, *options, "-o", str(path), program], check=True)
         self._command = [EMULATOR, "-cpu", "max", str(path)]
         done = subprocess.run(self._command, check=True, capture_output=True, text=True)
         self.layout = Layout(*map(int, done.stdout.split()))

@@ -6,10 +6,11 @@ import re
 
 import pytest
 import torch
+from planet_model.compiled import CompileError
 from planet_model.config import ModelConfig
 from planet_model.fast_path import agreement, choose
 from planet_model.imagination import Outcomes, PlainImagination
-from planet_model.kernels import Kernel, KernelError, runnable
+from planet_model.kernels import Kernel, runnable
 from planet_model.transition import Belief
 from planet_model.world_model import WorldModel
 from torch import Tensor
@@ -96,7 +97,7 @@ def test_without_a_compiler_the_model_takes_over_and_it_is_said_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def fail(kernel: Kernel) -> None:
-        raise KernelError("there is no C compiler")
+        raise CompileError("there is no C compiler")
 
     monkeypatch.setattr(fast_path, "library", fail)
     imagination, warning = choose(make_model(), "auto")
