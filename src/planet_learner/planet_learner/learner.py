@@ -67,6 +67,8 @@ class TrainerLike(Protocol):
 
     model_config: ModelConfig
 
+    @property
+    def title(self) -> str: ...
     def update(self, mirror: Mirror) -> Update: ...
     def weights(self, with_decoder: bool) -> Weights: ...
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]: ...
@@ -289,6 +291,7 @@ class Learner:
             except ValueError as error:
                 raise LearnerError(str(error)) from error
             self._trainer = self._make_trainer(model, self._objective, self._config)
+            self._log.info("learner: %s", self._trainer.title)
         model = self._trainer.model_config
         if episode.cameras != model.cameras:
             self._skip(
@@ -450,6 +453,7 @@ class Learner:
 
     def _write_metrics(self) -> None:
         assert self._mirror is not None
+        assert self._trainer is not None
         window, now = self._window, self._clock()
         elapsed = max(now - window.begin, 1e-9)
         n = len(window.updates)
@@ -466,6 +470,7 @@ class Learner:
             updates_per_second=n / elapsed,
             data_wait=window.waited / elapsed,
             staleness=now - self._received_at,
+            learner=self._trainer.title,
             **means,
         )
         self._window = _Window(now)
@@ -515,6 +520,7 @@ class Learner:
         model = ModelConfig.from_dict(values["model"])
         self._trainer = self._make_trainer(model, self._objective, self._config)
         self._trainer.load_state(checkpoint.tensors, values["trainer"])
+        self._log.info("learner: %s", self._trainer.title)
         self._mirror = self._make_mirror(model)
         self._progress = _Progress(**values["progress"])
         self._saved_update = self._progress.update

@@ -40,10 +40,12 @@ class Metrics:
     """Share of the time that was spent waiting for data."""
     staleness: float
     """Seconds since the newest episode trained on was received."""
+    learner: str
+    """What computes: precision, instruction set or device, threads."""
 
 
 COLUMNS = tuple(field.name for field in dataclasses.fields(Metrics))
-_TAGS = COLUMNS[2:]
+_TAGS = COLUMNS[2:-1]
 
 
 class MetricsWriter:
@@ -83,8 +85,8 @@ class MetricsWriter:
     def write(self, metrics: Metrics) -> None:
         """Append one row; on OSError the CSV is as it was, or it is the event that is missing."""
         values = dataclasses.astuple(metrics)
-        texts = [f"{v:.3f}" if i == 0 else f"{v:.6g}" for i, v in enumerate(values)]
-        texts[1:5] = [str(v) for v in values[1:5]]
+        texts = [f"{v:.6g}" if isinstance(v, float) else str(v) for v in values]
+        texts[0] = f"{metrics.wall_time:.3f}"
         with self._path.open("ab") as file:
             end = file.tell()
             try:
@@ -115,6 +117,7 @@ def _until(text: str, update: int) -> str | None:
     whole = text[: text.rfind("\n") + 1]
     if not whole:
         return header
+    whole = durable.widened(whole, COLUMNS)
     if not whole.startswith(header):
         return None
     rows = [
@@ -126,4 +129,6 @@ def _until(text: str, update: int) -> str | None:
 
 
 def _line(values: list[str]) -> str:
-    return ",".join(values) + "\n"
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerow(values)
+    return text.getvalue()

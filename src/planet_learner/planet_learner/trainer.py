@@ -11,6 +11,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -90,10 +91,21 @@ class Trainer:
         self._noise = torch.Generator(self._device).manual_seed(config.seed)
         self._draws = np.random.default_rng(config.seed)
         self._batches: Batches | None = None
-        if self._device.type == "cuda":
+        if self._device.type == "cuda" and find_spec("triton") is not None:
             # Hundreds of small operations in time: launching them costs more than what they do.
             infer = torch.compile(self._model.infer, fullgraph=True, mode="reduce-overhead")
             self._model.infer = infer  # type: ignore[method-assign]
+
+    @property
+    def title(self) -> str:
+        """What computes: precision, instruction set or device, threads."""
+        dtype = self._model.image_dtype
+        images = torch.empty(0, dtype=dtype, device=self._device)
+        ours = convolution.usable(images, self.model_config.conv_depth)
+        by = convolution.title() if ours else f"PyTorch on {self._device}"
+        threads = torch.get_num_threads()
+        words = f"{str(dtype).removeprefix('torch.')} {by}, {threads} thread"
+        return words if threads == 1 else f"{words}s"
 
     def update(self, mirror: Mirror) -> Update:
         """Make one update on a batch of chunks; a loss that is not finite changes no weight."""
@@ -178,7 +190,9 @@ def image_dtype(precision: str, device: torch.device, depth: int) -> torch.dtype
     if precision == "auto":
         few = depth < convolution.FEWER_THAN and depth % 8 == 0
         fast = "avx512_bf16" in cpu_features() and not (few and convolution.library())
-        precision = "bfloat16" if device.type == "cuda" or fast else "float32"
+        if device.type == "cuda":
+            fast = torch.cuda.is_bf16_supported(including_emulation=False)
+        precision = "bfloat16" if fast else "float32"
     return torch.bfloat16 if precision == "bfloat16" else torch.float32
 
 

@@ -104,6 +104,7 @@ class FakeTrainer:
 
     def __init__(self, model: ModelConfig, *_: object) -> None:
         self.model_config = model
+        self.title = "float32 of a fake, 1 thread"
         self.count = 0
         self.seen: list[int] = []
         self.not_finite = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import struct
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ import pytest
 from planet_learner.metrics import Metrics, MetricsWriter
 from tensorboardX.proto.event_pb2 import Event
 
-ROW = (1, 2, 3, *[0.5] * 10)  # all after `update`
+ROW = (1, 2, 3, *[0.5] * 10, "float32 AVX2, 1 thread")  # all after `update`
 
 
 class Disk(io.RawIOBase):
@@ -75,3 +76,14 @@ def test_a_learner_ends_on_a_full_disk_too(disk: Disk, tmp_path: Path) -> None:
     with pytest.raises(OSError, match="No space left"):
         writer.write(Metrics(100.0, 1, *ROW))
     writer.close()
+
+
+def test_a_table_from_before_it_was_told_what_computes_goes_on(tmp_path: Path) -> None:
+    path = tmp_path / "updates.csv"
+    MetricsWriter(tmp_path, update=0).write(Metrics(100.0, 1, *ROW))
+    lines = [line.rsplit(",", 1)[0].removesuffix(',"float32 AVX2') for line in path.open()]
+    path.write_text("\n".join(lines) + "\n")
+    MetricsWriter(tmp_path, update=1).write(Metrics(101.0, 2, *ROW))
+    with path.open(newline="") as file:
+        found = [(row["update"], row["learner"]) for row in csv.DictReader(file)]
+    assert found == [("1", ""), ("2", "float32 AVX2, 1 thread")]

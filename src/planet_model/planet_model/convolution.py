@@ -45,6 +45,13 @@ def instruction_set() -> tuple[str, ...] | None:
     return ("-mavx2", "-mfma") if features >= {"avx2", "fma"} else None
 
 
+def title() -> str:
+    """The instruction set of convolution.c on this CPU, for people."""
+    if platform.machine() == "aarch64":
+        return "NEON"
+    return "AVX-512" if cpu_features() >= _AVX512 else "AVX2"
+
+
 @cache
 def library() -> ctypes.CDLL | None:
     """convolution.c as a library; None, with a line in the log, where it cannot be had."""
