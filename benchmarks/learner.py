@@ -1,4 +1,4 @@
-"""How long an update takes at the paper's size, B = L = 50.
+"""How long an update takes: the paper's model, B = L = 50, and the laptop profile.
 
     python -m benchmarks.learner [--peer DIR] [--json FILE]
 
@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import yaml
 from planet_learner.batches import Batches
 from planet_learner.config import LearnerConfig
 from planet_learner.trainer import Trainer
@@ -24,9 +25,10 @@ from planet_model.episode import Episode
 from planet_replay.mirror import Mirror
 
 from benchmarks import peer
-from benchmarks.timing import Contestant, finish, machine, serve, table, take_turns
+from benchmarks.timing import ROOT, Contestant, finish, machine, serve, table, take_turns
 
 BATCH, LENGTH = 50, 50
+LAPTOP = ROOT / "launch" / "config" / "laptop.yaml"
 
 
 def cameras(count: int) -> tuple[str, ...]:
@@ -90,6 +92,21 @@ def make_trainer(count: int, threads: int, precision: str = "auto", device: str 
     return Trainer(model, ObjectiveConfig(), config)
 
 
+def laptop_trainer(threads: int, precision: str = "auto", device: str = "cpu") -> Trainer:
+    """A trainer of the laptop profile, which has two cameras."""
+    torch.set_num_threads(threads)
+    profile = yaml.safe_load(LAPTOP.read_text())["/learner"]["ros__parameters"]
+    model = ModelConfig(cameras=cameras(2), action_size=peer.ACTION_SIZE, **profile["model"])
+    config = LearnerConfig(
+        batch_size=profile["batch_size"],
+        chunk_length=profile["chunk_length"],
+        threads=threads,
+        precision=precision,
+        device=device,
+    )
+    return Trainer(model, ObjectiveConfig(**profile["objective"]), config)
+
+
 def contestant(arguments: dict[str, Any]) -> None:
     """One process: an update, or the drawing of a batch, per step."""
     torch.set_num_threads(arguments["threads"])
@@ -97,14 +114,17 @@ def contestant(arguments: dict[str, Any]) -> None:
         torch.manual_seed(0)
         serve(peer.training_step(Path(arguments["peer"]), BATCH, LENGTH))
         return
+    how = arguments["threads"], arguments["precision"], arguments["device"]
+    if arguments["who"] == "laptop":
+        laptop, seen = laptop_trainer(*how), random_mirror(2)
+        serve(lambda: laptop.update(seen))
+        return
     mirror = random_mirror(arguments["cameras"])
     if arguments["who"] == "draw":
         batches, rng = Batches(mirror, torch.device("cpu"), copied=False), np.random.default_rng(0)
         serve(lambda: batches.draw(BATCH, LENGTH, rng, False))
         return
-    trainer = make_trainer(
-        arguments["cameras"], arguments["threads"], arguments["precision"], arguments["device"]
-    )
+    trainer = make_trainer(arguments["cameras"], *how)
     serve(lambda: trainer.update(mirror))
 
 
@@ -127,11 +147,19 @@ def speed(
                 "ours", threads, cameras=1, device=device, precision="float32"
             ),
             "drawing a batch of two cameras": _contestant("draw", threads, cameras=2),
+            "laptop profile": _contestant("laptop", threads, device=device),
+            "laptop profile, float32": _contestant(
+                "laptop", threads, device=device, precision="float32"
+            ),
+            "laptop profile, bfloat16": _contestant(
+                "laptop", threads, device=device, precision="bfloat16"
+            ),
         }
         if folder is not None:
             names["Kaixhin/PlaNet"] = _contestant("peer", threads, malloc=False, peer=str(folder))
             names["Kaixhin/PlaNet, tuned malloc"] = _contestant("peer", threads, peer=str(folder))
-        take_turns(names, rounds, 1, {"drawing a batch of two cameras": 20})
+        many = dict.fromkeys((name for name in names if "laptop" in name), 10)
+        take_turns(names, rounds, 1, many | {"drawing a batch of two cameras": 20})
         median = {name: one.milliseconds()["median"] for name, one in names.items()}
         for name, one in names.items():
             rows.append({"learner": name, "threads": threads, **one.milliseconds()})
@@ -141,6 +169,10 @@ def speed(
             / median["ours, two cameras"],
             "float32": median["ours, float32"] / median["ours"],
         }
+        for precision in ("float32", "bfloat16"):
+            found[f"laptop_{precision}"] = (
+                median[f"laptop profile, {precision}"] / median["laptop profile"]
+            )
         if folder is not None:
             found["peer"] = median["Kaixhin/PlaNet"] / median["ours"]
             found["peer_tuned_malloc"] = median["Kaixhin/PlaNet, tuned malloc"] / median["ours"]
