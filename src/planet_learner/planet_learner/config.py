@@ -23,7 +23,11 @@ class LearnerConfig(Config):
         },
     )
     seed_episodes: int = field(
-        default=5, metadata={"doc": "Training episodes S before the first update.", "low": 1}
+        default=5,
+        metadata={
+            "doc": "Training episodes S before the weights are first published.",
+            "low": 1,
+        },
     )
     pretrain_updates: int = field(
         default=100, metadata={"doc": "Updates before the weights are first published.", "low": 1}

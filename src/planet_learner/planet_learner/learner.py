@@ -1,8 +1,10 @@
 """The learner: receive episodes, update, publish, checkpoint, in one thread and without ROS.
 
-``async`` (Robo-PlaNet): once `seed_episodes` training episodes are there, update without pause;
-what has arrived meanwhile is taken between two updates. The weights are published after
-`pretrain_updates`, then by time or by updates, whichever comes first.
+``async`` (Robo-PlaNet): update without pause, from the first training episode on; what has arrived
+meanwhile is taken between two updates. While the `seed_episodes` S come in, of `pretrain_updates`
+no more are made than the part of S that is there, so that little is learnt by heart of the first
+ones. After `pretrain_updates` the weights are published, which thus know all of S; then by time or
+by updates, whichever comes first.
 
 ``sync`` (PlaNet, Algorithm 1): episodes are taken one by one. The S-th seed episode owes
 `pretrain_updates`, every further training episode exactly `collect_interval`, all made on a
@@ -346,6 +348,9 @@ class Learner:
             self._report("training", "warn", sentence, update=update)
             return False
         if self._config.mode == "sync" and self._progress.owed > 0 and self._held() > 0:
+            return True
+        early = (self._progress.update + 1) * wanted <= self._seen * self._config.pretrain_updates
+        if self._config.mode == "async" and early and self._held() > 0:
             return True
         if self._seen < wanted:
             waits_for = f"seed episodes: {self._seen} of {wanted}"

@@ -25,16 +25,38 @@ def versions(rig) -> list[tuple[int, int, int]]:
 # async
 
 
-def test_async_makes_no_update_before_the_seed_episodes(rig) -> None:
-    rig.start()
+def test_async_makes_the_seed_episodes_part_of_the_first_updates_and_no_more(rig) -> None:
+    rig.start(seed_episodes=2, pretrain_updates=5)
     rig.replay.add()
     rig.replay.add("evaluation")
     rig.steps(5)
-    assert rig.trainer.count == 0
+    assert rig.trainer.count == 2
     assert rig.reports["training"] == ("ok", "waiting for seed episodes: 1 of 2")
     rig.replay.add()
     rig.steps(5)
-    assert rig.trainer.count == 5
+    assert rig.trainer.count == 7
+
+
+@pytest.mark.parametrize("pretrain_updates", [1, 3, 100])
+def test_async_publishes_nothing_that_has_not_seen_all_seed_episodes(
+    rig, pretrain_updates: int
+) -> None:
+    rig.start(seed_episodes=3, pretrain_updates=pretrain_updates)
+    for _ in range(2):
+        rig.replay.add()
+        rig.steps(200)
+    assert rig.publications == []
+    rig.replay.add()
+    rig.steps(200)
+    assert versions(rig)[0] == (1, pretrain_updates, 3)
+
+
+def test_sync_makes_no_update_before_the_seed_episodes(rig) -> None:
+    rig.start(mode="sync")
+    rig.replay.add()
+    rig.steps(5)
+    assert rig.trainer.count == 0
+    assert rig.reports["training"] == ("ok", "waiting for seed episodes: 1 of 2")
 
 
 def test_async_first_publishes_after_pretraining_and_then_by_updates(rig) -> None:

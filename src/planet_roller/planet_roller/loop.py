@@ -116,8 +116,8 @@ class RollerConfig:
     patience: float = field(
         default=60.0,
         metadata={
-            "doc": "How long to wait at the start for the replay's status and, where a run goes "
-            "on, for its weights, before random episodes fill the time (s).",
+            "doc": "How long to wait at the start for the replay's status before random episodes "
+            "fill the time, and for weights before it counts as a warning (s).",
             "low": 0.0,
         },
     )
@@ -283,9 +283,6 @@ class ControlLoop:
             self._wait_for_status()
             status = self._inbox.status
             self._go_on_after(status.newest_sequence if status is not None else 0)
-            resumed = status is not None and status.training_episodes >= self._config.seed_episodes
-            if resumed and self._config.mode == "async":
-                self._wait_for_first_weights()
             while True:
                 self._wait_for_spool()
                 self._attempt(self._choose())
@@ -329,8 +326,9 @@ class ControlLoop:
         if self._config.mode == "sync":
             self._wait_for_learner()
         self._adopt()
-        if self._agent is None:
-            return self._random
+        while self._agent is None:
+            self._wait_for_weights()
+            self._adopt()
         interval = self._config.evaluation_interval
         return PlannerPolicy(
             self._agent,
@@ -359,19 +357,20 @@ class ControlLoop:
             )
             self._wait(trained, math.inf)
 
-    def _wait_for_first_weights(self) -> None:
-        """At the start of a run that goes on: its weights come soon, so no random episode is due.
+    def _wait_for_weights(self) -> None:
+        """Wait for the first weights, or for others than those that were refused.
 
-        In a fresh run the robot never waits: random episodes fill the time of the first training.
+        Seed episodes are as many as asked for: random ones do not fill the time, of which a learner
+        that has begun with the first of them needs little.
         """
-        if self._inbox.weights is not None:
-            return
-        patience = self._config.patience
-        self._telemetry.log(f"waiting up to {patience:.0f} s for the learner's weights")
-        if not self._wait(lambda: self._inbox.weights is not None, patience):
-            self._telemetry.report(
-                "weights", WARN, "no weights came, so random episodes fill the time"
-            )
+
+        def new() -> bool:
+            return self._inbox.weights is not self._seen_weights
+
+        self._telemetry.log("waiting for the learner's weights")
+        if not self._wait(new, self._config.patience):
+            self._telemetry.report("weights", WARN, "waiting for the learner's weights")
+            self._wait(new, math.inf)
 
     def _adopt(self) -> None:
         """Take the newest weights, whole; keep the old ones when they are refused."""

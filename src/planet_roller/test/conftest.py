@@ -323,7 +323,8 @@ class Bench:
         self.courier = FakeCourier(self.inbox)
         self.agents: list[FakeAgent] = []
         self.new_agent: Callable[[FakeAgent], None] = lambda agent: None
-        self.config = RollerConfig(**config)
+        # A robot without weights would wait after its seed episodes.
+        self.config = RollerConfig(**{"seed_episodes": 1000} | config)
 
     @property
     def episodes(self) -> list[Episode]:

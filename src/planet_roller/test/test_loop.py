@@ -350,14 +350,20 @@ def test_the_planner_is_timed_once(bench):
 # Policies and weights.
 
 
-def test_random_until_the_replay_holds_s_and_weights_exist(bench):
-    b = bench(seed_episodes=3)
+@pytest.mark.parametrize("mode", ["async", "sync"])
+def test_there_are_as_many_random_episodes_as_asked_for_however_long_weights_take(bench, mode):
+    b = bench(seed_episodes=3, mode=mode, patience=60.0)
+    b.clock.at(300.0, lambda: b.inbox.put_weights(b.weights(replay_sequence=3)))
     b.courier.on_submit = lambda _: (
-        b.inbox.put_weights(b.weights()) if len(b.episodes) == 4 else None
+        b.inbox.put_weights(b.weights(replay_sequence=len(b.episodes) + 1))
+        if len(b.episodes) >= 3
+        else None
     )
-    b.run(7)
-    assert [e.policy for e in b.episodes] == ["random"] * 5 + ["planner"] * 2
-    assert [e.weights_version for e in b.episodes] == [0] * 5 + [1] * 2
+    b.run(5)
+    assert [e.policy for e in b.episodes] == ["random"] * 3 + ["planner"] * 2
+    assert b.clock.now() >= 300.0
+    waits = [report[1] for report in b.telemetry.reports if report[0] == "weights"]
+    assert waits[:2] == ["warn", "ok"]
 
 
 def test_weights_alone_do_not_end_the_seed_episodes(bench):
@@ -384,22 +390,25 @@ def test_a_restart_adds_no_seed_episodes(bench):
     assert [e.policy for e in b.episodes] == ["planner"]
 
 
-def test_a_fresh_run_never_waits_for_the_first_weights(bench):
-    b = bench(seed_episodes=2, patience=60.0)
-    b.inbox.put_status(ReplayStatus(0, 0))
-    b.run(4)
-    assert [e.policy for e in b.episodes] == ["random"] * 4
-    assert b.clock.now() < 30.0
+def test_first_weights_that_are_refused_are_waited_out(bench):
+    b = bench(seed_episodes=1)
+
+    def refuse(agent):
+        if agent.version == 1:
+            raise WeightsRefusedError("weights 1 of run r: of another architecture")
+
+    b.new_agent = refuse
+    b.inbox.put_weights(b.weights(1))
+    b.clock.at(20.0, lambda: b.inbox.put_weights(b.weights(2)))
+    b.run(2)
+    assert [e.weights_version for e in b.episodes] == [0, 2]
 
 
-def test_without_weights_random_episodes_fill_the_time_once_patience_is_over(bench):
+def test_a_robot_that_waits_for_weights_can_be_stopped(bench):
     b = bench(seed_episodes=0, patience=30.0)
-    b.run(3)
-    assert [e.policy for e in b.episodes] == ["random"] * 3
-    assert 30.0 <= b.clock.now() < 40.0
-    assert ("weights", "warn", "no weights came, so random episodes fill the time") in (
-        b.telemetry.reports
-    )
+    b.clock.at(100.0, b.inbox.stop)
+    b.run(1)
+    assert b.episodes == []
 
 
 def test_weights_are_swapped_between_episodes_and_the_newest_wins(bench):
@@ -477,10 +486,9 @@ def test_who_only_evaluates_begins_with_the_first_seed_whatever_the_replay_holds
 
 def test_when_weights_come_changes_no_start(bench):
     starts = []
-    for weights in (False, True):
-        b = bench(seed_episodes=1, patience=0.0)
-        if weights:
-            b.inbox.put_weights(b.weights())
+    for late in (False, True):
+        b = bench(seed_episodes=1)
+        b.clock.at(50.0 if late else 0.0, lambda b=b: b.inbox.put_weights(b.weights()))
         b.run(3)
         starts.append(b.robot.resets)
     assert starts[0] == starts[1]
