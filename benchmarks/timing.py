@@ -19,6 +19,7 @@ from types import TracebackType
 from typing import Any
 
 import numpy as np
+from planet_bringup import cores as processors
 
 ROOT = Path(__file__).parents[1]
 
@@ -142,7 +143,7 @@ def machine() -> dict[str, Any]:
     found = {key.strip(): value.strip() for key, value in values.items()}
     return {
         "cpu": found.get("model name", platform.processor()),
-        "cores": len(os.sched_getaffinity(0)),
+        "cores": processors.read().budget,
         "avx512_bf16": "avx512_bf16" in found.get("flags", "").split(),
         "torch": torch.__version__,
         "load_before": round(os.getloadavg()[0], 2),

@@ -49,6 +49,8 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "real_time_factor": (),
     "roller_device": (),
     "learner_device": (),
+    "roller_threads": (),
+    "learner_threads": (),
 }
 """Arguments of sim.launch.py that an experiment may set, and their values where they are few."""
 DEFAULTS = {"learner": {"checkpoint_seconds": 20.0}}

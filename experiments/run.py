@@ -32,6 +32,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from planet_bringup import cores
 
 from experiments.definition import NODES, Definition, DefinitionError, Experiment, load
 
@@ -68,7 +69,7 @@ class RunFailedError(Exception):
 class Slot:
     """Where a run may take place."""
 
-    cores: tuple[int, ...]
+    cpus: tuple[int, ...]
     domain: int
     """ROS_DOMAIN_ID."""
 
@@ -120,8 +121,8 @@ class Record:
         """Unix time of the launch, where the training's clock begins."""
         return float(self.values["started"])
 
-    def begin(self, cores: Sequence[int]) -> None:
-        """Begin anew, on these cores."""
+    def begin(self, cpus: Sequence[int]) -> None:
+        """Begin anew, on these CPUs."""
         if self.folder.exists():
             shutil.rmtree(self.folder)
         self.snapshots.mkdir(parents=True)
@@ -134,7 +135,7 @@ class Record:
             state="training",
             started=time.time(),
             decision_seconds=decision_seconds(self.definition),
-            machine=machine(cores),
+            machine=machine(cpus),
             versions=versions(),
         )
 
@@ -237,7 +238,7 @@ class Runner:
             slots.put_nowait(slot)
 
     async def _train(self, record: Record, slot: Slot) -> None:
-        record.begin(slot.cores)
+        record.begin(slot.cpus)
         definition = record.definition
         self._phases[definition.folder] = "training"
         seconds = 60 * definition.minutes
@@ -447,7 +448,7 @@ async def launched(
         file.flush()
         process = await asyncio.create_subprocess_exec(
             *("setpriv", "--pdeathsig", "INT"),
-            *("taskset", "--cpu-list", ",".join(map(str, slot.cores))),
+            *("taskset", "--cpu-list", cores.cpu_list(slot.cpus)),
             *command,
             stdin=subprocess.DEVNULL,
             stdout=file,
@@ -476,20 +477,15 @@ async def launched(
 
 def share(parallel: int, held: ExitStack) -> list[Slot]:
     """Split the cores among as many runs, each with a domain of its own until `held` is closed."""
-    cores = sorted(os.sched_getaffinity(0))
-    if parallel > len(cores):
-        raise DefinitionError(
-            f"parallel is {parallel}, but there are only {len(cores)} cores to share."
-        )
-    size = len(cores) // parallel
+    try:
+        parts = cores.read().parts(parallel)
+    except ValueError as error:
+        raise DefinitionError(f"parallel is {parallel}, but {error}") from None
     first = os.environ.get("ROS_DOMAIN_ID") or str(FIRST_DOMAIN)
     if not first.isdecimal():
         raise DefinitionError(f"ROS_DOMAIN_ID is {first!r}, expected a whole number.")
     domains = claimed(int(first), parallel, held)
-    return [
-        Slot(tuple(cores[index * size : (index + 1) * size]), domain)
-        for index, domain in enumerate(domains)
-    ]
+    return [Slot(cpus, domain) for cpus, domain in zip(parts, domains, strict=True)]
 
 
 def claimed(first: int, count: int, held: ExitStack) -> list[int]:
@@ -590,7 +586,7 @@ def last(path: Path, column: str) -> str:
     return next((entry for entry in reversed(entries) if entry), "")
 
 
-def machine(cores: Sequence[int]) -> dict[str, Any]:
+def machine(cpus: Sequence[int]) -> dict[str, Any]:
     model = platform.machine()
     with suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text().splitlines():
@@ -599,7 +595,7 @@ def machine(cores: Sequence[int]) -> dict[str, Any]:
                 break
     return {
         "cpu": model,
-        "cores": len(cores),  # of the run, where several share them
+        "cores": cores.read(affinity=cpus).budget,  # of the run, where several share them
         "load": round(os.getloadavg()[0], 2),  # of the last minute, before the run
     }
 

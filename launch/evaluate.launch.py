@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
-from planet_bringup.launching import Run, arguments, hold_to_control, robot_arguments, split_cores
+from planet_bringup.launching import Run, arguments, hold_to_control, robot_arguments
 
 from launch import LaunchContext, LaunchDescription
 
@@ -55,8 +55,6 @@ def start(context: LaunchContext) -> list:
         log_level="warn",  # it is the evaluator that tells how it goes
     )
     pace = {"real_time_factor": run.number("real_time_factor", float)}
-    if pace["real_time_factor"]:  # they act at the same time then
-        run.acting, run.training = split_cores("async")
     shipped = run.config.parent / "demo" / "poke.safetensors"
     evaluation = {
         "data_dir": str(run.data_dir),
@@ -77,15 +75,16 @@ def start(context: LaunchContext) -> list:
     atexit.register(last_word, run.data_dir / "evaluation.json")
     world = {"control": control, **run.seed, **pace}
     return [
-        run.node("ergojr_sim", "sim_node", "sim", [world], cores=run.training),
+        run.node("ergojr_sim", "sim_node", "sim", [world], cpus=run.training.cpus),
         run.roller(seed_episodes=0, evaluation_interval=1, evaluation_seed=run.seed["seed"]),
-        run.replay(run.training),
+        run.replay(run.training.cpus),
         run.node(
             "planet_learner",
             "evaluator_node",
             "evaluator",
             [evaluation],
-            cores=run.training,
+            cpus=run.training.cpus,
+            threads=len(run.machine.cores),
             again=False,
         ),
         *run.ending(),

@@ -25,9 +25,9 @@ def start(context: LaunchContext) -> list:
     # In lockstep roller and simulator take turns all the time. At a pace of its own the robot
     # leaves time between the ticks, which is the learner's.
     paced = pace > 0.0 and run.argument("mode") == "async"
-    cores = run.training if paced else run.acting
+    share = run.training if paced else run.acting
     return [
-        run.node("ergojr_sim", "sim_node", "sim", [world], cores=cores),
+        run.node("ergojr_sim", "sim_node", "sim", [world], cpus=share.cpus),
         *run.learning(yields=paced),
         *run.ending(),
     ]

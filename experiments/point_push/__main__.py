@@ -20,6 +20,8 @@ from dataclasses import fields
 from pathlib import Path
 from queue import SimpleQueue
 
+from planet_bringup import cores
+
 from experiments.point_push.training import VARIANTS, Schedule, run
 
 # Tensors freed and allocated again every update stay with the process: returning them to the
@@ -47,19 +49,16 @@ def run_all(
     out: Path, variants: list[str], seeds: list[int], jobs: int, schedule: Schedule
 ) -> list[str]:
     """Make the runs that are missing, `jobs` at a time; returns the names of those that failed."""
-    allowed = sorted(os.sched_getaffinity(0))
-    if jobs > len(allowed):
-        raise ValueError(f"--jobs is {jobs}, but this machine has {len(allowed)} cores for us")
-    cores: SimpleQueue[int] = SimpleQueue()
-    for core in allowed[-jobs:]:
-        cores.put(core)
+    free: SimpleQueue[int] = SimpleQueue()
+    for cpus in cores.read().parts(jobs):
+        free.put(cpus[-1])
 
     def make(name: str, variant: str, seed: int) -> str | None:
         folder = out / name
         folder.mkdir(parents=True, exist_ok=True)
-        core = cores.get()
-        print(f"{name}: begins on core {core}", flush=True)
-        one = ["one", variant, str(seed), str(folder), schedule.to_json(), str(core)]
+        cpu = free.get()
+        print(f"{name}: begins on CPU {cpu}", flush=True)
+        one = ["one", variant, str(seed), str(folder), schedule.to_json(), str(cpu)]
         with (folder / "log.txt").open("w") as log:
             code = subprocess.run(
                 [sys.executable, "-m", "experiments.point_push", *one],
@@ -68,7 +67,7 @@ def run_all(
                 stderr=subprocess.STDOUT,
                 check=False,
             ).returncode
-        cores.put(core)
+        free.put(cpu)
         ending = "done" if code == 0 else f"failed, see {folder / 'log.txt'}"
         print(f"{name}: {ending}", flush=True)
         return None if code == 0 else name

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
+import sys
 import tempfile
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +21,13 @@ from launch_ros.actions import Node
 from launch_ros.substitutions import FindPackageShare
 
 from launch import Action, LaunchContext
-from planet_bringup import parameter_files
+from planet_bringup import cores, parameter_files
+from planet_bringup.cores import Fixed, Share, Times
 from planet_bringup.endings import Endings
 from planet_bringup.nodes import NODES, ROBOT, ROBOT_NODES
 
 YIELDING = 15  # niceness of what no motion waits for
+TRIAL_TIMEOUT = 120.0  # s for the measurement of threads, which takes a few
 URGENT = 10  # priority under SCHED_RR of what a motion waits for; the bus process has a higher one
 
 # Tensors freed and allocated again every update stay with the process: returning them to the
@@ -33,6 +37,11 @@ MALLOC = {
     "MALLOC_TRIM_THRESHOLD_": str(2**32),
     "MALLOC_TOP_PAD_": str(2**26),
 }
+
+_LOG = get_logger("planet_bringup")
+_AS_MEASURED = (
+    "0 = as many as make it faster, measured at the start where there are more than two cores."
+)
 
 
 def arguments(
@@ -67,6 +76,9 @@ def arguments(
         DeclareLaunchArgument(
             "roller_device", default_value="cpu", description="Where the roller plans."
         ),
+        DeclareLaunchArgument(
+            "roller_threads", default_value="0", description=f"Of the roller; {_AS_MEASURED}"
+        ),
     ]
     if learning:
         declared += [
@@ -88,6 +100,9 @@ def arguments(
             ),
             DeclareLaunchArgument(
                 "learner_device", default_value="cpu", description="Where the learner trains."
+            ),
+            DeclareLaunchArgument(
+                "learner_threads", default_value="0", description=f"Of the learner; {_AS_MEASURED}"
             ),
         ]
     return declared
@@ -115,7 +130,8 @@ class Run:
 
     Args:
         essential, ends: see `Endings`.
-        learning: false where nothing is learnt, so that acting has all cores.
+        learning: false where nothing is learnt, so that acting has all cores (but one, where the
+            simulator keeps a pace of its own).
         log_level: of the nodes, from which on they are heard.
     """
 
@@ -131,6 +147,7 @@ class Run:
         self._context = context
         self._log_level = log_level
         self._endings = Endings(essential, ends)
+        self._learning = learning
         self._mode = self.argument("mode") if learning else "sync"
         self._seed = self.number("seed", int)
         self._minutes = self.number("minutes", float) if learning else 0
@@ -138,7 +155,7 @@ class Run:
         self.config = Path(FindPackageShare("planet_bringup").perform(context)) / "config"
         self.files = [str(self.config / f"{self.argument('profile')}.yaml")]
         self._over = self._further_file()
-        self.acting, self.training = split_cores(self._mode)
+        self.machine = cores.read()
 
     @property
     def seed(self) -> dict[str, Any]:
@@ -158,6 +175,79 @@ class Run:
             expected = "a whole number" if kind is int else "a number"
             raise RuntimeError(f"{name} is '{text}', but must be {expected}.") from None
 
+    @cached_property
+    def shares(self) -> tuple[Share, Share]:
+        """What acting and training compute with; said in a line each when it is first asked for.
+
+        In async mode they have cores of their own: sharing them makes a plan four times as slow.
+        In sync mode one waits for the other, and each has them all.
+        """
+        if self._learning:
+            together, training = self._mode == "async", self._fixed("learner")
+        else:
+            together = self.number("real_time_factor", float) > 0.0
+            training = (1, "for all else")
+        acting, training_share = cores.share(
+            self.machine,
+            together=together,
+            fixed=(self._fixed("roller"), training),
+            measure=self._measure,
+        )
+        told = {"roller": acting, "learner": training_share}
+        for name in told if self._learning else ["roller"]:
+            _LOG.info(f"{name}: {told[name]}")
+        return acting, training_share
+
+    @property
+    def acting(self) -> Share:
+        """What the roller computes with."""
+        return self.shares[0]
+
+    @property
+    def training(self) -> Share:
+        """What the learner computes with."""
+        return self.shares[1]
+
+    def _fixed(self, node: str) -> Fixed | None:
+        """The threads of a node that are not to be chosen, and why; None: they are."""
+        threads = self.number(f"{node}_threads", int)
+        if threads < 0:
+            raise RuntimeError(f"{node}_threads is {threads}, but must be at least 0.")
+        if threads:
+            return int(threads), "as asked"
+        device = self.argument(f"{node}_device")
+        return None if device == "cpu" else (1, f"since it computes on {device}")
+
+    def _measure(self, plan: Sequence[int], update: Sequence[int]) -> tuple[Times, Times]:
+        """See `cores.share`. Raises RuntimeError, one sentence, when it cannot be measured."""
+        files = [*self.files, *self._over]
+        asked = {
+            "plan": plan,
+            "update": update,
+            "roller": parameter_files.values(files, f"/{ROBOT}/roller"),
+            "learner": parameter_files.values(files, "/learner"),
+        }
+        failed = (
+            "how many threads pay could not be measured (roller_threads, learner_threads set it)"
+        )
+        try:
+            trial = subprocess.run(
+                [sys.executable, "-m", "planet_learner.thread_trial"],
+                input=json.dumps(asked),
+                capture_output=True,
+                check=False,
+                text=True,
+                timeout=TRIAL_TIMEOUT,
+                env={**os.environ, **MALLOC, "OMP_NUM_THREADS": str(max([*plan, *update]))},
+            )
+        except subprocess.TimeoutExpired:
+            raise RuntimeError(f"{failed}: it took more than {TRIAL_TIMEOUT:g} s.") from None
+        if trial.returncode != 0:
+            reason = (trial.stderr.strip().splitlines() or [f"exit code {trial.returncode}"])[-1]
+            raise RuntimeError(f"{failed}: {reason}.")
+        found = json.loads(trial.stdout.splitlines()[-1])
+        return dict(found["plan"]), dict(found["update"])
+
     def node(
         self,
         package: str,
@@ -165,17 +255,17 @@ class Run:
         name: str,
         parameters: Sequence[dict[str, Any]] = (),
         *,
-        cores: list[int] | None = None,
+        cpus: Sequence[int] | None = None,
         again: bool = True,
-        threads: int = 0,
+        threads: int = 1,
         yields: bool = False,
         urgent: bool = False,
         **options: Any,
     ) -> Node:
-        """A node on `cores` (None: wherever there is room); `name` is one of NODES.
+        """A node on `cpus` (None: wherever there is room); `name` is one of NODES.
 
         `again`: started again when it ends.
-        `threads`: of its tensors' operations; 0 = one for each core.
+        `threads`: of its tensors' operations.
         One that `yields` gets a small share of a core that others want, yet never none: a process
         of the idle class would not even finish its imports on a full core. One that is `urgent`
         goes before whatever else the computer does, where that is allowed.
@@ -186,8 +276,8 @@ class Run:
         prefix = f"nice -n {YIELDING} " if yields else ""
         if urgent and may_go_first():
             prefix = f"chrt --rr {URGENT} "
-        if cores is not None:
-            prefix += f"taskset --cpu-list {','.join(map(str, cores))}"
+        if cpus is not None:
+            prefix += f"taskset --cpu-list {cores.cpu_list(cpus)}"
         if prefix:
             options["prefix"] = prefix
         if name in ROBOT_NODES:
@@ -201,36 +291,37 @@ class Run:
             exec_name=name,
             parameters=[*files, *parameters],
             ros_arguments=["--log-level", self._log_level],
-            additional_env={**MALLOC, "OMP_NUM_THREADS": str(threads or len(cores or [0]))},
+            additional_env={**MALLOC, "OMP_NUM_THREADS": str(threads)},
             output="screen",
             **options,
         )
 
     def roller(self, *, urgent: bool = False, **parameters: Any) -> Node:
-        """The roller, on the acting cores; see `node` for `urgent`."""
+        """The roller, on its share; see `node` for `urgent`."""
         common = {
             "data_dir": str(self.data_dir),
             **self.seed,
             "device": self.argument("roller_device"),
-            "threads": len(self.acting),
+            "threads": self.acting.threads,
         }
         return self.node(
             "planet_roller",
             "roller_node",
             "roller",
             [{**common, **parameters}],
-            cores=self.acting,
+            cpus=self.acting.cpus,
+            threads=self.acting.threads,
             urgent=urgent,
         )
 
-    def replay(self, cores: list[int] | None = None, yields: bool = False) -> Node:
-        """The replay, on `cores`; see `node` for `yields`."""
+    def replay(self, cpus: Sequence[int] | None = None, yields: bool = False) -> Node:
+        """The replay; see `node` for `cpus` and `yields`."""
         return self.node(
             "planet_replay",
             "replay_node",
             "replay",
             [{"data_dir": str(self.data_dir)}],
-            cores=cores,
+            cpus=cpus,
             yields=yields,
         )
 
@@ -246,10 +337,10 @@ class Run:
             **self.seed,
             "mode": self._mode,
             "device": self.argument("learner_device"),
-            "threads": len(self.training),
+            "threads": self.training.threads,
             "collect_interval": self.number("collect_interval", int),
         }
-        light = None if yields else self.acting
+        light = None if yields else self.acting.cpus
         return [
             self.roller(mode=self._mode, urgent=yields),
             self.replay(light, yields=yields),
@@ -258,11 +349,11 @@ class Run:
                 "learner_node",
                 "learner",
                 [learner],
-                cores=None if yields else self.training,
-                threads=len(self.training),
+                cpus=None if yields else self.training.cpus,
+                threads=self.training.threads,
                 yields=yields,
             ),
-            self.node("planet_bringup", "progress_node", "progress", cores=light, yields=yields),
+            self.node("planet_bringup", "progress_node", "progress", cpus=light, yields=yields),
         ]
 
     def ending(self) -> list[Action]:
@@ -307,7 +398,7 @@ class Run:
 def check(path: str) -> None:
     """Read a file of parameters before any node does, and warn of what sets nothing."""
     for sentence in parameter_files.check(path, NODES):
-        get_logger("planet_bringup").warning(sentence)
+        _LOG.warning(sentence)
 
 
 def prepare(data_dir: Path) -> Path:
@@ -347,16 +438,3 @@ def may_go_first() -> bool:
     """Whether this user may give a process real-time priority; docs/real-robot.md says how."""
     tried = subprocess.run(["chrt", "--rr", str(URGENT), "true"], check=False, capture_output=True)
     return tried.returncode == 0
-
-
-def split_cores(mode: str) -> tuple[list[int], list[int]]:
-    """Return the cores for acting and for training.
-
-    In async mode they are kept apart: sharing them makes a plan four times as slow. In sync mode
-    one waits for the other, and each has them all.
-    """
-    cores = sorted(os.sched_getaffinity(0))
-    if mode == "sync" or len(cores) == 1:
-        return cores, cores
-    acting = max(1, len(cores) // 4)
-    return cores[:acting], cores[acting:]

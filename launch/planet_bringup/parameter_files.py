@@ -7,8 +7,9 @@ cannot be read, and a section that names no node.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from difflib import get_close_matches
+from typing import Any
 
 import yaml
 
@@ -97,3 +98,36 @@ def nearest(section: str, nodes: Collection[str]) -> str:
     names = {node.rpartition("/")[2]: node for node in sorted(nodes)}
     name = get_close_matches(section.rpartition("/")[2], names, 1, cutoff=0.0)[0]
     return names[name] if names[name].count("/") == 1 else f"/**/{name}"
+
+
+def values(paths: Iterable[str], node: str) -> dict[str, Any]:
+    """Return what these files set of the node with this full name, by dotted parameter name.
+
+    Of what several set, the last counts. The files are ones that `check` has read.
+    """
+    found: dict[str, Any] = {}
+    for path in paths:
+        with open(path, encoding="utf-8") as file:
+            for document in yaml.safe_load_all(file):
+                for section, parameters in _parameters(document, ""):
+                    if matches(section, node):
+                        found |= _dotted(parameters, "")
+    return found
+
+
+def _parameters(mapping: dict[str, Any], prefix: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    for key, value in mapping.items():
+        if key == PARAMETERS:
+            yield prefix, value
+        else:
+            yield from _parameters(value, f"{prefix}/{key.strip('/')}")
+
+
+def _dotted(mapping: dict[str, Any], prefix: str) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in mapping.items():
+        if isinstance(value, dict):
+            found |= _dotted(value, f"{prefix}{key}.")
+        else:
+            found[f"{prefix}{key}"] = value
+    return found

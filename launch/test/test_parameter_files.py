@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 from planet_bringup.nodes import NODES
-from planet_bringup.parameter_files import ParameterFileError, check, matches, sections
+from planet_bringup.parameter_files import ParameterFileError, check, matches, sections, values
 
 CONFIG = Path(__file__).resolve().parents[1] / "config"
 
@@ -96,3 +96,23 @@ def test_nodes_that_share_a_number_are_given_the_same(name: str) -> None:
     )
     assert roller["seed_episodes"] == learner["seed_episodes"]
     assert replay["capacity_steps"] == learner["capacity_steps"]
+
+
+def test_of_what_several_files_set_the_last_counts_in_either_way_of_writing(tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    for folder in (first, second):
+        folder.mkdir()
+    paths = [
+        written(
+            first,
+            "/**/roller:\n  ros__parameters:\n    seed: 1\n    planner: {horizon: 8, elites: 20}\n"
+            "/learner:\n  ros__parameters: {seed: 5}\n",
+        ),
+        written(second, "ergojr:\n  roller:\n    ros__parameters: {planner.horizon: 4}\n"),
+    ]
+    assert values(paths, "/ergojr/roller") == {
+        "seed": 1,
+        "planner.horizon": 4,
+        "planner.elites": 20,
+    }
+    assert values(paths, "/replay") == {}

@@ -187,6 +187,18 @@ def test_every_node_is_there_under_its_name(graph: Graph, watcher: Watcher) -> N
     assert found >= NODES
 
 
+def test_roller_and_learner_compute_apart_with_the_threads_of_their_share(graph: Graph) -> None:
+    roller, learner = graph.pid("roller"), graph.pid("learner")
+    cpus = os.sched_getaffinity(roller), os.sched_getaffinity(learner)
+    if len(os.sched_getaffinity(0)) > 1:
+        assert not cpus[0] & cpus[1]
+    for name, pid in (("roller", roller), ("learner", learner)):
+        line = next(line for line in graph.lines if f"{name}: " in line and " thread" in line)
+        threads = line.split(f"{name}: ")[1].split()[0]
+        environment = Path(f"/proc/{pid}/environ").read_bytes().decode().split("\0")
+        assert f"OMP_NUM_THREADS={threads}" in environment
+
+
 def test_a_late_joiner_gets_the_latched_weights(graph: Graph, watcher: Watcher) -> None:
     late: list[Weights] = []
 
@@ -206,6 +218,8 @@ def test_kill_9_of_one_node_loses_nothing_and_the_graph_goes_on(
 ) -> None:
     seen = len(watcher.transitions)
     watcher.wait("an episode is under way", lambda: len(watcher.transitions) > seen + 5)
+    checkpoints = data_dir / "checkpoints"
+    watcher.wait("a checkpoint is written", lambda: any(checkpoints.glob("*.safetensors")))
     before, episodes, update = stored(data_dir), watcher.status.episodes, watcher.metrics.update
     victim = graph.pid(name)
     assert victim, f"{name} does not run"
