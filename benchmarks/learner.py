@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import yaml
 from planet_learner.batches import Batches
 from planet_learner.config import LearnerConfig
 from planet_learner.trainer import Trainer
@@ -24,11 +23,10 @@ from planet_model.config import ModelConfig, ObjectiveConfig
 from planet_model.episode import Episode
 from planet_replay.mirror import Mirror
 
-from benchmarks import peer
-from benchmarks.timing import ROOT, Contestant, finish, machine, serve, table, take_turns
+from benchmarks import peer, profiles
+from benchmarks.timing import Contestant, finish, machine, serve, table, take_turns
 
 BATCH, LENGTH = 50, 50
-LAPTOP = ROOT / "launch" / "config" / "laptop.yaml"
 
 
 def cameras(count: int) -> tuple[str, ...]:
@@ -95,7 +93,7 @@ def make_trainer(count: int, threads: int, precision: str = "auto", device: str 
 def laptop_trainer(threads: int, precision: str = "auto", device: str = "cpu") -> Trainer:
     """A trainer of the laptop profile, which has two cameras."""
     torch.set_num_threads(threads)
-    profile = yaml.safe_load(LAPTOP.read_text())["/learner"]["ros__parameters"]
+    profile = profiles.parameters("laptop", "/learner")
     model = ModelConfig(cameras=cameras(2), action_size=peer.ACTION_SIZE, **profile["model"])
     config = LearnerConfig(
         batch_size=profile["batch_size"],
@@ -114,17 +112,14 @@ def contestant(arguments: dict[str, Any]) -> None:
         torch.manual_seed(0)
         serve(peer.training_step(Path(arguments["peer"]), BATCH, LENGTH))
         return
-    how = arguments["threads"], arguments["precision"], arguments["device"]
-    if arguments["who"] == "laptop":
-        laptop, seen = laptop_trainer(*how), random_mirror(2)
-        serve(lambda: laptop.update(seen))
-        return
-    mirror = random_mirror(arguments["cameras"])
+    mirror = random_mirror(arguments.get("cameras", 2))
     if arguments["who"] == "draw":
         batches, rng = Batches(mirror, torch.device("cpu"), copied=False), np.random.default_rng(0)
         serve(lambda: batches.draw(BATCH, LENGTH, rng, False))
         return
-    trainer = make_trainer(arguments["cameras"], *how)
+    how = arguments["threads"], arguments["precision"], arguments["device"]
+    laptop = arguments["who"] == "laptop"
+    trainer = laptop_trainer(*how) if laptop else make_trainer(arguments["cameras"], *how)
     serve(lambda: trainer.update(mirror))
 
 
