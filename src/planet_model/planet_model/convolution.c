@@ -1,4 +1,4 @@
-// Convolutions with few channels in float32, and their gradients, a few frames at a time.
+// Convolutions in float32, and their gradients, a few frames at a time.
 //
 // A few operations, of which convolution.py makes lists. All images have the layout height x width x
 // channel; where a pixel, or the window that it sees, lies in its frame is in tables of offsets:

@@ -1,4 +1,4 @@
-"""The convolutions of one camera on a CPU in float32, whose channels are too few for oneDNN.
+"""The convolutions of one camera on a CPU in float32, faster than by oneDNN.
 
 What :class:`planet_model.networks.Encoder` and :class:`planet_model.networks.Decoder` compute by
 PyTorch's convolutions, and its gradient, as lists of operations that convolution.c follows for a
