@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import threading
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from planet_bringup import cores as processors
 
 from benchmarks.planner import REAL_TIME
 from benchmarks.timing import Contestant, finish, machine, table
@@ -24,8 +24,9 @@ from benchmarks.timing import Contestant, finish, machine, table
 PERIOD = 0.05  # s
 
 
-def start(cores: list[int], cameras: int) -> tuple[Contestant, Contestant]:
-    """A planner on the first core and a learner on the last one."""
+def start(cameras: int) -> tuple[Contestant, Contestant]:
+    """A planner and a learner, on a part of the cores each."""
+    first, last = processors.read().parts(2)
     planner = {"who": "decision", "threads": 1, "planner": REAL_TIME.to_dict()}
     learner = {
         "who": "ours",
@@ -35,8 +36,8 @@ def start(cores: list[int], cameras: int) -> tuple[Contestant, Contestant]:
         "precision": "auto",
     }
     return (
-        Contestant("benchmarks.planner", planner, 1, cores=cores[:1]),
-        Contestant("benchmarks.learner", learner, 1, cores=cores[-1:]),
+        Contestant("benchmarks.planner", planner, 1, cores=first),
+        Contestant("benchmarks.learner", learner, 1, cores=last),
     )
 
 
@@ -50,7 +51,7 @@ def decide(planner: Contestant, count: int) -> None:
 
 
 def run(decisions: int, updates: int, cameras: int) -> dict[str, Any]:
-    planner, learner = start(sorted(os.sched_getaffinity(0)), cameras)
+    planner, learner = start(cameras)
     result: dict[str, Any] = {}
     alone: list[float] = []
     with planner, learner:
