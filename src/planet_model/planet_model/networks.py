@@ -80,12 +80,13 @@ def preprocess(
     # Random words are several times cheaper to draw than random floats or bytes.
     words = torch.empty((count + 7) // 8, dtype=torch.int64, device=images.device)
     noise = words.random_(-(2**63), None, generator=generator).view(torch.uint8)[:count]
-    if images.device.type == "cpu" and dtype == torch.float32 and convolution.library():
+    if images.device.type == "cpu" and convolution.library():
         if isinstance(images, Frames):
-            return convolution.blocks(images.store, images.rows, noise, low)
-        frames = images.reshape(-1, *images.shape[-3:])
-        rows = torch.arange(len(frames)).view(images.shape[:-3])
-        return convolution.blocks(frames, rows, noise, low)
+            store, rows = images
+        else:
+            store = images.reshape(-1, *images.shape[-3:])
+            rows = torch.arange(len(store)).view(images.shape[:-3])
+        return tuple(x.to(dtype) for x in convolution.blocks(store, rows, noise, low))
     dithered = noise.view(images.shape).bitwise_and_(low)
     if isinstance(images, Tensor):
         dithered.bitwise_or_(images & (255 - low))
