@@ -1,14 +1,15 @@
 """Planner and learner at once, each on its own core, against each alone on the same core.
 
-    python -m benchmarks.together [--json FILE]
+    python -m benchmarks.together [--kernel KERNEL] [--json FILE]
 
-The real-time planner decides from the images of two cameras, every 50 ms as on the robot; the
-learner trains the paper's model without pause. Cores and malloc are set as the launch files do.
+Both have the laptop profile: a decision from the images of two cameras, every 100 ms as on the
+robot; updates without pause. Cores and malloc are set as the launch files do.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import threading
 import time
@@ -18,23 +19,18 @@ from typing import Any
 import numpy as np
 from planet_bringup import cores as processors
 
-from benchmarks.planner import REAL_TIME
+from benchmarks import profiles
 from benchmarks.timing import Contestant, finish, machine, table
 
-PERIOD = 0.05  # s
+PERIOD = 0.1  # s
 
 
-def start(cameras: int) -> tuple[Contestant, Contestant]:
+def start(kernel: str) -> tuple[Contestant, Contestant]:
     """A planner and a learner, on a part of the cores each."""
     first, last = processors.read().parts(2)
-    planner = {"who": "decision", "threads": 1, "planner": REAL_TIME.to_dict()}
-    learner = {
-        "who": "ours",
-        "threads": 1,
-        "cameras": cameras,
-        "device": "cpu",
-        "precision": "auto",
-    }
+    budget = dataclasses.replace(profiles.planner("laptop"), kernel=kernel)
+    planner = {"who": "decision", "threads": 1, "planner": budget.to_dict()}
+    learner = {"who": "laptop", "threads": 1, "device": "cpu", "precision": "auto"}
     return (
         Contestant("benchmarks.planner", planner, 1, cores=first),
         Contestant("benchmarks.learner", learner, 1, cores=last),
@@ -50,8 +46,8 @@ def decide(planner: Contestant, count: int) -> None:
         due = max(due + PERIOD, time.perf_counter())
 
 
-def run(decisions: int, updates: int, cameras: int) -> dict[str, Any]:
-    planner, learner = start(cameras)
+def run(decisions: int, updates: int, kernel: str) -> dict[str, Any]:
+    planner, learner = start(kernel)
     result: dict[str, Any] = {}
     alone: list[float] = []
     with planner, learner:
@@ -96,12 +92,12 @@ def run(decisions: int, updates: int, cameras: int) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser("benchmarks.together", description=__doc__)
     parser.add_argument("--decisions", type=int, default=300)
-    parser.add_argument("--updates", type=int, default=4)
-    parser.add_argument("--cameras", type=int, default=1, help="that the learner trains on")
+    parser.add_argument("--updates", type=int, default=100)
+    parser.add_argument("--kernel", default="auto", help="the planner's")
     parser.add_argument("--json", type=Path, help="write the result there; - prints only that")
     given = parser.parse_args()
     result: dict[str, Any] = {"machine": machine()}
-    result |= run(given.decisions, given.updates, given.cameras)
+    result |= run(given.decisions, given.updates, given.kernel)
     rows = [
         [when, who, *result[when][who].values()]
         for when in ("alone", "together", "alone, again")
