@@ -258,8 +258,7 @@ class Runner:
             while not (await asyncio.wait([waiting], timeout=_POLL))[0]:
                 elapsed = time.time() - record.started
                 # The last one is of the end, so none is taken shortly before.
-                if due <= elapsed and due <= seconds - pause / 2:
-                    snapshot(record)
+                if due <= elapsed and due <= seconds - pause / 2 and snapshot(record):
                     due += pause
                 if elapsed > seconds + _PATIENCE:
                     raise RunFailedError(f"it did not end in time, see {log}.")
@@ -516,12 +515,14 @@ def checkpoints(folder: Path) -> list[Path]:
     return sorted(folder.glob("checkpoint_*.safetensors"))
 
 
-def snapshot(record: Record) -> None:
-    """Link the newest checkpoint, which has its time, into the snapshots."""
+def snapshot(record: Record) -> bool:
+    """Link the newest checkpoint, which has its time, into the snapshots; return if there is one."""
     # The learner may delete the oldest ones meanwhile, never the newest.
-    for path in checkpoints(record.data / "checkpoints")[-1:]:
+    newest = checkpoints(record.data / "checkpoints")[-1:]
+    for path in newest:
         with suppress(FileExistsError, FileNotFoundError):
             os.link(path, record.snapshots / path.name)
+    return bool(newest)
 
 
 def updates_of(checkpoint: Path) -> str:
