@@ -516,7 +516,7 @@ def checkpoints(folder: Path) -> list[Path]:
 
 
 def snapshot(record: Record) -> bool:
-    """Link the newest checkpoint, which has its time, into the snapshots; return if there is one."""
+    """Link the newest checkpoint, which has its time, into the snapshots; whether there is one."""
     # The learner may delete the oldest ones meanwhile, never the newest.
     newest = checkpoints(record.data / "checkpoints")[-1:]
     for path in newest:
