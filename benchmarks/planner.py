@@ -212,7 +212,7 @@ def main() -> None:
     kernels = given.kernels or [*(kernel.name for kernel in runnable()), "model"]
     result["rows"], result["ratios"] = speed(folder, given.rounds, kernels)
     heads = ["planner", "threads", "minimum", "median", "p99"]
-    text = "A decision, ms (H 12, I 10, J 1000, K 100)\n\n"
+    text = "The paper's search (H 12, I 10, J 1000, K 100), and the laptop's decision, ms\n\n"
     text += table(heads, [[row[h] for h in heads] for row in result["rows"]])
     if result["ratios"]:
         text += f"\n\ntimes as fast as Kaixhin/PlaNet: {result['ratios']}"

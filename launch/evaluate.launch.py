@@ -74,6 +74,7 @@ def start(context: LaunchContext) -> list:
     clear(run.data_dir, checkpoint)
     atexit.register(last_word, run.data_dir / "evaluation.json")
     world = {"control": control, **run.seed, **pace}
+    in_real_time = pace["real_time_factor"] > 0.0  # acting has cores of its own then
     return [
         run.node("ergojr_sim", "sim_node", "sim", [world], cpus=run.training.cpus),
         run.roller(seed_episodes=0, evaluation_interval=1, evaluation_seed=run.seed["seed"]),
@@ -84,7 +85,7 @@ def start(context: LaunchContext) -> list:
             "evaluator",
             [evaluation],
             cpus=run.training.cpus,
-            threads=len(run.machine.cores),
+            threads=run.training.threads if in_real_time else run.machine.budget,
             again=False,
         ),
         *run.ending(),

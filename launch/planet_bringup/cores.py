@@ -57,7 +57,7 @@ class Machine:
         units = list(self.cores)
         if count > len(units):
             units = [(cpu,) for core in self.cores for cpu in core]
-        usable = int(min(len(units), self.quota))
+        usable = max(1, int(min(len(units), self.quota)))
         size = usable // count
         if size < 1:
             raise ValueError(f"{count} runs at once are too many, since {self.reason}.")
@@ -123,7 +123,7 @@ def share(
     threads = _fastest(plan, update, budget if together else math.inf)
     cpus = _divide(machine.cores, *threads) if together else (_flat(machine.cores),) * 2
     why = [
-        own[1] if own else _told(found) if len(found) > 1 else f"since {machine.reason}"
+        own[1] if own else _told(found) if found else f"since {machine.reason}"
         for own, found in zip(fixed, times, strict=True)
     ]
     return Share(cpus[0], threads[0], why[0]), Share(cpus[1], threads[1], why[1])
@@ -154,6 +154,8 @@ def _flat(cores: Iterable[Core]) -> tuple[int, ...]:
 
 
 def _told(times: Times) -> str:
+    if len(times) == 1:
+        return "measured: more do not pay"
     found = ", ".join(f"{1e3 * times[count]:.0f} ms with {count}" for count in sorted(times))
     return f"measured: {found}"
 
@@ -214,11 +216,11 @@ def _quota(group: Path) -> float:
     """What this one cgroup allows."""
     try:
         amount, period = (group / "cpu.max").read_text().split()
-    except FileNotFoundError:
+    except OSError:
         try:
             amount = (group / "cpu.cfs_quota_us").read_text().strip()
             period = (group / "cpu.cfs_period_us").read_text().strip()
-        except FileNotFoundError:  # the controller does not act here, or this is the root
+        except OSError:  # the controller does not act here, this is the root, or it is hidden
             return math.inf
     return math.inf if amount in ("max", "-1") else int(amount) / int(period)
 
@@ -226,7 +228,7 @@ def _quota(group: Path) -> float:
 def _lines(path: Path) -> list[str]:
     try:
         return path.read_text().splitlines()
-    except FileNotFoundError:  # a kernel without cgroups
+    except OSError:  # a kernel without cgroups
         return []
 
 

@@ -100,6 +100,17 @@ def nearest(section: str, nodes: Collection[str]) -> str:
     return names[name] if names[name].count("/") == 1 else f"/**/{name}"
 
 
+class _Loader(yaml.SafeLoader):
+    """Reads numbers as ROS does: 1e-3 is one, which YAML 1.1 takes for a word."""
+
+
+_Loader.add_implicit_resolver(  # type: ignore[no-untyped-call]
+    "tag:yaml.org,2002:float",
+    re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+"),
+    list("-+.0123456789"),
+)
+
+
 def values(paths: Iterable[str], node: str) -> dict[str, Any]:
     """Return what these files set of the node with this full name, by dotted parameter name.
 
@@ -108,7 +119,7 @@ def values(paths: Iterable[str], node: str) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for path in paths:
         with open(path, encoding="utf-8") as file:
-            for document in yaml.safe_load_all(file):
+            for document in yaml.load_all(file, _Loader):
                 for section, parameters in _parameters(document, ""):
                     if matches(section, node):
                         found |= _dotted(parameters, "")

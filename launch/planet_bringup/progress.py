@@ -75,7 +75,8 @@ class Progress:
     def _expected(self, now: float) -> list[str]:
         """What to expect of a computer that is slower than most."""
         left = self.usual_updates - self.updates
-        if left <= 0 or self.updates_per_second <= 0.0:
+        # Before there are weights the learner is as fast as the robot makes its seed episodes.
+        if left <= 0 or self.updates_per_second <= 0.0 or self.weights_version == 0:
             return []
         minutes = (now - self.started + left / self.updates_per_second) / 60
         return [f"usually learnt after {minutes:.0f} minutes"] if minutes > _EXPECTED else []

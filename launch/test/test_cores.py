@@ -236,6 +236,14 @@ def test_threads_that_do_not_pay_are_not_used_and_their_cpus_are_room_for_others
     assert training.why == "measured: 120 ms with 1, 80 ms with 2, 60 ms with 3"
 
 
+def test_where_more_threads_do_not_pay_it_is_said_so() -> None:
+    machine = Machine(tuple((cpu,) for cpu in range(4)))
+    found = cores.share(
+        machine, together=True, fixed=(None, None), measure=lambda *_: ({1: 0.03}, {1: 0.12})
+    )
+    assert [share.why for share in found] == ["measured: more do not pay"] * 2
+
+
 def test_what_is_asked_for_is_given_and_not_measured() -> None:
     machine = Machine(tuple((cpu,) for cpu in range(8)))
     asked = ((3, "as asked"), (4, "as asked"))
@@ -297,6 +305,10 @@ def test_runs_at_once_split_a_core_where_there_are_too_few() -> None:
 
 def test_runs_at_once_have_their_parts_of_the_quota() -> None:
     assert Machine(LARGE.cores, 4.0).parts(2) == [(0, 1, 64, 65), (2, 3, 66, 67)]
+
+
+def test_a_run_alone_has_less_than_a_cpu_of_quota() -> None:
+    assert Machine(PLAIN_2.cores, 0.5).parts(1) == [(0,)]
 
 
 def test_too_many_runs_at_once_are_refused_in_one_sentence() -> None:

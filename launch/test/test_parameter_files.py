@@ -116,3 +116,9 @@ def test_of_what_several_files_set_the_last_counts_in_either_way_of_writing(tmp_
         "planner.elites": 20,
     }
     assert values(paths, "/replay") == {}
+
+
+@pytest.mark.parametrize("text", ["1e-3", "-2E5", ".5e+1", "1.e3"])
+def test_a_number_with_an_exponent_is_one_as_it_is_in_ros(text: str, tmp_path: Path) -> None:
+    path = written(tmp_path, f"/learner:\n  ros__parameters: {{learning_rate: {text}}}\n")
+    assert values([path], "/learner") == {"learning_rate": float(text)}

@@ -29,6 +29,8 @@ def test_only_the_last_twenty_episodes_count() -> None:
 
 def test_a_slow_computer_is_told_how_long_it_takes_until_it_is_learnt() -> None:
     progress = Progress(started=0.0, usual_updates=1500, updates=300, updates_per_second=1.0)
+    assert "usually" not in progress.line(now=300.0)  # the seed episodes set the rate
+    progress.weights_version = 1
     assert "| usually learnt after 25 minutes" in progress.line(now=300.0)
     progress.updates_per_second = 4.0
     assert "usually" not in progress.line(now=299.0)

@@ -13,16 +13,18 @@ import pytest
 SCRIPT = """
 import json, sys
 from launch import LaunchContext
+from planet_bringup import launching
 from planet_bringup.cores import Machine
 from planet_bringup.launching import Run, arguments, robot_arguments
 
-learning, given = json.loads(sys.argv[1])
+learning, patience, given = json.loads(sys.argv[1])
 context = LaunchContext()
 for argument in [*arguments(".", learning=learning), *robot_arguments()]:
     argument.execute(context)
 context.launch_configurations.update(given)
 run = Run(context, learning=learning)
 run.machine = Machine(((0,), (1,), (2,), (3,)))
+launching.TRIAL_TIMEOUT = patience
 try:
     print(json.dumps([[s.threads, list(s.cpus), s.why] for s in (run.acting, run.training)]))
 except RuntimeError as error:
@@ -31,10 +33,17 @@ except RuntimeError as error:
 ALL = [0, 1, 2, 3]
 
 
-def shared(folder: Path, *, learning: bool = True, **given: str) -> tuple[list[list[object]], str]:
+def shared(
+    folder: Path, *, learning: bool = True, patience: float = 600.0, **given: str
+) -> tuple[list[list[object]], str]:
     """Threads, CPUs and reason of acting and of training; and the error, if that is what came."""
     made = subprocess.run(
-        [sys.executable, "-c", SCRIPT, json.dumps([learning, {"profile": "test", **given}])],
+        [
+            sys.executable,
+            "-c",
+            SCRIPT,
+            json.dumps([learning, patience, {"profile": "test", **given}]),
+        ],
         cwd=folder,
         capture_output=True,
         text=True,
@@ -51,6 +60,12 @@ def test_with_four_cores_it_is_measured_what_pays(tmp_path: Path) -> None:
     assert acting[1] + training[1] == ALL
     assert acting[1]
     assert training[1]
+
+
+def test_a_measurement_that_takes_too_long_leaves_a_thread_each(tmp_path: Path) -> None:
+    found, _ = shared(tmp_path, patience=0.01)
+    why = "since more could not be measured in 0.01 s"
+    assert [(share[0], share[2]) for share in found] == [(1, why)] * 2
 
 
 def test_threads_that_are_asked_for_are_given(tmp_path: Path) -> None:

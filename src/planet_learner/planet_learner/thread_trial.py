@@ -27,6 +27,7 @@ from planet_replay.mirror import Mirror
 
 from planet_learner.config import LearnerConfig
 from planet_learner.trainer import Trainer
+from planet_model import convolution
 
 C = TypeVar("C", bound=Config)
 
@@ -43,6 +44,7 @@ _STEPS = 100  # of the episode that updates are made on
 
 def measure(asked: Mapping[str, Any]) -> dict[str, dict[int, float]]:
     """See the module. Raises ValueError, one sentence, on a parameter that is out of range."""
+    convolution.library()  # compiled here, and in no step that is timed
     learner = asked["learner"]
     network = _of(NetworkConfig, learner, "model.")
     model = ModelConfig.of(network, CAMERAS, ACTIONS, JOINTS)

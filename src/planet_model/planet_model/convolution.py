@@ -255,6 +255,19 @@ def _windows(data: Tensor, kernel: int, local: bool = False) -> tuple[_Images, T
     return _Images(data, grid, local), _numbers(*(i * w * channels for i in range(kernel)))
 
 
+def _parity(
+    data: Tensor,
+    corner: tuple[int, int],
+    size: tuple[int, int],
+    border: int = 0,
+    local: bool = False,
+) -> _Images:
+    """Every second pixel of frames [n, h, w, C] from a corner on, which a border shifts."""
+    w, channels = data.shape[2:]
+    first = (border + corner[0]) * w * channels + (border + corner[1]) * channels
+    return _Images(data, _grid(*size, 2 * w * channels, 2 * channels, first), local)
+
+
 def _taps(weight: Tensor) -> Tensor:
     """A kernel [O, C, k, k] as the matrix [k, k C, O] that is multiplied with windows."""
     return weight.permute(2, 3, 1, 0).flatten(1, 2)
@@ -298,20 +311,15 @@ def _transposed(
             size = (h + high - 1, w + wide - 1)
             first = (q * width + q - (wide - 1)) * channels
             segments = _numbers(*(-i * width * channels for i in range(high)))
-
-            def pixels(x: Tensor, border: int, local: bool) -> _Images:
-                c, row = x.shape[3], x.shape[2] * x.shape[3]
-                start = (border + top) * row + (border + lefts[0]) * c  # noqa: B023
-                return _Images(x, _grid(*size, 2 * row, 2 * c, start), local)  # noqa: B023
-
+            corner = (top, lefts[0])
             program.product(
                 _Images(a, _grid(*size, width * channels, channels, first), a_local),
                 segments,
                 taps.reshape(high, wide * channels, -1),
-                pixels(out, border, out_local),
+                _parity(out, corner, size, border, out_local),
                 None if bias is None else bias.repeat(len(lefts)),
                 _GATE if bias is None else _RELU,
-                None if mask is None else pixels(mask, 0, False),
+                None if mask is None else _parity(mask, corner, size),
             )
 
 

@@ -116,8 +116,8 @@ class RollerConfig:
     patience: float = field(
         default=60.0,
         metadata={
-            "doc": "How long to wait at the start for the replay's status before random episodes "
-            "fill the time, and for weights before it counts as a warning (s).",
+            "doc": "How long to wait for the replay's status at the start, and for the first "
+            "weights, before a random episode is made (s).",
             "low": 0.0,
         },
     )
@@ -262,8 +262,10 @@ class ControlLoop:
         self._agent: Agent | None = None
         self._agent_version = 0
         self._seen_weights: Weights | None = None
+        self._asked = planner  # the agent's budget before it was fitted
         self._pace: Pace | None = None  # in real time, of
         self._paced = ""  # what computes
+        self._told = ""  # of it
         self._planned = 0
         self._backoff = _BACKOFF_FIRST
         self._latencies: deque[float] = deque(maxlen=_LATENCIES)
@@ -327,7 +329,8 @@ class ControlLoop:
             self._wait_for_learner()
         self._adopt()
         while self._agent is None:
-            self._wait_for_weights()
+            if not self._wait_for_weights():
+                return self._random
             self._adopt()
         interval = self._config.evaluation_interval
         return PlannerPolicy(
@@ -357,20 +360,25 @@ class ControlLoop:
             )
             self._wait(trained, math.inf)
 
-    def _wait_for_weights(self) -> None:
+    def _wait_for_weights(self) -> bool:
         """Wait for the first weights, or for others than those that were refused.
 
         Seed episodes are as many as asked for: random ones do not fill the time, of which a learner
-        that has begun with the first of them needs little.
+        that has begun with the first of them needs little. Only when none come for long, false is
+        returned, for the learner may lack an episode.
         """
 
         def new() -> bool:
             return self._inbox.weights is not self._seen_weights
 
         self._telemetry.log("waiting for the learner's weights")
-        if not self._wait(new, self._config.patience):
-            self._telemetry.report("weights", WARN, "waiting for the learner's weights")
-            self._wait(new, math.inf)
+        if self._seen_weights is not None:  # it is told why they were refused
+            return self._wait(new, math.inf)
+        found = self._wait(new, self._config.patience)
+        if not found:
+            sentence = f"no weights came in {self._config.patience:g} s: a random episode is made"
+            self._telemetry.report("weights", WARN, sentence)
+        return found
 
     def _adopt(self) -> None:
         """Take the newest weights, whole; keep the old ones when they are refused."""
@@ -386,24 +394,25 @@ class ControlLoop:
         except WeightsRefusedError as error:
             self._telemetry.report("weights", ERROR, f"refused: {error}")
             return
-        self._keep_pace(agent)
+        self._keep_pace(agent, fresh=agent is not self._agent)
         self._agent, self._agent_version = agent, weights.version
         self._telemetry.report("weights", OK, "acting", version=weights.version)
 
-    def _keep_pace(self, agent: Agent) -> None:
-        """Give the agent a budget that fits, measured anew when something else computes."""
+    def _keep_pace(self, agent: Agent, *, fresh: bool) -> None:
+        """Give the agent a budget that fits; measure for a fresh one and when others compute."""
         found = computes(agent)
+        if fresh:
+            self._asked = agent.planner.config
         if self._spec.lockstep:
             text = f"{found}: {budget(agent.planner.config)}"
         else:
-            if self._pace is None or found != self._paced:
-                agent.planner.config = self._planner
+            if self._pace is None or fresh or found != self._paced:
+                agent.planner.config = self._asked
                 self._pace = fit(agent, self._decision_time, self._clock)
-            agent.planner.config = self._pace.planner
             text = self._pace.text
-        if found != self._paced:
+        if text != self._told:
             self._telemetry.log(f"planner: {text}")
-        self._paced = found
+        self._paced, self._told = found, text
         warning = agent.planner.warning
         self._telemetry.report("planner", WARN if warning else OK, warning or text)
 

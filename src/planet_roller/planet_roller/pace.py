@@ -1,7 +1,8 @@
 """How much of the planner's budget fits into the time that a robot's decision has.
 
 The profile's budget is a target. Where a plan would come too late, the search has fewer candidates,
-and where that leaves too few, fewer iterations: a slow computer plans less well, never late.
+and where that leaves too few, fewer iterations: a slow computer plans less well instead of late.
+One iteration is made in any case, and may take most of a decision's time: ticks are missed then.
 """
 
 from __future__ import annotations
@@ -71,6 +72,8 @@ def fit(agent: Agent, decision: float, clock: Clock) -> Pace:
 
 def budget(planner: PlannerConfig) -> str:
     """A budget in words."""
+    if planner.planner == "random":
+        return "nothing is searched"
     iterations = f"{planner.iterations} iteration{'s' if planner.iterations > 1 else ''}"
     return f"{iterations} of {planner.candidates} candidates"
 

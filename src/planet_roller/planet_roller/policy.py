@@ -18,6 +18,7 @@ from planet_model.agent import Agent
 from planet_model.config import ModelConfig, PlannerConfig
 from planet_model.planner import PlanningError, TimeLeft
 from planet_model.weights import WeightsError, architecture_hash, load
+from planet_model.world_model import WorldModel
 
 from planet_roller.robot import RobotSpec
 
@@ -151,7 +152,8 @@ class PlannerPolicy:
 
     def search(self) -> Search:
         planner = self._agent.planner
-        return Search(computes(self._agent), planner.iterations, planner.config.candidates)
+        candidates = planner.config.candidates if planner.iterations else 0
+        return Search(computes(self._agent), planner.iterations, candidates)
 
     def prediction(self) -> npt.NDArray[np.uint8] | None:
         return self._agent.prediction()
@@ -211,9 +213,15 @@ def load_agent(
         )
     try:
         model = load(weights.data, config).to(device)
-        if present is not None and present.model.config == config:
+        if present is not None and _fits(model, present):
             present.adopt(model, seed)
             return present
         return Agent(model, planner, seed)
     except (WeightsError, ValueError) as error:
         raise WeightsRefusedError(f"{where}: {error}") from error
+
+
+def _fits(model: WorldModel, agent: Agent) -> bool:
+    """Whether an agent can take a model's weights in place: some come without decoders."""
+    there = agent.model
+    return there.config == model.config and there.state_dict().keys() == model.state_dict().keys()

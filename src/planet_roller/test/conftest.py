@@ -323,6 +323,7 @@ class Bench:
         self.courier = FakeCourier(self.inbox)
         self.agents: list[FakeAgent] = []
         self.new_agent: Callable[[FakeAgent], None] = lambda agent: None
+        self.in_place = False  # weights are adopted by the agent that there is
         # A robot without weights would wait after its seed episodes.
         self.config = RollerConfig(**{"seed_episodes": 1000} | config)
 
@@ -348,7 +349,18 @@ class Bench:
         )
         self.loop.run()
 
-    def _make_agent(self, weights: Weights, *_: object) -> FakeAgent:
+    def _make_agent(
+        self,
+        weights: Weights,
+        spec: RobotSpec,
+        planner: PlannerConfig,
+        device: str,
+        seed: int,
+        present: FakeAgent | None,
+    ) -> FakeAgent:
+        if self.in_place and present is not None:
+            present.version = weights.version
+            return present
         agent = FakeAgent(self.clock, weights.version)
         self.new_agent(agent)
         self.agents.append(agent)

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from planet_model.config import PlannerConfig
 from planet_roller.loop import ReplayStatus
 from planet_roller.pace import TooSlowError
 from planet_roller.policy import WeightsRefusedError
@@ -339,20 +340,47 @@ def test_telemetry_tells_how_each_action_was_found(bench):
     assert (last.iterations, last.candidates) == (10, 1000)
 
 
-def test_the_planner_is_timed_once(bench):
+def test_an_agent_is_timed_once_and_not_at_each_version_of_its_weights(bench):
+    b = planner_bench(bench, lambda _: 0.0)
+    b.in_place = True
+    b.run(1)
+    alone = b.agents[0].count
+
+    b = planner_bench(bench, lambda _: 0.0)
+    b.in_place = True
+    b.courier.on_submit = lambda _: b.inbox.put_weights(b.weights(len(b.episodes) + 2))
+    b.run(3)
+    assert [episode.weights_version for episode in b.episodes] == [1, 2, 3]
+    timing = alone - len(b.episodes[0].action) + 1
+    assert b.agents[0].count == timing + sum(len(e.action) - 1 for e in b.episodes)
+
+
+def test_a_budget_that_the_agent_made_of_what_was_asked_is_kept(bench):
+    b = planner_bench(bench, lambda _: 0.0)
+    own = replace(PlannerConfig(), planner="random_shooting", iterations=1, elites=1)
+
+    def searches_at_random(agent):
+        agent.planner.config = own
+
+    b.new_agent = searches_at_random
+    b.run(1)
+    assert b.agents[0].planner.config == own
+
+
+def test_an_agent_of_another_model_is_timed_anew(bench):
     b = planner_bench(bench, lambda _: 0.0)
     b.courier.on_submit = lambda _: b.inbox.put_weights(b.weights(2))
-    b.run(3)
-    assert len(b.agents) == 3
-    assert b.agents[1].count < 22
+    b.run(2)
+    assert len(b.agents) == 2
+    assert b.agents[1].count > len(b.episodes[1].action) - 1
 
 
 # Policies and weights.
 
 
 @pytest.mark.parametrize("mode", ["async", "sync"])
-def test_there_are_as_many_random_episodes_as_asked_for_however_long_weights_take(bench, mode):
-    b = bench(seed_episodes=3, mode=mode, patience=60.0)
+def test_there_are_as_many_random_episodes_as_asked_for_while_weights_take_long(bench, mode):
+    b = bench(seed_episodes=3, mode=mode, patience=400.0)
     b.clock.at(300.0, lambda: b.inbox.put_weights(b.weights(replay_sequence=3)))
     b.courier.on_submit = lambda _: (
         b.inbox.put_weights(b.weights(replay_sequence=len(b.episodes) + 1))
@@ -362,8 +390,18 @@ def test_there_are_as_many_random_episodes_as_asked_for_however_long_weights_tak
     b.run(5)
     assert [e.policy for e in b.episodes] == ["random"] * 3 + ["planner"] * 2
     assert b.clock.now() >= 300.0
-    waits = [report[1] for report in b.telemetry.reports if report[0] == "weights"]
-    assert waits[:2] == ["warn", "ok"]
+
+
+def test_a_learner_that_lacks_an_episode_gets_another_random_one(bench):
+    b = bench(seed_episodes=1, patience=60.0)
+    b.courier.on_submit = lambda _: (
+        b.inbox.put_weights(b.weights()) if len(b.episodes) == 1 else None
+    )
+    b.run(3)
+    assert [e.policy for e in b.episodes] == ["random"] * 2 + ["planner"]
+    waits = [report[1:] for report in b.telemetry.reports if report[0] == "weights"]
+    assert waits[0] == ("warn", "no weights came in 60 s: a random episode is made")
+    assert waits[1][0] == "ok"
 
 
 def test_weights_alone_do_not_end_the_seed_episodes(bench):
@@ -405,7 +443,7 @@ def test_first_weights_that_are_refused_are_waited_out(bench):
 
 
 def test_a_robot_that_waits_for_weights_can_be_stopped(bench):
-    b = bench(seed_episodes=0, patience=30.0)
+    b = bench(seed_episodes=0, patience=200.0)
     b.clock.at(100.0, b.inbox.stop)
     b.run(1)
     assert b.episodes == []

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 from planet_model.config import ModelConfig, PlannerConfig
 from planet_model.weights import architecture_hash, to_bytes
@@ -32,14 +33,16 @@ MODEL = ModelConfig(
 )
 
 
-def make_weights(config: ModelConfig = MODEL, **changes: object) -> Weights:
+def make_weights(
+    config: ModelConfig = MODEL, with_decoder: bool = True, **changes: object
+) -> Weights:
     weights = Weights(
         run_id="r",
         version=3,
         replay_sequence=9,
         architecture_hash=architecture_hash(config),
         config_json='{"model": ' + config.to_json() + ', "objective": {}}',
-        data=to_bytes(WorldModel(config)),
+        data=to_bytes(WorldModel(config), with_decoder),
     )
     return replace(weights, **changes)
 
@@ -132,6 +135,34 @@ def test_weights_that_do_not_fit_are_refused_in_one_sentence(spec, weights, sent
         load_agent(weights, spec, PLANNER, "cpu", 0)
     assert str(raised.value).startswith("weights 3 of run r: ")
     assert "\n" not in str(raised.value)
+
+
+def test_new_weights_of_the_same_model_are_adopted_in_place(spec):
+    agent = load_agent(make_weights(), spec, PLANNER, "cpu", 0)
+    torch.manual_seed(1)
+    weights = make_weights()
+    assert load_agent(weights, spec, PLANNER, "cpu", 0, agent) is agent
+    there = safetensors.torch.load(weights.data)
+    for name, value in agent.model.state_dict().items():
+        assert torch.equal(value, there[name])
+
+
+def test_weights_with_decoders_and_without_are_of_different_agents(spec):
+    bare = load_agent(make_weights(with_decoder=False), spec, PLANNER, "cpu", 0)
+    full = load_agent(make_weights(), spec, PLANNER, "cpu", 0, bare)
+    assert full is not bare
+    assert full.model.decoders is not None
+    assert load_agent(make_weights(with_decoder=False), spec, PLANNER, "cpu", 0, full) is not full
+
+
+def test_an_agent_whose_next_weights_are_refused_is_as_it_was(spec):
+    agent = load_agent(make_weights(), spec, PLANNER, "cpu", 0)
+    before = {name: value.clone() for name, value in agent.model.state_dict().items()}
+    torch.manual_seed(1)
+    with pytest.raises(WeightsRefusedError):
+        load_agent(make_weights(architecture_hash="0" * 16), spec, PLANNER, "cpu", 0, agent)
+    for name, value in agent.model.state_dict().items():
+        assert torch.equal(value, before[name])
 
 
 def test_a_model_that_observes_the_joints_acts_on_their_state_and_not_without(spec):
