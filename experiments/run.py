@@ -32,9 +32,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from planet_bringup import cores
 
 from experiments.definition import NODES, Definition, DefinitionError, Experiment, load
+from planet_bringup import cores
 
 TICK = 0.05  # s, the robot's
 FIRST_DOMAIN = 80  # ROS_DOMAIN_ID where none is set: away from a `make sim` beside it

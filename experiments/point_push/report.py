@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from planet_model.config import ModelConfig
-from planet_model.weights import load
 
 from experiments.point_push.open_loop import CONTEXT, films, predict, seen
 from experiments.point_push.training import VARIANTS
+from planet_model.config import ModelConfig
+from planet_model.weights import load
 
 Array = NDArray[np.float64]
 

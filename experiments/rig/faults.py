@@ -16,13 +16,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from planet_node.stamps import to_ns
+from planet_msgs.msg import DriverStatus
+from planet_msgs.srv import InjectFault
 from sensor_msgs.msg import JointState
 from std_srvs.srv import SetBool
 
 from experiments.rig.graph import Graph, graph
-from planet_msgs.msg import DriverStatus
-from planet_msgs.srv import InjectFault
+from planet_node.stamps import to_ns
 
 ACTIVE = ["m1", "m2", "m3", "m5"]
 

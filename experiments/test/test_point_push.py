@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 from numpy.typing import NDArray
-from planet_roller.policy import RandomPolicy
 from safetensors.numpy import load_file
 
 from experiments.point_push import training
@@ -26,6 +25,7 @@ from experiments.point_push.open_loop import CONTEXT, PREDICTED, films
 from experiments.point_push.report import interval, normalised, read, report
 from experiments.point_push.rollout import OraclePolicy, play
 from experiments.point_push.training import VARIANTS, Schedule, run
+from planet_roller.policy import RandomPolicy
 
 Array = NDArray[np.float64]
 
