@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from planet_core.episode import IMAGE_SIZE, Episode
 
@@ -35,14 +36,14 @@ def make_episode(
     if seed is None:
         images = np.broadcast_to((row % 256).astype(np.uint8)[:, None, None, None], shape).copy()
         action = np.repeat((row / steps).astype(np.float32)[:, None], actions, 1)
-        reward = row.astype(np.float32)
+        reward: npt.NDArray[np.float32] = row.astype(np.float32)
         position = (row[:, None] + np.arange(joints) / 10).astype(np.float32)
     else:
         rng = np.random.default_rng(seed)
         images = rng.integers(0, 256, shape, np.uint8)
         action = rng.uniform(-1, 1, (steps + 1, actions)).astype(np.float32)
         action[0] = 0.0
-        reward = (row / (steps + 1)).astype(np.float32)
+        reward = np.asarray(row / (steps + 1), np.float32)
         position = rng.uniform(0.5, 1, (steps + 1, joints)).astype(np.float32)
     no = np.zeros(steps + 1, np.bool_)
     episode = Episode(

@@ -102,7 +102,7 @@ def _mirror(model: ModelConfig) -> Mirror:
     episode = make_episode(
         "trial", steps=_STEPS, cameras=len(CAMERAS), actions=ACTIONS, joints=JOINTS, seed=0
     )
-    shape = episode.images.shape[1:]
+    shape = (IMAGE_SIZE, IMAGE_SIZE * len(CAMERAS), 3)
     mirror = Mirror(_STEPS + 1, shape, model.action_size, model.state_size)
     mirror.add(episode, 1)
     return mirror

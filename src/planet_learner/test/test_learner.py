@@ -132,7 +132,7 @@ def test_sync_answers_an_evaluation_episode_with_the_same_weights(rig) -> None:
     rig.steps(50)
     assert rig.trainer.count == 5
     assert versions(rig) == [(1, 5, 2), (1, 5, 3)]
-    assert rig.publications[0].weights == rig.publications[1].weights
+    assert rig.publications[0].data == rig.publications[1].data
 
 
 @pytest.mark.parametrize("restarted", [False, True])
