@@ -20,11 +20,10 @@ import torch
 from benchmarks import peer, profiles
 from benchmarks.timing import Contestant, finish, machine, serve, table, take_turns
 from planet_core.testing import make_episode
-from planet_learner.batches import Batches
-from planet_learner.config import LearnerConfig
 from planet_learner.mirror import Mirror
-from planet_learner.trainer import Trainer
-from planet_model.config import ModelConfig, ObjectiveConfig
+from planet_model.batches import Batches
+from planet_model.config import ModelConfig, ObjectiveConfig, TrainingConfig
+from planet_model.trainer import PlanetTrainer
 
 BATCH, LENGTH = 50, 50
 
@@ -45,34 +44,28 @@ def random_mirror(count: int, episodes: int = 20, steps: int = 100) -> Mirror:
     return mirror
 
 
-def make_trainer(count: int, threads: int, precision: str = "auto", device: str = "cpu") -> Trainer:
+def make_trainer(
+    count: int, threads: int, precision: str = "auto", device: str = "cpu"
+) -> PlanetTrainer:
     """A trainer of the paper's model with `count` cameras."""
-    torch.set_num_threads(threads)
     model = ModelConfig(cameras=cameras(count), action_size=peer.ACTION_SIZE)
-    config = LearnerConfig(
-        batch_size=BATCH,
-        chunk_length=LENGTH,
-        threads=threads,
-        precision=precision,
-        device=device,
-        clipped_starts=False,
+    config = TrainingConfig(
+        batch_size=BATCH, chunk_length=LENGTH, precision=precision, clipped_starts=False
     )
-    return Trainer(model, ObjectiveConfig(), config)
+    return PlanetTrainer(model, ObjectiveConfig(), config, device=device, threads=threads)
 
 
-def laptop_trainer(threads: int, precision: str = "auto", device: str = "cpu") -> Trainer:
+def laptop_trainer(threads: int, precision: str = "auto", device: str = "cpu") -> PlanetTrainer:
     """A trainer of the laptop profile, which has two cameras."""
-    torch.set_num_threads(threads)
     profile = profiles.parameters("laptop", "/learner")
     model = ModelConfig(cameras=cameras(2), action_size=peer.ACTION_SIZE, **profile["model"])
-    config = LearnerConfig(
+    config = TrainingConfig(
         batch_size=profile["batch_size"],
         chunk_length=profile["chunk_length"],
-        threads=threads,
         precision=precision,
-        device=device,
     )
-    return Trainer(model, ObjectiveConfig(**profile["objective"]), config)
+    objective = ObjectiveConfig(**profile["objective"])
+    return PlanetTrainer(model, objective, config, device=device, threads=threads)
 
 
 def contestant(arguments: dict[str, Any]) -> None:

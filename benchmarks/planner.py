@@ -103,7 +103,8 @@ def quality(run: Path, episodes: int, beliefs: int) -> dict[str, Any]:
     """The fast path against float32 on the weights of `run`, in the world they were trained in."""
     from experiments.point_push.environment import PointPush
     from experiments.point_push.rollout import OraclePolicy, play
-    from planet_roller.policy import PlannerPolicy, RandomPolicy
+    from planet_model.actor import PlanetActor
+    from planet_roller.policy import ActorPolicy, RandomPolicy
 
     config = ModelConfig.from_dict(json.loads((run / "config.json").read_text())["model"])
     model = load((run / "weights.safetensors").read_bytes(), config).eval()
@@ -112,7 +113,7 @@ def quality(run: Path, episodes: int, beliefs: int) -> dict[str, Any]:
     environment = PointPush()
 
     def returns(config: PlannerConfig, name: str) -> list[float]:
-        policy = PlannerPolicy(Agent(model, config, 0), 1, 0.0, evaluation=True)
+        policy = ActorPolicy(PlanetActor(Agent(model, config, 0), 0.0), 1, evaluation=True)
         found = []
         for seed in range(episodes):
             found.append(float(play(environment, policy, seed, str(seed)).reward.sum()))

@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from benchmarks.timing import finish, machine, table
 from experiments.point_push.environment import CAMERAS, PointPush
 from experiments.point_push.rollout import play
-from experiments.point_push.training import LEARNER, MODEL, OBJECTIVE, SEED_ACTION_HOLDS
+from experiments.point_push.training import MODEL, OBJECTIVE, SEED_ACTION_HOLDS, TRAINING
 from planet_learner.mirror import Mirror
-from planet_learner.trainer import Trainer
+from planet_model.trainer import PlanetTrainer
 from planet_roller.policy import RandomPolicy
 
 LOSSES = ("image_loss", "reward_loss", "kl")
@@ -34,10 +34,10 @@ def curves(
     """Each loss over the updates, [seeds, updates]."""
     found: dict[str, list[list[float]]] = {name: [] for name in LOSSES}
     for seed in range(seeds):
-        trainer = Trainer(MODEL, OBJECTIVE, replace(LEARNER, seed=seed, precision=precision))
+        trainer = PlanetTrainer(MODEL, OBJECTIVE, replace(TRAINING, precision=precision), seed=seed)
         made = [trainer.update(mirror) for _ in range(updates)]
         for name in LOSSES:
-            found[name].append([getattr(update, name) for update in made])
+            found[name].append([update[name] for update in made])
     return {name: np.array(values) for name, values in found.items()}
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from experiments.point_push.environment import CAMERAS, CONTROL_PERIOD, PointPush, oracle_action
 from planet_core.episode import Episode
+from planet_core.method import Action, Observation
 
 
 class Acting(Protocol):
@@ -26,8 +27,8 @@ class Acting(Protocol):
     def reset(self) -> None:
         """Begin an episode."""
 
-    def act(self, images: NDArray[np.uint8], previous: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The action on the images, after the previous one."""
+    def act(self, observation: Observation, previous: Action) -> Action:
+        """The action on an observation, after the previous one."""
 
 
 class OraclePolicy:
@@ -42,7 +43,7 @@ class OraclePolicy:
     def reset(self) -> None:
         pass
 
-    def act(self, images: NDArray[np.uint8], previous: NDArray[np.float32]) -> NDArray[np.float32]:
+    def act(self, observation: Observation, previous: Action) -> Action:
         world = self._environment
         return oracle_action(world.position, world.velocity, world.goal).astype(np.float32)
 
@@ -56,7 +57,7 @@ def play(environment: PointPush, policy: Acting, seed: int, name: str) -> Episod
     position, velocity = [environment.position], [environment.velocity]
     truncated = False
     while not truncated:
-        action = policy.act(image, action)
+        action = policy.act(Observation(image), action)
         image, reward, _, truncated, _ = environment.step(action)
         images.append(image)
         actions.append(action)

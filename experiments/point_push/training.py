@@ -11,7 +11,7 @@ import csv
 import json
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,15 +20,15 @@ import torch
 from experiments.point_push.environment import CAMERAS, PointPush
 from experiments.point_push.open_loop import films, prediction_errors
 from experiments.point_push.rollout import Acting, OraclePolicy, play
-from planet_core.config import Config
-from planet_learner.config import LearnerConfig
+from planet_core.config import Config, setting
 from planet_learner.mirror import Mirror
-from planet_learner.trainer import Trainer, Update
+from planet_model.actor import PlanetActor
 from planet_model.agent import Agent
-from planet_model.config import ModelConfig, ObjectiveConfig, PlannerConfig
+from planet_model.config import ModelConfig, ObjectiveConfig, PlannerConfig, TrainingConfig
+from planet_model.trainer import PlanetTrainer
 from planet_model.weights import load
 from planet_model.world_model import WorldModel
-from planet_roller.policy import PlannerPolicy, RandomPolicy
+from planet_roller.policy import ActorPolicy, RandomPolicy
 
 TRAINING_STARTS = 1_000_000
 """Starts of training episodes have seeds from here on; held-out ones have 0, 1, 2, ..."""
@@ -39,7 +39,7 @@ MODEL = ModelConfig(cameras=CAMERAS, action_size=2, conv_depth=8, embedding_size
 OBJECTIVE = ObjectiveConfig(
     reward_scale=10.0, reward_weight=30.0, outcome_overshooting=True, decoded_fraction=0.4
 )
-LEARNER = LearnerConfig(batch_size=16, chunk_length=12)
+TRAINING = TrainingConfig(batch_size=16, chunk_length=12)
 CEM = PlannerConfig(horizon=8, iterations=3, candidates=100, elites=10, warm_start=True)
 # As many imagined sequences as CEM has.
 RANDOM_SHOOTING = PlannerConfig(planner="random_shooting", horizon=8, candidates=300, elites=1)
@@ -73,34 +73,18 @@ VARIANTS = {
 class Schedule(Config):
     """How long a run is."""
 
-    seed_episodes: int = field(
-        default=60, metadata={"doc": "Random episodes S before the first update.", "low": 1}
+    seed_episodes: int = setting(60, "Random episodes S before the first update.", low=1)
+    episodes: int = setting(110, "Episodes in all, seed episodes included.", low=1)
+    pretrain_updates: int = setting(500, "Updates after the seed episodes.", low=1)
+    collect_interval: int = setting(20, "Updates C per further episode.", low=1)
+    steps: int = setting(30, "Decisions of an episode.", low=1)
+    exploration_noise: float = setting(
+        0.3, "Standard deviation, added to planned actions.", low=0.0
     )
-    episodes: int = field(
-        default=110, metadata={"doc": "Episodes in all, seed episodes included.", "low": 1}
-    )
-    pretrain_updates: int = field(
-        default=500, metadata={"doc": "Updates after the seed episodes.", "low": 1}
-    )
-    collect_interval: int = field(
-        default=20, metadata={"doc": "Updates C per further episode.", "low": 1}
-    )
-    steps: int = field(default=30, metadata={"doc": "Decisions of an episode.", "low": 1})
-    exploration_noise: float = field(
-        default=0.3, metadata={"doc": "Standard deviation, added to planned actions.", "low": 0.0}
-    )
-    evaluation_interval: int = field(
-        default=10, metadata={"doc": "Episodes between evaluations.", "low": 1}
-    )
-    evaluation_episodes: int = field(
-        default=5, metadata={"doc": "Held-out starts of an evaluation.", "low": 1}
-    )
-    final_episodes: int = field(
-        default=30, metadata={"doc": "Held-out starts of the last evaluation.", "low": 1}
-    )
-    open_loop_episodes: int = field(
-        default=30, metadata={"doc": "Episodes on which prediction is measured.", "low": 1}
-    )
+    evaluation_interval: int = setting(10, "Episodes between evaluations.", low=1)
+    evaluation_episodes: int = setting(5, "Held-out starts of an evaluation.", low=1)
+    final_episodes: int = setting(30, "Held-out starts of the last evaluation.", low=1)
+    open_loop_episodes: int = setting(30, "Episodes on which prediction is measured.", low=1)
 
 
 def run(name: str, seed: int, schedule: Schedule, folder: Path) -> None:
@@ -144,9 +128,8 @@ def _reference(name: str, seed: int, schedule: Schedule, folder: Path) -> None:
 
 def _train(variant: Variant, seed: int, schedule: Schedule, folder: Path) -> None:
     environment = PointPush(schedule.steps)
-    trainer = Trainer(
-        replace(MODEL, transition=variant.transition), OBJECTIVE, replace(LEARNER, seed=seed)
-    )
+    model_config = replace(MODEL, transition=variant.transition)
+    trainer = PlanetTrainer(model_config, OBJECTIVE, TRAINING, seed=seed)
     rows = schedule.steps + 1
     mirror = Mirror(schedule.episodes * rows, (64, 64 * len(CAMERAS), 3), MODEL.action_size)
     random = RandomPolicy(MODEL.action_size, SEED_ACTION_HOLDS, np.random.default_rng(seed))
@@ -162,17 +145,18 @@ def _train(variant: Variant, seed: int, schedule: Schedule, folder: Path) -> Non
             policy: Acting = random
             if model is not None and variant.acting is not None:
                 agent = Agent(model, variant.acting, seed=n)
-                policy = PlannerPolicy(agent, updates, schedule.exploration_noise, evaluation=False)
+                actor = PlanetActor(agent, schedule.exploration_noise)
+                policy = ActorPolicy(actor, updates, evaluation=False)
             # Runs with the same seed have the same starts.
             episode = play(environment, policy, TRAINING_STARTS * (seed + 1) + n, f"{seed}-{n}")
             mirror.add(episode, n)
-            learnt: list[Update] = []
+            learnt: list[dict[str, float]] = []
             if n >= schedule.seed_episodes:
                 first = n == schedule.seed_episodes
                 count = schedule.pretrain_updates if first else schedule.collect_interval
                 learnt = [trainer.update(mirror) for _ in range(count)]
                 updates += count
-                model = load(trainer.weights(with_decoder=True).data, trainer.model_config)
+                model = load(trainer.weights(full=True).data, trainer.model_config)
             seconds += time.perf_counter() - began
             at = {
                 "episodes": n,
@@ -187,13 +171,12 @@ def _train(variant: Variant, seed: int, schedule: Schedule, folder: Path) -> Non
             if model is not None and (last or n % schedule.evaluation_interval == 0):
                 count = schedule.final_episodes if last else schedule.evaluation_episodes
                 assert variant.evaluated is not None
-                tested = PlannerPolicy(
-                    Agent(model, variant.evaluated, seed), updates, 0.0, evaluation=True
-                )
+                actor = PlanetActor(Agent(model, variant.evaluated, seed), 0.0)
+                tested = ActorPolicy(actor, updates, evaluation=True)
                 for start, value in enumerate(_returns(environment, tested, count)):
                     evaluations.row(**at, held_out=start, result=value)
     assert model is not None
-    weights = trainer.weights(with_decoder=True)
+    weights = trainer.weights(full=True)
     (folder / "weights.safetensors").write_bytes(weights.data)
     (folder / "config.json").write_text(weights.config_json + "\n")
     ours, stays = prediction_errors(model, films(schedule.open_loop_episodes))
@@ -208,9 +191,8 @@ def _returns(environment: PointPush, policy: Acting, count: int) -> Iterator[flo
         yield round(play(environment, policy, start, f"held-out-{start}").episode_return, 4)
 
 
-def _mean(updates: Sequence[Update]) -> dict[str, str]:
-    names = [f.name for f in fields(Update)]
-    return {name: f"{np.mean([getattr(u, name) for u in updates]):.6g}" for name in names}
+def _mean(updates: Sequence[dict[str, float]]) -> dict[str, str]:
+    return {name: f"{np.mean([u[name] for u in updates]):.6g}" for name in updates[0]}
 
 
 class _Table:

@@ -6,6 +6,9 @@ import ast
 import json
 from pathlib import Path
 
+import numpy as np
+
+from planet_core.method import Inputs, Observation, find, method_of
 from planet_learner import evaluation
 
 CAMERAS = ("camera_front", "camera_side")
@@ -49,6 +52,8 @@ def test_the_rqt_perspective_has_a_place_for_each_plugin_that_it_opens():
 def test_the_shipped_model_is_small_and_of_this_release():
     path = CONFIG.parent / "demo" / "poke.safetensors"
     assert path.stat().st_size < 3_000_000
-    trained = evaluation.read(path)
-    assert trained.model.config.cameras == CAMERAS
-    assert trained.model.decoders is not None  # the video shows what they make
+    weights = evaluation.read(path).weights
+    robot = Inputs(CAMERAS, action_size=4, state_size=12)
+    actor = find(method_of(weights)).load_actor(weights, {}, robot, "cpu", 0, None)
+    actor.observe(Observation(np.zeros((64, 128, 3), np.uint8)), np.zeros(4, np.float32))
+    assert actor.prediction() is not None  # the video shows it

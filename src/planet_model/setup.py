@@ -12,6 +12,7 @@ setup(
         ("share/" + package_name, ["package.xml"]),
     ],
     install_requires=["setuptools", "numpy", "safetensors", "torch"],
+    entry_points={"robo_planet.methods": ["planet = planet_model.method:METHOD"]},
     zip_safe=True,
     maintainer="Robo-PlaNet developers",
     maintainer_email="maintainers@robo-planet.org",

@@ -12,7 +12,13 @@ import yaml
 
 import doc_links
 from planet_learner.config import LearnerConfig
-from planet_model.config import NetworkConfig, ObjectiveConfig, PlannerConfig
+from planet_model.config import (
+    ExplorationConfig,
+    NetworkConfig,
+    ObjectiveConfig,
+    PlannerConfig,
+    TrainingConfig,
+)
 from planet_roller.config import RollerConfig
 
 METHOD = doc_links.ROOT / "docs" / "method.md"
@@ -20,8 +26,10 @@ METHOD = doc_links.ROOT / "docs" / "method.md"
 # Whose parameters the fields of a configuration are, and under which prefix.
 OWNERS: dict[str, tuple[str, str, Any]] = {
     "RollerConfig": ("roller", "", RollerConfig),
+    "ExplorationConfig": ("roller", "", ExplorationConfig),
     "PlannerConfig": ("roller", "planner.", PlannerConfig),
     "LearnerConfig": ("learner", "", LearnerConfig),
+    "TrainingConfig": ("learner", "", TrainingConfig),
     "NetworkConfig": ("learner", "model.", NetworkConfig),
     "ObjectiveConfig": ("learner", "objective.", ObjectiveConfig),
 }

@@ -85,6 +85,12 @@ class Config:
         return cls(**values)
 
     @classmethod
+    def pick(cls: type[C], values: Mapping[str, Any], prefix: str = "") -> C:
+        """The configuration of those of its fields that `values` has; the others keep defaults."""
+        names = [f.name for f in dataclasses.fields(cls)]
+        return cls(**{n: values[prefix + n] for n in names if prefix + n in values})
+
+    @classmethod
     def from_json(cls: type[C], text: str) -> C:
         """The configuration that :meth:`to_json` wrote; ValueError when `text` is not one."""
         return cls.from_dict(json.loads(text))

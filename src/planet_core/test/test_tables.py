@@ -21,7 +21,7 @@ def test_rows_are_read_as_they_were_appended(tmp_path_factory, texts: list[str])
     path = tmp_path_factory.mktemp("table") / "t.csv"
     opened = table(path)
     for number, text in enumerate(texts):
-        opened.append([number, text.replace("\r", "").replace("\0", "")])
+        opened.append({"number": number, "text": text.replace("\r", "").replace("\0", "")})
     assert len(table(path).rows) == len(texts)
 
 
@@ -29,21 +29,21 @@ def test_a_row_that_a_crash_cut_is_dropped_and_the_next_one_is_whole(tmp_path: P
     path = tmp_path / "t.csv"
     path.write_text("number,text\n1,a\n2,b")
     opened = table(path)
-    opened.append([3, "c"])
+    opened.append({"number": 3, "text": "c"})
     assert path.read_text() == "number,text\n1,a\n3,c\n"
 
 
 def test_rows_that_are_not_kept_are_gone(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_text("number,text\n1,a\n2,b\n")
-    assert table(path, keep=lambda row: row[0] == "2").rows == [["2", "b"]]
+    assert table(path, keep=lambda row: row["number"] == "2").rows == [{"number": "2", "text": "b"}]
     assert path.read_text() == "number,text\n2,b\n"
 
 
 def test_a_table_of_an_earlier_version_gets_the_new_columns(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_text("number\n1\n")
-    assert table(path).rows == [["1", ""]]
+    assert table(path).rows == [{"number": "1"}]
     assert path.read_text() == "number,text\n1,\n"
 
 
@@ -59,3 +59,13 @@ def test_a_file_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(DirectoryError, match="cannot be written"):
         table(tmp_path / "file" / "t.csv")
+
+
+def test_a_column_that_a_row_brings_is_added_to_the_table(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    opened = table(path)
+    opened.append({"number": 1, "text": "a"})
+    opened.append({"number": 2, "text": "b", "more": "c"})
+    opened.append({"number": 3, "more": "d"})
+    assert path.read_text() == "number,text,more\n1,a,\n2,b,c\n3,,d\n"
+    assert table(path).rows[-1] == {"number": "3", "text": "", "more": "d"}

@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import safetensors
-import safetensors.torch
-from torch import Tensor
+import safetensors.numpy
 
 from planet_core import durable
+from planet_core.method import State
 
 FORMAT = "robo_planet.checkpoint.1"
 KEPT = 3
@@ -32,8 +32,10 @@ class Checkpoint:
     """What was saved."""
 
     path: Path
-    tensors: dict[str, Tensor]
+    state: State
+    """Of the trainer."""
     values: dict[str, Any]
+    """What else was saved with it, as JSON."""
 
 
 class Checkpoints:
@@ -70,14 +72,14 @@ class Checkpoints:
         self.version += 1
         self._write_run(self.run_id, self.version)
 
-    def save(self, update: int, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> Path:
+    def save(self, update: int, state: State, values: Mapping[str, Any]) -> Path:
         """Write a checkpoint durably, then delete all but the last few.
 
         Raises:
             OSError: it was not written; the earlier ones are untouched.
         """
-        metadata = {"format": FORMAT, "values": json.dumps(values)}
-        data = safetensors.torch.save(dict(tensors), metadata)
+        metadata = {"format": FORMAT, "values": json.dumps({"trainer": state.values, **values})}
+        data = safetensors.numpy.save(state.tensors, metadata)
         self._number += 1
         path = durable.write(self._directory, f"checkpoint_{self._number:06d}_{update}", data)
         for _, old in self._found()[:-KEPT]:
@@ -91,16 +93,17 @@ class Checkpoints:
                 path.unlink()
         for _, path in reversed(self._found()):
             try:
-                return _read(path)
+                return read(path)
             except (durable.CorruptFileError, safetensors.SafetensorError, ValueError) as error:
-                target = durable.set_aside(path)
-                self._log.warning(
-                    "%s is corrupt (%s): moved to %s; the one before it is used",
-                    path,
-                    error,
-                    target,
-                )
+                self.set_aside(path, f"it is corrupt ({error})")
         return None
+
+    def set_aside(self, path: Path, reason: str) -> None:
+        """Move a checkpoint to where it is not found again, and tell why."""
+        target = durable.set_aside(path)
+        self._log.warning(
+            "%s is moved to %s, since %s; the one before it is used", path, target, reason
+        )
 
     def _found(self) -> list[tuple[int, Path]]:
         """Checkpoints by number."""
@@ -129,10 +132,17 @@ class Checkpoints:
         durable.replace(self._run_path, text.encode())
 
 
-def _read(path: Path) -> Checkpoint:
-    data = durable.read(path)
+def read(path: Path) -> Checkpoint:
+    """Return the checkpoint in a file, which has its checksum in its name or another name.
+
+    Raises:
+        durable.CorruptFileError, safetensors.SafetensorError, ValueError: it is none, or damaged.
+        OSError: it cannot be read.
+    """
+    data = path.read_bytes() if durable.stem(path) is None else durable.read(path)
     size = int.from_bytes(data[:8], "little")
     metadata = json.loads(data[8 : 8 + size]).get("__metadata__", {})
     if metadata.get("format") != FORMAT:
         raise durable.CorruptFileError(f"its format is not {FORMAT}")
-    return Checkpoint(path, safetensors.torch.load(data), json.loads(metadata["values"]))
+    values = json.loads(metadata["values"])
+    return Checkpoint(path, State(safetensors.numpy.load(data), values.pop("trainer")), values)

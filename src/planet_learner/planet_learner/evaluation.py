@@ -6,7 +6,7 @@ import csv
 import json
 import math
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,34 +15,10 @@ from safetensors import SafetensorError, safe_open
 
 from planet_core import durable
 from planet_core.episode import Episode, EpisodeError
+from planet_core.method import DEFAULT, Inputs, find
+from planet_core.weights import Weights, from_file
 from planet_learner import checkpoint
-from planet_model.config import ModelConfig
-from planet_model.weights import WeightsError, from_file, of_state
-from planet_model.world_model import WorldModel
-
-
-@dataclass(frozen=True)
-class EvaluatorConfig:
-    """What the evaluator can be told."""
-
-    checkpoint: str = field(
-        metadata={"doc": "data_dir of a training run, one of its checkpoints, or a weights file."}
-    )
-    data_dir: str = field(
-        default="~/.local/share/robo_planet/evaluation",
-        metadata={"doc": "Where the episodes are stored, and where the results are written."},
-    )
-    episodes: int = field(default=100, metadata={"doc": "Episodes to make.", "low": 1})
-    seed: int = field(
-        default=2_000_000,
-        metadata={"doc": "The n-th episode, from 0, has the seed `seed` + n.", "low": 0},
-    )
-    video: bool = field(
-        default=True, metadata={"doc": "Whether to write a video of the first episodes."}
-    )
-    real_time_factor: float = field(
-        default=0.0, metadata={"doc": "The simulator's; it is written down.", "low": 0.0}
-    )
+from planet_learner.config import EvaluatorConfig
 
 
 class EvaluationError(Exception):
@@ -55,15 +31,12 @@ class CorruptCheckpointError(EvaluationError):
 
 @dataclass(frozen=True)
 class Trained:
-    """A model to evaluate."""
+    """What is to be evaluated."""
 
     path: Path
     """The file that it was read from."""
-    model: WorldModel
-    config_json: str
-    """As in planet_msgs/Weights."""
-    update: int
-    """Updates that it was trained for."""
+    weights: Weights
+    """In full."""
 
 
 def read(path: Path) -> Trained:
@@ -99,19 +72,31 @@ def _read(path: Path) -> Trained:
     except OSError as error:
         raise EvaluationError(f"{path} cannot be read: {error.strerror}") from error
     try:
-        with safe_open(path, "pt") as file:  # type: ignore[no-untyped-call]
-            metadata = file.metadata() or {}
-            if metadata.get("format") != checkpoint.FORMAT:
-                return Trained(path, *from_file(path))
-            names = [name for name in file.keys() if name.startswith("model.")]  # noqa: SIM118
-            state = {name.removeprefix("model."): file.get_tensor(name) for name in names}
-        values = json.loads(metadata["values"])
-        model = of_state(state, ModelConfig.from_dict(values["model"]))
-        update = int(values["progress"]["update"])
-        configs = {part: values[part] for part in ("model", "objective")}
-    except (SafetensorError, OSError, WeightsError, KeyError, TypeError, ValueError) as error:
+        if _is_checkpoint(path):
+            return Trained(path, _weights_of(checkpoint.read(path)))
+        return Trained(path, from_file(path))
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise EvaluationError(f"{path} is no checkpoint and no weights file: {error}") from error
-    return Trained(path, model, json.dumps(configs, sort_keys=True), update)
+
+
+def _is_checkpoint(path: Path) -> bool:
+    with safe_open(path, "np") as file:  # type: ignore[no-untyped-call]
+        return (file.metadata() or {}).get("format") == checkpoint.FORMAT
+
+
+def _weights_of(saved: checkpoint.Checkpoint) -> Weights:
+    """The weights in a checkpoint, by way of a trainer that would go on from it."""
+    values = saved.values
+    method = find(str(values.get("method", DEFAULT)))
+    settings = {
+        prefix: kind.pick(values[prefix])
+        for prefix, kind in method.training.items()
+        if prefix in values
+    }
+    robot = Inputs.from_dict(values.get("robot") or values["model"])
+    trainer = method.make_trainer(settings, robot, "cpu", 1, 0)
+    trainer.load_state(saved.state)
+    return replace(trainer.weights(full=True), update=int(values["progress"]["update"]))
 
 
 def read_episode(path: Path) -> Episode | None:
@@ -214,7 +199,7 @@ class Evaluation:
             "return_std": float(np.std(returns)),
             "steps_to_touch_median": float(np.median(to_touch)) if to_touch else None,
             "checkpoint": str(trained.path),
-            "update": trained.update,
+            "update": trained.weights.update,
             "seed": self._config.seed,
             "real_time_factor": self._config.real_time_factor,
             "seconds": round(self._finished - self._started, 1),

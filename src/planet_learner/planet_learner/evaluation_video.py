@@ -13,9 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from planet_core.episode import IMAGE_SIZE, Episode
-from planet_model.agent import IMAGINED_STEPS, Agent
-from planet_model.config import PlannerConfig
-from planet_model.world_model import WorldModel
+from planet_core.method import Actor, Inputs, Observation, find, method_of
+from planet_core.weights import Weights
 
 SECONDS = 30.0
 """A video begins no further episode after so long."""
@@ -40,17 +39,21 @@ def duration(episode: Episode) -> float:
     return episode.frame_count / _rate(episode) + _PAUSE
 
 
-def write(path: Path, model: WorldModel, episodes: list[tuple[int, Episode]]) -> None:
+def write(path: Path, weights: Weights, episodes: list[tuple[int, Episode]]) -> None:
     """Write episodes, each with its number, as VP8 in a WebM file, at half the robot's pace.
 
     Raises:
         VideoError: it cannot be written.
+        WeightsError: no actor can be made of the weights.
     """
-    rate = _rate(episodes[0][1])
+    first = episodes[0][1]
+    robot = Inputs(first.cameras, first.action.shape[1], 2 * first.position.shape[1])
+    actor = find(method_of(weights)).load_actor(weights, {}, robot, "cpu", 0, None)
+    rate = _rate(first)
     pause = round(_PAUSE * rate)
     writer: cv2.VideoWriter | None = None
     for number, episode in episodes:
-        pictures = list(frames(number, episode, model))
+        pictures = list(frames(number, episode, actor))
         if writer is None:
             height, width, _ = pictures[0].shape
             with _silence():
@@ -64,27 +67,27 @@ def write(path: Path, model: WorldModel, episodes: list[tuple[int, Episode]]) ->
         writer.release()
 
 
-def frames(number: int, episode: Episode, model: WorldModel) -> Iterator[Picture]:
+def frames(number: int, episode: Episode, actor: Actor) -> Iterator[Picture]:
     """Yield a picture for each observation of an episode, uint8 [H, W, 3] RGB.
 
-    The belief is inferred again from what was seen and done; nothing is planned.
+    The actor takes notice of what was seen and done, and plans nothing.
     """
-    agent = Agent(model, PlannerConfig(planner="random"), seed=0)
+    actor.reset()
     reward = np.where(episode.reward_valid, episode.reward, 0.0).cumsum()
     touched = np.logical_or.accumulate(episode.touched)
     for step in range(episode.frame_count):
         state = np.concatenate([episode.position[step], episode.velocity[step]])
-        agent.observe(episode.images[step], episode.action[step], state)
-        rows = agent.prediction()
-        if rows is None:  # without decoders, or of a model that sees no cameras
+        actor.observe(Observation(episode.images[step], state), episode.action[step])
+        rows = actor.prediction()
+        if rows is None:  # nothing is predicted
             rows = episode.images[step]
         facts = f"episode {number}    decision {step}    return {reward[step]:.2f}"
-        past = f"imagined since decision {max(0, step - IMAGINED_STEPS)}"
+        past = "imagined"
         yield _page(rows, ("seen", "reconstructed", past), facts, bool(touched[step]))
 
 
 def _page(rows: Picture, titles: tuple[str, ...], facts: str, touched: bool) -> Picture:
-    """Lay out the rows of :meth:`Agent.prediction` as columns, the cameras below each other."""
+    """Lay out the rows of an actor's prediction as columns, the cameras below each other."""
     cameras = rows.shape[1] // IMAGE_SIZE
     columns = rows.shape[0] // IMAGE_SIZE
     size = IMAGE_SIZE * _SCALE

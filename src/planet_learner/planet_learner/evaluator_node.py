@@ -30,9 +30,10 @@ from rclpy.node import Node
 
 from planet_core import durable
 from planet_core.episode import Episode
+from planet_core.weights import to_file
 from planet_learner import evaluation, evaluation_video
-from planet_learner.evaluation import Evaluation, EvaluationError, EvaluatorConfig
-from planet_model.weights import architecture_hash, to_bytes, to_file
+from planet_learner.config import EvaluatorConfig
+from planet_learner.evaluation import Evaluation, EvaluationError
 from planet_node.main import StartupError, fail, run, stop
 from planet_node.parameters import declare
 from planet_node.qos import LATCHED, STREAM
@@ -61,7 +62,7 @@ class EvaluatorNode(Node):
         self._film: list[tuple[int, Episode]] = []
         self._film_seconds = 0.0
         print(
-            f"{self._trained.path}: {self._trained.update} updates, seeds "
+            f"{self._trained.path}: {self._trained.weights.update} updates, seeds "
             f"{self._config.seed} to {self._config.seed + self._config.episodes - 1}",
             flush=True,
         )
@@ -72,15 +73,14 @@ class EvaluatorNode(Node):
         self.create_timer(1.0, self._check_patience)
 
     def _weights(self) -> Weights:
-        trained = self._trained
-        data = to_bytes(trained.model, with_decoder=trained.model.decoders is not None)
+        weights = self._trained.weights
         return Weights(
-            run_id=trained.path.name,
+            run_id=self._trained.path.name,
             version=self._version,
-            update=trained.update,
-            architecture_hash=architecture_hash(trained.model.config),
-            config_json=trained.config_json,
-            safetensors=array.array("B", data),
+            update=weights.update,
+            architecture_hash=weights.architecture_hash,
+            config_json=weights.config_json,
+            safetensors=array.array("B", weights.data),
         )
 
     def _stored(self) -> list[Path]:
@@ -120,14 +120,16 @@ class EvaluatorNode(Node):
 
     def _finish(self) -> None:
         trained = self._trained
-        small = to_file(trained.model, trained.config_json, trained.update)
-        durable.replace(self._data_dir / "weights.safetensors", small)
+        durable.replace(self._data_dir / "weights.safetensors", to_file(trained.weights))
         if self._film:
             video = self._data_dir / "video.webm"
             print(f"writing {video}", flush=True)
             try:
-                evaluation_video.write(video, trained.model, self._film)
-            except evaluation_video.VideoError as error:  # what was measured is worth more
+                evaluation_video.write(video, trained.weights, self._film)
+            except (
+                evaluation_video.VideoError,
+                ValueError,
+            ) as error:  # what was measured is worth more
                 self.get_logger().error(f"there is no video: {error}")
         found = self._evaluation.write(self._data_dir, trained)
         rate, low, high = (

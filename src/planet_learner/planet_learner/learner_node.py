@@ -9,7 +9,7 @@ Topics
     /diagnostics
 
 Parameters
-    those of LearnerConfig, `model.*` of NetworkConfig, `objective.*` of ObjectiveConfig
+    those of LearnerConfig, and those that the method of that name is trained with
 
 Files, under the parameter data_dir
     checkpoints/, metrics/updates.csv, metrics/tensorboard/
@@ -18,7 +18,6 @@ Files, under the parameter data_dir
 from __future__ import annotations
 
 import array
-import dataclasses
 import sys
 import threading
 import time
@@ -31,12 +30,12 @@ from planet_msgs.srv import GetEpisodes
 from rclpy.node import Node
 from rclpy.task import Future
 
+from planet_core.method import MethodError, find
 from planet_core.weights import Weights
 from planet_learner.config import LearnerConfig
 from planet_learner.feed import Feed
-from planet_learner.learner import Learner, LearnerError
+from planet_learner.learner import DivergedError, Learner, LearnerError
 from planet_learner.metrics import Metrics
-from planet_model.config import NetworkConfig, ObjectiveConfig
 from planet_node.diagnostics import Diagnostics
 from planet_node.logs import forward
 from planet_node.main import StartupError, fail, run
@@ -50,8 +49,11 @@ class LearnerNode(Node):
     def __init__(self) -> None:
         super().__init__("learner")
         config = declare(self, LearnerConfig)
-        network = declare(self, NetworkConfig, "model")
-        objective = declare(self, ObjectiveConfig, "objective")
+        try:
+            training = find(config.method).training
+        except MethodError as error:
+            raise StartupError(f"{self.get_name()}: {error}.") from error
+        settings = {prefix: declare(self, kind, prefix) for prefix, kind in training.items()}
         report = Diagnostics(self).report
         self._weights_publisher = self.create_publisher(WeightsMessage, "/learner/weights", LATCHED)
         self._metrics_publisher = self.create_publisher(MetricsMessage, "/learner/metrics", STREAM)
@@ -60,8 +62,7 @@ class LearnerNode(Node):
         try:
             self._learner = Learner(
                 config,
-                network,
-                objective,
+                settings,
                 feed=self._feed,
                 publish=self._publish,
                 publish_metrics=self._publish_metrics,
@@ -85,6 +86,8 @@ class LearnerNode(Node):
     def _learn(self) -> None:
         try:
             self._learner.run()
+        except DivergedError as error:
+            fail(self, StartupError(f"{self.get_name()}: {error}."))
         except Exception as error:  # noqa: BLE001 (whatever it is, it ends the node, loudly)
             fail(self, error)
 
@@ -116,9 +119,12 @@ class LearnerNode(Node):
         self._weights_publisher.publish(WeightsMessage(**fields))
 
     def _publish_metrics(self, metrics: Metrics) -> None:
-        fields = dataclasses.asdict(metrics)
+        fields = dict(vars(metrics))
         del fields["wall_time"]
-        message = MetricsMessage(**fields)
+        losses = fields.pop("losses")
+        message = MetricsMessage(
+            **fields, loss_names=list(losses), loss_values=list(losses.values())
+        )
         message.header.stamp = self.get_clock().now().to_msg()
         self._metrics_publisher.publish(message)
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event, SessionLog
@@ -14,6 +15,9 @@ from tensorboardX.proto.summary_pb2 import Summary
 
 from planet_core import durable
 from planet_core.tables import Table
+
+COLUMNS = ("wall_time", "update")
+"""Those that each table has; the others are as the rows bring them."""
 
 
 @dataclass(frozen=True)
@@ -26,13 +30,8 @@ class Metrics:
     weights_version: int
     replay_sequence: int
     episodes: int
-    loss: float
-    image_loss: float
-    state_loss: float
-    reward_loss: float
-    termination_loss: float
-    kl: float
-    gradient_norm: float
+    losses: Mapping[str, float]
+    """What the method calls its losses, by name."""
     updates_per_second: float
     data_wait: float
     """Share of the time that was spent waiting for data."""
@@ -41,9 +40,10 @@ class Metrics:
     learner: str
     """What computes: precision, instruction set or device, threads."""
 
-
-COLUMNS = tuple(field.name for field in dataclasses.fields(Metrics))
-_TAGS = COLUMNS[2:-1]
+    def columns(self) -> dict[str, Any]:
+        """Return the row by column, the losses among the others."""
+        fields = dict(vars(self))
+        return fields | dict(fields.pop("losses"))
 
 
 class MetricsWriter:
@@ -59,7 +59,7 @@ class MetricsWriter:
         self._table = Table(
             directory / "updates.csv",
             COLUMNS,
-            keep=lambda row: row[1].isdigit() and int(row[1]) <= update,
+            keep=lambda row: row["update"].isdigit() and int(row["update"]) <= update,
         )
         events = directory / "tensorboard"
         try:
@@ -75,13 +75,17 @@ class MetricsWriter:
 
     def write(self, metrics: Metrics) -> None:
         """Append one row; on OSError the CSV is as it was, or it is the event that is missing."""
-        values = dataclasses.astuple(metrics)
-        texts = [f"{v:.6g}" if isinstance(v, float) else v for v in values]
-        self._table.append([f"{metrics.wall_time:.3f}", *texts[1:]])
+        row = metrics.columns()
+        self._table.append(
+            {name: f"{v:.6g}" if isinstance(v, float) else v for name, v in row.items()}
+            | {"wall_time": f"{metrics.wall_time:.3f}"}
+        )
         # First what a full disk has refused: then there is room in the buffer for a whole event.
         self._events.flush()
         scalars = [
-            Summary.Value(tag=f"learner/{tag}", simple_value=getattr(metrics, tag)) for tag in _TAGS
+            Summary.Value(tag=f"learner/{name}", simple_value=value)
+            for name, value in row.items()
+            if name not in (*COLUMNS, "learner")
         ]
         self._events.write_event(
             Event(wall_time=metrics.wall_time, step=metrics.update, summary=Summary(value=scalars))

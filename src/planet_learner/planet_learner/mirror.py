@@ -8,13 +8,13 @@ slice of it, and drawing one copies nothing.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from planet_core.episode import Episode
+from planet_core.experience import Draw, Span
 
 _MEMINFO = Path("/proc/meminfo")
 _CGROUP = Path("/sys/fs/cgroup")
@@ -23,26 +23,6 @@ _ROWS = ("images", "action", "reward", "reward_valid", "terminated", "state")
 
 class MirrorError(ValueError):
     """The mirror cannot hold what it was asked to; the message is one sentence."""
-
-
-@dataclass(frozen=True)
-class Draw:
-    """B chunks of L rows: where they lie in the mirror, until the next `add`."""
-
-    rows: npt.NDArray[np.int64]
-    """[B, L], consecutive rows of one episode; padding repeats the chunk's last row."""
-    mask: npt.NDArray[np.bool_]
-    """Whether the row is of the chunk, [B, L]; padding comes last."""
-
-
-@dataclass(frozen=True, eq=False)
-class Span:
-    """An episode in the mirror; equal to itself alone, whatever else was at its place before."""
-
-    sequence: int
-    start: int
-    """Its first row."""
-    length: int
 
 
 class Mirror:

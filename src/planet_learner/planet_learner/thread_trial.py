@@ -10,28 +10,21 @@ threads and seconds.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
 
 from planet_core.config import Config
 from planet_core.episode import IMAGE_SIZE
+from planet_core.method import Inputs, Observation, Settings, find
 from planet_core.testing import make_episode
 from planet_learner.config import LearnerConfig
 from planet_learner.mirror import Mirror
-from planet_learner.trainer import Trainer
-from planet_model import convolution
-from planet_model.agent import Agent
-from planet_model.config import ModelConfig, NetworkConfig, ObjectiveConfig, PlannerConfig
-from planet_model.world_model import WorldModel
-
-C = TypeVar("C", bound=Config)
 
 CAMERAS = ("camera_front", "camera_side")  # as an Ergo Jr has them
 ACTIONS = 4
@@ -46,21 +39,23 @@ _STEPS = 100  # of the episode that updates are made on
 
 def measure(asked: Mapping[str, Any]) -> dict[str, dict[int, float]]:
     """See the module. Raises ValueError, one sentence, on a parameter that is out of range."""
-    convolution.library()  # compiled here, and in no step that is timed
-    learner = asked["learner"]
-    network = _of(NetworkConfig, learner, "model.")
-    model = ModelConfig.of(network, CAMERAS, ACTIONS, JOINTS)
+    learner = LearnerConfig.pick(asked["learner"])
+    method = find(learner.method)
+    training = _settings(method.training, asked["learner"])
+    robot = Inputs(CAMERAS, ACTIONS, 2 * JOINTS)
+    trainer = method.make_trainer(training, robot, "cpu", 1, 0)
+    mirror = _mirror(trainer.inputs)
     plan, update = asked["plan"], asked["update"]
     times: dict[str, dict[int, float]] = {"plan": {}, "update": {}}
     if plan:
-        agent = Agent(WorldModel(model), _of(PlannerConfig, asked["roller"], "planner."), 0)
+        acting = _settings(method.acting, asked["roller"])
+        actor = method.load_actor(trainer.weights(False), acting, robot, "cpu", 0, None)
         images = np.full((IMAGE_SIZE, IMAGE_SIZE * len(CAMERAS), 3), 128, np.uint8)
-        state, action = np.zeros(2 * JOINTS, np.float32), np.zeros(ACTIONS, np.float32)
-        times["plan"] = curve(lambda: agent.act(images, action, 0.0, state), plan)
+        seen = Observation(images, np.zeros(2 * JOINTS, np.float32))
+        action = np.zeros(ACTIONS, np.float32)
+        times["plan"] = curve(lambda: actor.act(seen, action, False), plan)
     if update:
-        config = dataclasses.replace(_of(LearnerConfig, learner, ""), device="cpu")
-        trainer = Trainer(model, _of(ObjectiveConfig, learner, "objective."), config)
-        mirror = _mirror(model)
+        trainer.update(mirror)  # what is compiled is compiled here, and in no step that is timed
         times["update"] = curve(lambda: trainer.update(mirror), update)
     return times
 
@@ -91,19 +86,20 @@ def curve(
     return times
 
 
-def _of(kind: type[C], parameters: Mapping[str, Any], prefix: str) -> C:
-    """The configuration with those of `parameters` that are its own; others are no matter here."""
-    names = [f.name for f in dataclasses.fields(kind)]
-    return kind(**{n: parameters[prefix + n] for n in names if prefix + n in parameters})
+def _settings(kinds: Mapping[str, type[Config]], parameters: Mapping[str, Any]) -> Settings:
+    return {
+        prefix: kind.pick(parameters, f"{prefix}." if prefix else "")
+        for prefix, kind in kinds.items()
+    }
 
 
-def _mirror(model: ModelConfig) -> Mirror:
+def _mirror(inputs: Inputs) -> Mirror:
     """A mirror of one random episode."""
     episode = make_episode(
         "trial", steps=_STEPS, cameras=len(CAMERAS), actions=ACTIONS, joints=JOINTS, seed=0
     )
     shape = (IMAGE_SIZE, IMAGE_SIZE * len(CAMERAS), 3)
-    mirror = Mirror(_STEPS + 1, shape, model.action_size, model.state_size)
+    mirror = Mirror(_STEPS + 1, shape, inputs.action_size, inputs.state_size)
     mirror.add(episode, 1)
     return mirror
 

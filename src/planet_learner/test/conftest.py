@@ -8,23 +8,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-import torch
 
+from planet_core.config import Config, setting
 from planet_core.episode import Episode
+from planet_core.experience import Experience
+from planet_core.method import Inputs, Method, Settings, State, setting_of
 from planet_core.testing import make_episode as make_random
 from planet_core.weights import Weights
+from planet_learner.checkpoint import Checkpoint, Checkpoints
 from planet_learner.config import LearnerConfig
 from planet_learner.feed import Feed
 from planet_learner.learner import Learner
 from planet_learner.metrics import Metrics
-from planet_learner.mirror import Mirror
-from planet_learner.trainer import Update
-from planet_model.config import ModelConfig, NetworkConfig, ObjectiveConfig
-
-SMALL = NetworkConfig(
-    deterministic_size=8, stochastic_size=4, hidden_size=8, embedding_size=16, conv_depth=2
-)
 
 
 def build_episode(name: str = "e", policy: str = "random", steps: int = 6, **more: Any) -> Episode:
@@ -61,31 +58,40 @@ class FakeReplay:
             self.feed.poll(self.up)
 
 
-class FakeTrainer:
-    """Counts; `seen` holds the newest sequence of the mirror at each update."""
+@dataclass(frozen=True)
+class FakeConfig(Config):
+    """What the fake method is told."""
 
-    def __init__(self, model: ModelConfig, *_: object) -> None:
-        self.model_config = model
-        self.title = "float32 of a fake, 1 thread"
+    size: int = setting(8, "Size of the fake model.")
+
+
+class FakeTrainer:
+    """Counts; `seen` holds the newest sequence of the experience at each update."""
+
+    title = "float32 of a fake, 1 thread"
+
+    def __init__(self, size: int, inputs: Inputs) -> None:
+        self.inputs = inputs
+        self.configuration = {"model": {"size": size}}
         self.count = 0
         self.seen: list[int] = []
-        self.not_finite = False
+        self.finite_until = 10**9  # updates; those after are not finite
 
-    def update(self, mirror: Mirror) -> Update:
-        if self.not_finite:
-            return Update(float("nan"), 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+    def update(self, experience: Experience) -> dict[str, float]:
+        if self.count >= self.finite_until:
+            return {"loss": float("nan")}
         self.count += 1
-        self.seen.append(mirror.newest_sequence)
-        return Update(float(self.count), 1.0, 1.5, 2.0, 3.0, 4.0, 5.0)
+        self.seen.append(experience.spans[-1].sequence)
+        return {"loss": float(self.count), "other_loss": 1.0}
 
-    def weights(self, with_decoder: bool) -> Weights:
+    def weights(self, full: bool) -> Weights:
         return Weights("hash", "{}", str(self.count).encode())
 
-    def state(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-        return {"count": torch.tensor([self.count])}, {}
+    def state(self) -> State:
+        return State({"count": np.array([self.count])}, {})
 
-    def load_state(self, tensors: dict[str, torch.Tensor], values: dict[str, Any]) -> None:
-        self.count = int(tensors["count"].item())
+    def load_state(self, state: State) -> None:
+        self.count = int(state.tensors["count"].item())
 
 
 @dataclass
@@ -93,7 +99,7 @@ class Rig:
     """A learner and what came out of it."""
 
     data_dir: Path
-    network: NetworkConfig = SMALL
+    settings: dict[str, Config] = field(default_factory=lambda: {"model": FakeConfig()})
     time: float = 0.0
     publications: list[Weights] = field(default_factory=list)
     metrics: list[Metrics] = field(default_factory=list)
@@ -102,17 +108,18 @@ class Rig:
     learner: Learner = field(init=False)
     trainers: list[FakeTrainer] = field(default_factory=list)
 
-    def start(
-        self, objective: ObjectiveConfig | None = None, fake: bool = True, **config: Any
-    ) -> Learner:
+    def start(self, fake: bool = True, **config: Any) -> Learner:
         """Make a learner on the data directory; the one before must have ended."""
 
         def report(name: str, level: str, message: str, **_: object) -> None:
             self.reports[name] = (level, message)
 
-        def make(model: ModelConfig, *rest: object) -> FakeTrainer:
-            self.trainers.append(FakeTrainer(model, *rest))
+        def make(settings: Settings, robot: Inputs, *_: object) -> FakeTrainer:
+            size = setting_of(settings, "model", FakeConfig).size
+            self.trainers.append(FakeTrainer(size, Inputs(robot.cameras, robot.action_size, 0)))
             return self.trainers[-1]
+
+        method = Method({"model": FakeConfig}, {}, make, load_actor=make)  # type: ignore[arg-type]
 
         feed = Feed(self.replay.send, report, self.clock)
         feed.wait = lambda timeout: None  # type: ignore[method-assign]
@@ -126,20 +133,17 @@ class Rig:
             "publish_updates": 10**9,
             "checkpoint_seconds": 1e9,
             "capacity_steps": 1000,
-            "batch_size": 3,
-            "chunk_length": 4,
         }
         self.learner = Learner(
             LearnerConfig(data_dir=str(self.data_dir), **{**defaults, **config}),
-            self.network,
-            objective or ObjectiveConfig(),
+            self.settings,
             feed=feed,
             publish=self.publications.append,
             publish_metrics=self.metrics.append,
             report=report,
             log=logging.getLogger("test"),
             clock=self.clock,
-            **({"make_trainer": make} if fake else {}),
+            method=method if fake else None,
         )
         return self.learner
 
@@ -155,6 +159,14 @@ class Rig:
         for _ in range(count):
             self.learner.step()
             self.time += seconds
+
+    def saved(self) -> Checkpoint:
+        """The newest checkpoint of a learner that has ended."""
+        checkpoints = Checkpoints(self.data_dir / "checkpoints")
+        found = checkpoints.newest()
+        checkpoints.close()
+        assert found is not None
+        return found
 
     def kill(self) -> None:
         """End the learner as SIGKILL would: nothing is written, locks are released."""

@@ -8,8 +8,8 @@ import torch
 from numpy.typing import NDArray
 
 from planet_core.episode import Episode
-from planet_learner.batches import Batches
 from planet_learner.mirror import Mirror
+from planet_model.batches import Batches
 from planet_model.config import ModelConfig
 from planet_model.networks import Frames
 from planet_model.objective import Batch

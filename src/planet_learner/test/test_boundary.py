@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from planet_core.episode import Episode
-from planet_learner.batches import Batches
 from planet_learner.mirror import Mirror
+from planet_model.batches import Batches
 from planet_model.config import ModelConfig, ObjectiveConfig
 from planet_model.networks import Frames
 from planet_model.objective import Batch, objective

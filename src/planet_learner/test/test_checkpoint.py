@@ -9,10 +9,11 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
-import torch
 
 from planet_core.durable import DirectoryError
+from planet_core.method import State
 from planet_learner.checkpoint import KEPT, Checkpoints
 
 
@@ -23,7 +24,7 @@ def checkpoints(tmp_path: Path) -> Checkpoints:
 
 def save(checkpoints: Checkpoints, update: int) -> Path:
     return checkpoints.save(
-        update, {"weight": torch.full((1000,), float(update))}, {"update": update}
+        update, State({"weight": np.full(1000, float(update))}, {}), {"update": update}
     )
 
 
@@ -31,7 +32,7 @@ def newest(checkpoints: Checkpoints) -> int | None:
     checkpoint = checkpoints.newest()
     if checkpoint is None:
         return None
-    assert (checkpoint.tensors["weight"] == checkpoint.values["update"]).all()
+    assert (checkpoint.state.tensors["weight"] == checkpoint.values["update"]).all()
     return int(checkpoint.values["update"])
 
 
@@ -93,11 +94,12 @@ def test_a_kill_in_the_middle_of_a_checkpoint_leaves_the_one_before(
     tmp_path: Path, after: float
 ) -> None:
     program = (
-        "import sys, torch; from pathlib import Path\n"
+        "import sys, numpy; from pathlib import Path\n"
+        "from planet_core.method import State\n"
         "from planet_learner.checkpoint import Checkpoints\n"
         "c = Checkpoints(Path(sys.argv[1]))\n"
         "for i in range(1, 10**6):\n"
-        "    c.save(i, {'weight': torch.full((10**6,), float(i))}, {'update': i})\n"
+        "    c.save(i, State({'weight': numpy.full(10**6, float(i))}, {}), {'update': i})\n"
         "    c.next_version(); print(i, flush=True)\n"
     )
     process = subprocess.Popen(

@@ -16,17 +16,19 @@ from unittest.mock import MagicMock
 import cv2
 import numpy as np
 import pytest
-import torch
+from safetensors import numpy
 
 from planet_core import durable
 from planet_core.episode import Episode
+from planet_core.weights import Weights, to_file
 from planet_learner import evaluation, evaluation_video
 from planet_learner.checkpoint import Checkpoints
-from planet_learner.config import LearnerConfig
-from planet_learner.evaluation import Evaluation, EvaluationError, EvaluatorConfig, Trained, wilson
-from planet_learner.trainer import Trainer
-from planet_model.config import ModelConfig, ObjectiveConfig
-from planet_model.weights import to_file
+from planet_learner.config import EvaluatorConfig
+from planet_learner.evaluation import Evaluation, EvaluationError, Trained, wilson
+from planet_model.actor import PlanetActor
+from planet_model.agent import Agent
+from planet_model.config import ModelConfig, ObjectiveConfig, PlannerConfig, TrainingConfig
+from planet_model.trainer import PlanetTrainer
 from planet_model.world_model import WorldModel
 
 CONFIG = ModelConfig(
@@ -38,6 +40,7 @@ CONFIG = ModelConfig(
     embedding_size=16,
     conv_depth=2,
 )
+PLANNER = PlannerConfig(planner="random")
 VERSION = 8  # of the weights that are evaluated
 Make = Callable[..., Episode]
 
@@ -62,19 +65,16 @@ def make_played(make_episode: Make) -> Make:
 
 
 def trained(path: Path = Path("poke.safetensors")) -> Trained:
-    model = WorldModel(CONFIG)
-    return Trained(path, model, json.dumps({"model": CONFIG.to_dict(), "objective": {}}), 12)
+    weights = PlanetTrainer(CONFIG, ObjectiveConfig(), TrainingConfig()).weights(full=True)
+    return Trained(path, dataclasses.replace(weights, update=12))
 
 
-def save(directory: Path, update: int) -> Trainer:
+def save(directory: Path, update: int) -> PlanetTrainer:
     """Write a checkpoint as the learner does."""
-    trainer = Trainer(CONFIG, ObjectiveConfig(), LearnerConfig(seed=update))
+    trainer = PlanetTrainer(CONFIG, ObjectiveConfig(), TrainingConfig(), seed=update)
     checkpoints = Checkpoints(directory / "checkpoints", logging.getLogger("test"))
-    tensors, values = trainer.state()
-    configs = {"model": CONFIG.to_dict(), "objective": ObjectiveConfig().to_dict()}
-    checkpoints.save(
-        update, tensors, {"trainer": values, "progress": {"update": update}, **configs}
-    )
+    values = {"progress": {"update": update}, **trainer.configuration}
+    checkpoints.save(update, trainer.state(), values)
     checkpoints.close()
     return trainer
 
@@ -82,7 +82,7 @@ def save(directory: Path, update: int) -> Trainer:
 def test_an_evaluation_has_each_seed_once_and_nothing_that_was_there_before(
     make_played: Make,
 ) -> None:
-    judge = Evaluation(EvaluatorConfig("", episodes=2, seed=30), VERSION)
+    judge = Evaluation(EvaluatorConfig("run", episodes=2, seed=30), VERSION)
     assert judge.add(make_played(30, version=7)) is None  # of an evaluation before
     assert judge.add(make_played(30, policy="random")) is None
     assert judge.add(make_played(30, touched=True)) is not None
@@ -98,7 +98,7 @@ def test_an_evaluation_has_each_seed_once_and_nothing_that_was_there_before(
 
 
 def test_an_episode_made_again_counts_as_life_and_an_old_one_does_not(make_played: Make) -> None:
-    judge = Evaluation(EvaluatorConfig("", episodes=2, seed=30), VERSION)
+    judge = Evaluation(EvaluatorConfig("run", episodes=2, seed=30), VERSION)
     assert judge.shows_life(make_played(30))
     judge.add(make_played(30))
     assert judge.shows_life(make_played(30))  # the roller was started again
@@ -109,7 +109,7 @@ def test_an_episode_made_again_counts_as_life_and_an_old_one_does_not(make_playe
 def test_a_clock_that_is_set_back_spoils_neither_the_episodes_nor_the_time(
     make_played: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    judge = Evaluation(EvaluatorConfig("", episodes=1, seed=30), VERSION)
+    judge = Evaluation(EvaluatorConfig("run", episodes=1, seed=30), VERSION)
     monkeypatch.setattr("time.time", lambda: 0.0)
     assert judge.add(make_played(30)) is not None  # it says that it was made in 1970
     assert judge.summary(trained())["seconds"] >= 0.0
@@ -135,7 +135,7 @@ def test_an_unreadable_episode_is_named_and_does_not_end_the_evaluation(
 def test_an_evaluation_that_misses_an_episode_ends_once_the_roller_is_past_the_last(
     make_played: Make,
 ) -> None:
-    judge = Evaluation(EvaluatorConfig("", episodes=4, seed=30), VERSION)
+    judge = Evaluation(EvaluatorConfig("run", episodes=4, seed=30), VERSION)
     for seed in (30, 32):
         judge.add(make_played(seed))
     with pytest.raises(EvaluationError, match="the episodes 1, 3 were made but could not be read"):
@@ -145,7 +145,7 @@ def test_an_evaluation_that_misses_an_episode_ends_once_the_roller_is_past_the_l
 def test_the_table_and_the_summary_are_of_the_same_episodes(
     make_played: Make, tmp_path: Path
 ) -> None:
-    config = EvaluatorConfig("", episodes=3, seed=30, real_time_factor=1.0)
+    config = EvaluatorConfig("run", episodes=3, seed=30, real_time_factor=1.0)
     judge = Evaluation(config, VERSION)
     episodes = [make_played(30, True, steps=4), make_played(31, True, steps=6), make_played(32)]
     for episode in episodes:
@@ -166,7 +166,7 @@ def test_the_table_and_the_summary_are_of_the_same_episodes(
 
 
 def test_without_a_touch_there_is_no_time_to_one(make_played: Make, tmp_path: Path) -> None:
-    judge = Evaluation(EvaluatorConfig("", episodes=1, seed=30), VERSION)
+    judge = Evaluation(EvaluatorConfig("run", episodes=1, seed=30), VERSION)
     judge.add(make_played(30))
     assert judge.write(tmp_path, trained())["steps_to_touch_median"] is None
 
@@ -183,18 +183,13 @@ def test_the_interval_is_wilson_s(successes: int, trials: int, low: float, high:
 def test_a_run_s_newest_checkpoint_is_read_and_each_by_its_name(tmp_path: Path) -> None:
     older, newest = save(tmp_path, 5), save(tmp_path, 20)
     read = evaluation.read(tmp_path)
-    assert read.update == 20
-    assert json.loads(read.config_json)["model"] == CONFIG.to_dict()
-    for name, tensor in newest.state()[0].items():
-        if name.startswith("model."):
-            assert torch.equal(read.model.state_dict()[name.removeprefix("model.")], tensor)
+    assert read.weights.update == 20
+    assert same(read.weights, newest.weights(full=True))
     path = min((tmp_path / "checkpoints").glob("checkpoint_*"))
     os.link(path, tmp_path / "snapshot")
     read = evaluation.read(tmp_path / "snapshot")
-    assert read.update == 5
-    assert torch.equal(
-        read.model.reward_head[0].weight, older.state()[0]["model.reward_head.0.weight"]
-    )
+    assert read.weights.update == 5
+    assert same(read.weights, older.weights(full=True))
 
 
 def test_a_corrupt_checkpoint_is_named_and_never_read(
@@ -204,7 +199,7 @@ def test_a_corrupt_checkpoint_is_named_and_never_read(
         save(tmp_path, update)
     oldest, newest = sorted((tmp_path / "checkpoints").glob("checkpoint_*"))
     flip_a_bit(newest)
-    assert evaluation.read(tmp_path).update == 5
+    assert evaluation.read(tmp_path).weights.update == 5
     said = capsys.readouterr().out
     assert said.startswith(f"{newest} is corrupt: its ")
     assert said.endswith(" the checksum in its name, so the one before it is taken.\n")
@@ -215,6 +210,15 @@ def test_a_corrupt_checkpoint_is_named_and_never_read(
     with pytest.raises(EvaluationError, match="is corrupt") as caught:
         evaluation.read(tmp_path)
     assert str(oldest) in str(caught.value)
+
+
+def same(one: Weights, other: Weights) -> bool:
+    tensors = [numpy.load(weights.data) for weights in (one, other)]
+    return (
+        one.config_json == other.config_json
+        and tensors[0].keys() == tensors[1].keys()
+        and all(np.array_equal(value, tensors[1][name]) for name, value in tensors[0].items())
+    )
 
 
 def flip_a_bit(path: Path) -> None:
@@ -258,9 +262,13 @@ def test_the_model_to_evaluate_is_not_deleted_as_an_earlier_result(
 
 def test_a_weights_file_is_read_as_a_checkpoint_is(tmp_path: Path) -> None:
     one = trained(tmp_path / "weights.safetensors")
-    one.path.write_bytes(to_file(one.model, one.config_json, one.update))
+    one.path.write_bytes(to_file(one.weights))
     read = evaluation.read(one.path)
-    assert (read.config_json, read.update) == (one.config_json, one.update)
+    assert read.weights.config_json == one.weights.config_json
+    assert read.weights.update == 12
+    exact, rounded = (numpy.load(w.data) for w in (one.weights, read.weights))
+    for name, value in exact.items():
+        np.testing.assert_allclose(rounded[name], value, rtol=2**-8)
 
 
 def test_what_holds_no_model_is_refused_by_name(tmp_path: Path) -> None:
@@ -280,7 +288,7 @@ def test_the_video_shows_every_observation_and_marks_the_touch(
 ) -> None:
     episodes = [(0, make_played(30, touched=True)), (1, make_played(31))]
     path = tmp_path / "video.webm"
-    evaluation_video.write(path, trained().model, episodes)
+    evaluation_video.write(path, trained().weights, episodes)
     capture = cv2.VideoCapture(str(path))
     frames = []
     while (read := capture.read())[0]:
@@ -297,10 +305,11 @@ def test_the_video_shows_every_observation_and_marks_the_touch(
 
 
 def test_without_decoders_the_video_shows_what_was_seen(make_played: Make) -> None:
-    bare = WorldModel(CONFIG, with_decoder=False)
     full, alone = (
-        next(evaluation_video.frames(0, make_played(30), model))
-        for model in (WorldModel(CONFIG), bare)
+        next(
+            evaluation_video.frames(0, make_played(30), PlanetActor(Agent(model, PLANNER, 0), 0.0))
+        )
+        for model in (WorldModel(CONFIG), WorldModel(CONFIG, with_decoder=False))
     )
     assert alone.shape[1] < full.shape[1]
     assert (alone[44:300, 24:280] == full[44:300, 24:280]).all()

@@ -13,7 +13,20 @@ from tensorboardX.proto.event_pb2 import Event
 
 from planet_learner.metrics import Metrics, MetricsWriter
 
-ROW = (1, 2, 3, *[0.5] * 10, "float32 AVX2, 1 thread")  # all after `update`
+
+def row(update: int, **losses: float) -> Metrics:
+    return Metrics(
+        wall_time=100.0 + update,
+        update=update,
+        weights_version=1,
+        replay_sequence=2,
+        episodes=3,
+        losses={"loss": 0.25, **losses},
+        updates_per_second=0.5,
+        data_wait=0.5,
+        staleness=0.5,
+        learner="float32 AVX2, 1 thread",
+    )
 
 
 class Disk(io.RawIOBase):
@@ -56,12 +69,11 @@ def test_a_full_disk_fails_each_row_of_events_and_leaves_the_file_whole(
     writer = MetricsWriter(tmp_path, update=0)
     for update in range(1, 41):
         disk.full = 10 < update <= 30  # more than a buffer holds
-        row = Metrics(100.0 + update, update, *ROW)
         if disk.full:
             with pytest.raises(OSError, match="No space left"):
-                writer.write(row)
+                writer.write(row(update))
         else:
-            writer.write(row)
+            writer.write(row(update))
     writer.close()
     _, start, *rows = disk.events()
     assert (start.step, start.session_log.status) == (1, start.session_log.START)
@@ -75,16 +87,22 @@ def test_a_learner_ends_on_a_full_disk_too(disk: Disk, tmp_path: Path) -> None:
     writer = MetricsWriter(tmp_path, update=0)
     disk.full = True
     with pytest.raises(OSError, match="No space left"):
-        writer.write(Metrics(100.0, 1, *ROW))
+        writer.write(row(1))
     writer.close()
 
 
 def test_a_table_from_before_it_was_told_what_computes_goes_on(tmp_path: Path) -> None:
     path = tmp_path / "updates.csv"
-    MetricsWriter(tmp_path, update=0).write(Metrics(100.0, 1, *ROW))
-    lines = [line.rsplit(",", 1)[0].removesuffix(',"float32 AVX2') for line in path.open()]
-    path.write_text("\n".join(lines) + "\n")
-    MetricsWriter(tmp_path, update=1).write(Metrics(101.0, 2, *ROW))
+    path.write_text("wall_time,update,loss\n100.0,1,0.5\n")
+    MetricsWriter(tmp_path, update=1).write(row(2))
     with path.open(newline="") as file:
-        found = [(row["update"], row["learner"]) for row in csv.DictReader(file)]
-    assert found == [("1", ""), ("2", "float32 AVX2, 1 thread")]
+        found = [(row["update"], row["loss"], row["learner"]) for row in csv.DictReader(file)]
+    assert found == [("1", "0.5", ""), ("2", "0.25", "float32 AVX2, 1 thread")]
+
+
+def test_each_loss_of_a_method_has_a_column(tmp_path: Path) -> None:
+    writer = MetricsWriter(tmp_path, update=0)
+    writer.write(row(1))
+    writer.write(row(2, another=0.75))
+    with (tmp_path / "updates.csv").open(newline="") as file:
+        assert [row["another"] for row in csv.DictReader(file)] == ["", "0.75"]

@@ -146,6 +146,32 @@ class ObjectiveConfig(Config):
 
 
 @dataclass(frozen=True)
+class TrainingConfig(Config):
+    """The gradient updates."""
+
+    batch_size: int = setting(50, "Chunks B per update.", low=1)
+    chunk_length: int = setting(50, "Steps L of a chunk.", low=2)
+    clipped_starts: bool = setting(True, "Draw an episode's last rows as often as its middle ones.")
+    learning_rate: float = setting(1e-3, "Adam's step size.", low=0.0)
+    adam_epsilon: float = setting(1e-4, "Adam's epsilon.", low=0.0)
+    gradient_clip: float = setting(1000.0, "Largest norm of the gradient.", low=0.0)
+    precision: str = setting(
+        "auto",
+        "Of the convolutions: bfloat16, float32, or auto (whichever is faster).",
+        choices=("auto", "bfloat16", "float32"),
+    )
+
+
+@dataclass(frozen=True)
+class ExplorationConfig(Config):
+    """How training episodes differ from the plan."""
+
+    exploration_noise: float = setting(
+        0.3, "Standard deviation of the noise on planned actions.", low=0.0
+    )
+
+
+@dataclass(frozen=True)
 class PlannerConfig(Config):
     """The planner."""
 

@@ -150,7 +150,7 @@ class CrossEntropyPlanner:
         before = time_left() if time_left else 0.0
         longest = 0.0
         for iteration in range(c.iterations):
-            if time_left and before < longest:
+            if iteration > 0 and time_left and before < longest:
                 break
             self.iterations = iteration + 1
             noise = torch.randn((c.candidates, *mean.shape), generator=generator, device=device)

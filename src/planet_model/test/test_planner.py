@@ -283,3 +283,11 @@ def test_a_deadline_that_is_far_away_changes_no_plan() -> None:
         planner.reset()
         plans.append(planner.plan(belief, torch.Generator().manual_seed(0), left))
     torch.testing.assert_close(plans[0], plans[1], rtol=0, atol=0)
+
+
+def test_a_deadline_that_is_over_already_still_gives_a_plan() -> None:
+    planner = Scored(PLANNER, quadratic)
+    belief = planner.model.initial_belief(1)
+    action = planner.plan(belief, torch.Generator().manual_seed(0), lambda: -1.0)
+    assert planner.iterations == 1
+    assert action.isfinite().all()

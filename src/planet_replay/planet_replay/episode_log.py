@@ -30,7 +30,7 @@ class EpisodeLog:
 
     def __init__(self, path: Path) -> None:
         self._table = Table(path, COLUMNS)
-        self._ids = {row[1] for row in self._table.rows}
+        self._ids = {row["id"] for row in self._table.rows}
 
     def __contains__(self, episode_id: str) -> bool:
         return episode_id in self._ids
@@ -39,18 +39,17 @@ class EpisodeLog:
         """Write one row, unless the episode has one; on OSError the file is as it was."""
         if episode.id in self._ids:
             return
-        self._table.append(
-            (
-                sequence,
-                episode.id,
-                f"{wall_time:.3f}",
-                episode.robot,
-                episode.policy,
-                episode.steps,
-                f"{episode.episode_return:.6g}",
-                int(episode.touched_any),
-                episode.weights_version,
-                episode.metadata.get("planner", ""),
-            )
+        values = (
+            sequence,
+            episode.id,
+            f"{wall_time:.3f}",
+            episode.robot,
+            episode.policy,
+            episode.steps,
+            f"{episode.episode_return:.6g}",
+            int(episode.touched_any),
+            episode.weights_version,
+            episode.metadata.get("planner", ""),
         )
+        self._table.append(dict(zip(COLUMNS, values, strict=True)))
         self._ids.add(episode.id)

@@ -22,9 +22,6 @@ class RollerConfig(Config):
     seed_episodes: int = setting(
         5, "S: training episodes in the replay before the planner acts.", low=0
     )
-    exploration_noise: float = setting(
-        0.3, "Standard deviation of the noise on planned actions.", low=0.0
-    )
     action_repeat: int = setting(1, "R: ticks that one decision holds.", low=1)
     evaluation_interval: int = setting(
         0, "Every n-th planned episode is an evaluation; 0 = none is.", low=0

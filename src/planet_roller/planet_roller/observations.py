@@ -25,9 +25,9 @@ from planet_roller.robot import (
     ANY,
     JOINT_TOLERANCE,
     JointSample,
-    Observation,
     RewardSample,
     RobotError,
+    Snapshot,
     StoppedError,
     Wanted,
 )
@@ -206,7 +206,7 @@ class Assembler:
                 setattr(self, name, deque(kept, maxlen=old.maxlen))
             self._joints_heard = self._clock.now()
 
-    def observe(self, after: int | None, timeout: float, wanted: Wanted = ANY) -> Observation:
+    def observe(self, after: int | None, timeout: float, wanted: Wanted = ANY) -> Snapshot:
         """See :meth:`planet_roller.robot.Robot.observe`; StoppedError after :meth:`close`."""
         after = -1 if after is None else after
         start = self._clock.now()
@@ -238,7 +238,7 @@ class Assembler:
             self._set_fault(source, sentence)
         raise RobotError("; ".join(missing.values()))
 
-    def newer(self, after: int, until: float) -> Observation | None:
+    def newer(self, after: int, until: float) -> Snapshot | None:
         """See :meth:`planet_roller.robot.Robot.newer`; StoppedError after :meth:`close`."""
         with self._condition:
             self._awaited = lambda: self._find_nearest(after, oldest=False) is not None
@@ -291,14 +291,14 @@ class Assembler:
 
     # The join.
 
-    def _find(self, after: int, wanted: Wanted) -> Observation | None:
+    def _find(self, after: int, wanted: Wanted) -> Snapshot | None:
         if self._spec.lockstep:
             return self._find_exact(after, wanted.reward)
         if after < 0 and self._spec.state_names and not self._last_joints:
             return None  # an episode does not begin without joint states
         return self._find_nearest(after, wanted.oldest)
 
-    def _find_exact(self, after: int, reward: bool) -> Observation | None:
+    def _find_exact(self, after: int, reward: bool) -> Snapshot | None:
         """The newest set with one and the same stamp: of images, joint states, and reward."""
         for frame in reversed(self._frames[self._spec.cameras[0]]):
             stamp = frame.stamp
@@ -314,7 +314,7 @@ class Assembler:
                 return _observation([f for f in frames if f is not None], verdict, joints)
         return None
 
-    def _find_nearest(self, after: int, oldest: bool) -> Observation | None:
+    def _find_nearest(self, after: int, oldest: bool) -> Snapshot | None:
         """The newest, or oldest, set of images within the greatest skew that is newer than `after`.
 
         Around each image of the first camera the others' nearest are taken.
@@ -414,10 +414,10 @@ def _newer(samples: deque[_Sample], after: int) -> bool:
 
 def _observation(
     frames: list[_Frame], reward: RewardSample | None, joints: JointSample | None
-) -> Observation:
+) -> Snapshot:
     newest = max(frames, key=lambda frame: frame.stamp)
     images = frames[0].image if len(frames) == 1 else np.hstack([f.image for f in frames])
-    return Observation(
+    return Snapshot(
         stamp=newest.stamp,
         oldest=min(frame.stamp for frame in frames),
         images=images,

@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from planet_core.episode import Episode
 from planet_core.robot_spec import RobotSpec
-from planet_roller.robot import JOINT_TOLERANCE, JointSample, Observation, RewardSample, RobotError
+from planet_roller.robot import JOINT_TOLERANCE, JointSample, RewardSample, RobotError, Snapshot
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class _Row:
 class Recorder:
     """Records one episode, from its first observation to its last."""
 
-    def __init__(self, spec: RobotSpec, first: Observation) -> None:
+    def __init__(self, spec: RobotSpec, first: Snapshot) -> None:
         """`first` is o_0, the observation that the first decision is made on."""
         self._spec = spec
         none = np.zeros(spec.action_size, np.float32)
@@ -79,7 +79,7 @@ class Recorder:
                 insort(self._rewards, reward, key=_stamp)
 
     def step(
-        self, observation: Observation, action: npt.NDArray[np.float32], ticks: int, missed: int
+        self, observation: Snapshot, action: npt.NDArray[np.float32], ticks: int, missed: int
     ) -> None:
         """Record a decision: the action, [A] in [-1, 1], and the observation it led to.
 

@@ -55,7 +55,7 @@ class RewardSample:
 
 
 @dataclass(frozen=True)
-class Observation:
+class Snapshot:
     """One image of each camera, taken together; in lockstep with the reward of its stamp."""
 
     stamp: int
@@ -110,7 +110,7 @@ class Robot(Protocol):
         Raises RobotError when the robot refuses or does not answer in time.
         """
 
-    def observe(self, after: int | None, timeout: float, wanted: Wanted = ANY) -> Observation:
+    def observe(self, after: int | None, timeout: float, wanted: Wanted = ANY) -> Snapshot:
         """The newest observation with a stamp greater than `after` (None: any).
 
         In lockstep, returns the observation of `after` itself again when the robot repeats it: it
@@ -118,7 +118,7 @@ class Robot(Protocol):
         on the steady clock.
         """
 
-    def newer(self, after: int, until: float) -> Observation | None:
+    def newer(self, after: int, until: float) -> Snapshot | None:
         """In real time: the newest observation with a stamp greater than `after`, once there is
         one; None if there is none `until` this time on the steady clock.
         """

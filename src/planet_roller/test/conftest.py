@@ -16,13 +16,17 @@ import pytest
 from planet_core.episode import Episode
 from planet_core.robot_spec import RobotSpec
 from planet_core.weights import Weights
+from planet_model.actor import PlanetActor
 from planet_model.config import PlannerConfig
 from planet_roller.config import RollerConfig
-from planet_roller.loop import ControlLoop, Inbox, ReplayStatus, Transition
+from planet_roller.inbox import Inbox, ReplayStatus
+from planet_roller.loop import ControlLoop
 from planet_roller.observations import Assembler
 from planet_roller.robot import ANY, RewardSample, RobotError, StoppedError, Wanted
+from planet_roller.telemetry import Transition
 
 PERIOD = 0.05
+NOISE = 0.3  # of exploration
 SPEC = RobotSpec(
     name="ergojr",
     action_names=("m1", "m2"),
@@ -342,32 +346,32 @@ class Bench:
         self.courier.stop_after = episodes
         self.loop = ControlLoop(
             self.config,
-            PlannerConfig(),
+            {},
             self.robot,
             self.courier,  # type: ignore[arg-type]
             self.inbox,
             self.telemetry,
             self.clock,
-            self._make_agent,  # type: ignore[arg-type]
+            self._load,  # type: ignore[arg-type]
         )
         self.loop.run()
 
-    def _make_agent(
+    def _load(
         self,
         weights: Weights,
         spec: RobotSpec,
-        planner: PlannerConfig,
+        settings: object,
         device: str,
         seed: int,
-        present: FakeAgent | None,
-    ) -> FakeAgent:
+        present: PlanetActor | None,
+    ) -> PlanetActor:
         if self.in_place and present is not None:
-            present.version = weights.version
+            present.agent.version = weights.version  # type: ignore[attr-defined]
             return present
         agent = FakeAgent(self.clock, weights.version)
         self.new_agent(agent)
         self.agents.append(agent)
-        return agent
+        return PlanetActor(agent, NOISE)  # type: ignore[arg-type]
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from planet_core.method import TooSlowError
 from planet_model.config import PlannerConfig
-from planet_roller.loop import ReplayStatus
-from planet_roller.pace import TooSlowError
+from planet_roller.inbox import ReplayStatus
 from planet_roller.policy import WeightsRefusedError
 from planet_roller.spool import SpoolError
 
@@ -484,7 +484,7 @@ def test_refused_weights_leave_the_old_ones_acting(bench):
 
 
 def test_exploration_has_noise_and_every_nth_planned_episode_has_none(bench):
-    b = bench(seed_episodes=0, evaluation_interval=3, exploration_noise=0.3)
+    b = bench(seed_episodes=0, evaluation_interval=3)
     b.inbox.put_weights(b.weights())
     b.run(6)
     assert [e.policy for e in b.episodes] == ["planner", "planner", "evaluation"] * 2

@@ -9,14 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from planet_roller.recorder import Recorder
-from planet_roller.robot import JointSample, Observation, RewardSample, RobotError
+from planet_roller.robot import JointSample, RewardSample, RobotError, Snapshot
 
 MS = 1_000_000
 TICK = 50 * MS
 
 
-def observation(tick: float) -> Observation:
-    return Observation(
+def observation(tick: float) -> Snapshot:
+    return Snapshot(
         int(tick * TICK), int(tick * TICK), np.full((64, 128, 3), int(tick), np.uint8), 0.0, 0.0
     )
 

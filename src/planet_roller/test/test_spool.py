@@ -13,16 +13,16 @@ import pytest
 from planet_core.clocks import SteadyClock
 from planet_core.episode import Episode, read_header
 from planet_roller.recorder import Recorder
-from planet_roller.robot import JointSample, Observation
+from planet_roller.robot import JointSample, Snapshot
 from planet_roller.spool import Courier, DeliveryError, Spool, SpoolError
 
 
 def make(spec, id_: str, policy: str = "random") -> Episode:
     zeros = np.zeros(3, np.float32)
     images = np.zeros((64, 128, 3), np.uint8)
-    recorder = Recorder(spec, Observation(0, 0, images, 0.0, 0.0))
+    recorder = Recorder(spec, Snapshot(0, 0, images, 0.0, 0.0))
     recorder.signals([JointSample(0, zeros, zeros, zeros)], [])
-    recorder.step(Observation(1, 1, images, 0.0, 0.0), np.zeros(2, np.float32), 1, 0)
+    recorder.step(Snapshot(1, 1, images, 0.0, 0.0), np.zeros(2, np.float32), 1, 0)
     metadata = {"action_repeat": "1", "seed": "-1", "created": "0.0"}
     return recorder.build(id_=id_, policy=policy, weights_version=0, metadata=metadata)
 

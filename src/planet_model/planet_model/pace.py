@@ -12,11 +12,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from planet_core.clocks import Clock
+from planet_core.method import Action, TooSlowError
 from planet_model.agent import Agent
 from planet_model.config import PlannerConfig
-from planet_roller.policy import Action, computes
 
 DECISIONS = 20
 """Dry decisions that a budget is judged by."""
@@ -24,10 +25,6 @@ _WARM_UP = 2  # decisions that make buffers and caches
 _LEAST = 50  # candidates: fewer are no search
 _SPARE = 0.9  # of the time, so that a plan is seldom cut short
 _LATEST = 0.8  # of a decision's time, for one iteration
-
-
-class TooSlowError(Exception):
-    """Not even one iteration fits into a decision's time; one sentence says so."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +65,12 @@ def fit(agent: Agent, decision: float, clock: Clock) -> Pace:
     if planner.config != asked:
         text += f" (the profile asks for {budget(asked)})"
     return Pace(planner.config, seconds, text)
+
+
+def computes(agent: Agent) -> str:
+    """What an agent's plans are computed by: precision, instruction set or device, threads."""
+    threads = torch.get_num_threads()
+    return f"{agent.planner.title}, {threads} thread{'s' if threads > 1 else ''}"
 
 
 def budget(planner: PlannerConfig) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from planet_model.config import PlannerConfig
-from planet_roller.pace import TooSlowError, dry_run, fit
+from planet_model.pace import TooSlowError, dry_run, fit
 
 ASKED = PlannerConfig(horizon=8, iterations=3, candidates=200, elites=20)
 

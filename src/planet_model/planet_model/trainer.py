@@ -1,74 +1,58 @@
 """Gradient updates of the world model: a batch, the objective, Adam.
 
 Everything random comes from two generators of the trainer's own, and everything that the next
-update depends on is in :meth:`Trainer.state`: n updates, a checkpoint and n updates more are 2 n
-updates, bit for bit (on a CPU with one thread).
+update depends on is in :meth:`PlanetTrainer.state`: n updates, a checkpoint and n updates more are
+2 n updates, bit for bit (on a CPU with one thread).
 """
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
+from planet_core.experience import Experience
+from planet_core.method import Inputs, MethodError, State, config_json
 from planet_core.weights import Weights
-from planet_learner.batches import Batches
-from planet_learner.config import LearnerConfig
-from planet_learner.mirror import Mirror
 from planet_model import convolution
+from planet_model.batches import Batches
 from planet_model.compiled import cpu_features
-from planet_model.config import ModelConfig, ObjectiveConfig
+from planet_model.config import ModelConfig, ObjectiveConfig, TrainingConfig
 from planet_model.objective import Batch, objective
 from planet_model.weights import architecture_hash, to_bytes
 from planet_model.world_model import WorldModel
 
 
-class TrainerError(ValueError):
-    """The trainer cannot be made, or a state is not one of its own; one sentence says why."""
+class PlanetTrainer:
+    """The world model in training (:class:`planet_core.method.Trainer`).
 
-
-@dataclass(frozen=True)
-class Update:
-    """Plain numbers of one update; losses before their weights, kl before free nats."""
-
-    loss: float
-    image_loss: float
-    state_loss: float
-    reward_loss: float
-    termination_loss: float
-    kl: float
-    gradient_norm: float
-    """Before clipping."""
-
-    @property
-    def applied(self) -> bool:
-        """Whether loss and gradient were finite; the weights are unchanged if not."""
-        return math.isfinite(self.loss) and math.isfinite(self.gradient_norm)
-
-
-class Trainer:
-    """The world model in training.
+    Args:
+        seed: of the first weights, the noise and the batches.
 
     Raises:
-        TrainerError: the device is not there.
+        MethodError: the device is not there.
     """
 
     def __init__(
-        self, model: ModelConfig, objective_config: ObjectiveConfig, config: LearnerConfig
+        self,
+        model: ModelConfig,
+        objective_config: ObjectiveConfig,
+        config: TrainingConfig,
+        *,
+        device: str = "cpu",
+        threads: int = 1,
+        seed: int = 0,
     ) -> None:
         self.model_config = model
         self.objective_config = objective_config
         self._config = config
-        self._device = find_device(config.device)
+        self._device = find_device(device)
+        torch.set_num_threads(threads)
         with torch.random.fork_rng(devices=[]):  # the weights do not depend on who drew before
-            torch.manual_seed(config.seed)
+            torch.manual_seed(seed)
             self._model = WorldModel(model).to(self._device)
         self._model.image_dtype = image_dtype(config.precision, self._device, model.conv_depth)
         self._parameters = dict(self._model.named_parameters())
@@ -78,13 +62,27 @@ class Trainer:
             eps=config.adam_epsilon,
             fused=True,
         )
-        self._noise = torch.Generator(self._device).manual_seed(config.seed)
-        self._draws = np.random.default_rng(config.seed)
+        self._noise = torch.Generator(self._device).manual_seed(seed)
+        self._draws = np.random.default_rng(seed)
         self._batches: Batches | None = None
         if self._device.type == "cuda" and find_spec("triton") is not None:
             # Hundreds of small operations in time: launching them costs more than what they do.
             infer = torch.compile(self._model.infer, fullgraph=True, mode="reduce-overhead")
             self._model.infer = infer  # type: ignore[method-assign]
+
+    @property
+    def inputs(self) -> Inputs:
+        """The cameras, the actions, and the joints' state where it is observed."""
+        model = self.model_config
+        return Inputs(model.cameras, model.action_size, model.state_size)
+
+    @property
+    def configuration(self) -> dict[str, dict[str, Any]]:
+        """The configurations of model and objective."""
+        return {
+            "model": self.model_config.to_dict(),
+            "objective": self.objective_config.to_dict(),
+        }
 
     @property
     def title(self) -> str:
@@ -97,63 +95,63 @@ class Trainer:
         words = f"{str(dtype).removeprefix('torch.')} {by}, {threads} thread"
         return words if threads == 1 else f"{words}s"
 
-    def update(self, mirror: Mirror) -> Update:
-        """Make one update on a batch of chunks; a loss that is not finite changes no weight."""
+    def update(self, experience: Experience) -> dict[str, float]:
+        """Make one update on a batch of chunks, and return losses before their weights.
+
+        `kl` is before free nats, `gradient_norm` before clipping. A loss or a gradient that is not
+        finite changes no weight.
+        """
         config = self._config
-        batch = self._draw(mirror)
+        batch = self._draw(experience)
         self._optimiser.zero_grad()
         losses = objective(self._model, batch, self.objective_config, self._noise)
         losses.loss.backward()  # type: ignore[no-untyped-call]
         norm = torch.nn.utils.clip_grad_norm_(self._parameters.values(), config.gradient_clip)
         # All numbers at once: reading one waits for the device.
-        update = Update(*torch.stack([*losses, norm]).tolist())
-        if update.applied:
+        numbers = torch.stack([*losses, norm]).tolist()
+        if all(map(math.isfinite, numbers)):
             self._optimiser.step()
-        return update
+        return dict(zip((*losses._fields, "gradient_norm"), numbers, strict=True))
 
-    def _draw(self, mirror: Mirror) -> Batch:
+    def _draw(self, experience: Experience) -> Batch:
         c = self._config
-        if self._batches is None or self._batches.mirror is not mirror:
+        if self._batches is None or self._batches.experience is not experience:
             try:
-                self._batches = Batches(mirror, self._device, copied=self._device.type != "cpu")
+                self._batches = Batches(experience, self._device, copied=self._device.type != "cpu")
             except torch.OutOfMemoryError as error:
-                raise TrainerError(
-                    f"capacity_steps = {mirror.capacity} observations do not fit into the"
+                raise MethodError(
+                    f"capacity_steps = {experience.capacity} observations do not fit into the"
                     f" memory of {self._device}: set it lower"
                 ) from error
         return self._batches.draw(c.batch_size, c.chunk_length, self._draws, c.clipped_starts)
 
-    def weights(self, with_decoder: bool) -> Weights:
-        """Return the weights as they are now."""
-        configs = {
-            "model": self.model_config.to_dict(),
-            "objective": self.objective_config.to_dict(),
-        }
+    def weights(self, full: bool) -> Weights:
+        """Return the weights as they are now, with the decoders if they are wanted in full."""
         return Weights(
             architecture_hash=architecture_hash(self.model_config),
-            config_json=json.dumps(configs, sort_keys=True),
-            data=to_bytes(self._model, with_decoder),
+            config_json=config_json("planet", self),
+            data=to_bytes(self._model, full),
         )
 
-    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Return all that the next update depends on, as CPU tensors and as JSON values."""
+    def state(self) -> State:
+        """See :class:`planet_core.method.Trainer`."""
         tensors = {f"model.{name}": value for name, value in self._model.state_dict().items()}
         for name, parameter in self._parameters.items():
             for key, value in self._optimiser.state[parameter].items():
                 tensors[f"adam.{key}.{name}"] = value
         tensors["noise"] = self._noise.get_state()
         # Copied, not only moved: the state must not change with the next update.
-        return (
-            {name: tensor.detach().to("cpu", copy=True) for name, tensor in tensors.items()},
+        return State(
+            {
+                name: tensor.detach().to("cpu", copy=True).numpy()
+                for name, tensor in tensors.items()
+            },
             {"draws": self._draws.bit_generator.state},
         )
 
-    def load_state(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
-        """Go on from what :meth:`state` returned, on whatever device that was.
-
-        Raises:
-            TrainerError: it belongs to another model.
-        """
+    def load_state(self, state: State) -> None:
+        """See :class:`planet_core.method.Trainer`; the state may be of another kind of device."""
+        tensors = {name: torch.tensor(value) for name, value in state.tensors.items()}
         try:
             self._model.load_state_dict(
                 {name: tensors[f"model.{name}"] for name in self._model.state_dict()}
@@ -166,17 +164,17 @@ class Trainer:
                 if trained
             }
             self._optimiser.load_state_dict(optimiser)
-            self._draws.bit_generator.state = values["draws"]
+            self._draws.bit_generator.state = state.values["draws"]
             if tensors["noise"].shape == self._noise.get_state().shape:
                 self._noise.set_state(tensors["noise"])
             else:  # of another kind of device; reproducible all the same
                 self._noise.manual_seed(int(self._draws.integers(2**63)))
         except (KeyError, ValueError, RuntimeError) as error:
-            raise TrainerError(f"the checkpoint does not fit the model: {error}") from error
+            raise MethodError(f"the checkpoint does not fit the model: {error}") from error
 
 
 def image_dtype(precision: str, device: torch.device, depth: int) -> torch.dtype:
-    """Return what LearnerConfig.precision means for convolutions of this depth on this device."""
+    """Return what TrainingConfig.precision means for convolutions of this depth on this device."""
     if precision == "auto":
         few = depth < convolution.FEWER_THAN and depth % 8 == 0
         fast = "avx512_bf16" in cpu_features() and not (few and convolution.library())
@@ -187,13 +185,13 @@ def image_dtype(precision: str, device: torch.device, depth: int) -> torch.dtype
 
 
 def find_device(name: str) -> torch.device:
-    """Return the device of that name; TrainerError when it is not there."""
+    """Return the device of that name; MethodError when it is not there."""
     try:
         device = torch.device(name)
     except RuntimeError as error:
-        raise TrainerError(f"device is '{name}', expected cpu, cuda or cuda:<n>") from error
+        raise MethodError(f"device is '{name}', expected cpu, cuda or cuda:<n>") from error
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise TrainerError(
+        raise MethodError(
             f"device is '{name}', but PyTorch finds {torch.cuda.device_count()} CUDA devices here"
         )
     return device

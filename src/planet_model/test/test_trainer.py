@@ -1,19 +1,17 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 
 import numpy as np
 import pytest
 import torch
 
-from planet_core.episode import Episode
-from planet_learner import trainer
-from planet_learner.config import LearnerConfig
+from planet_core.method import State
+from planet_core.testing import make_episode
 from planet_learner.mirror import Mirror
-from planet_learner.trainer import Trainer
-from planet_model import convolution
-from planet_model.config import ModelConfig, ObjectiveConfig
+from planet_model import convolution, trainer
+from planet_model.config import ModelConfig, ObjectiveConfig, TrainingConfig
+from planet_model.trainer import PlanetTrainer
 
 MODEL = ModelConfig(
     cameras=("camera_0",),
@@ -58,28 +56,26 @@ def test_few_channels_stay_in_float32_where_there_is_a_kernel_for_them(
     assert trainer.image_dtype("auto", torch.device("cpu"), 8) == expected
 
 
-def test_a_run_goes_on_from_another_device_s_noise_reproducibly(
-    make_episode: Callable[..., Episode],
-) -> None:
+def test_a_run_goes_on_from_another_device_s_noise_reproducibly() -> None:
     mirror = Mirror(100, (64, 64, 3), 2, 0)
-    mirror.add(make_episode("e", steps=9), 1)
-    config = LearnerConfig(batch_size=4, chunk_length=5)
-    before = Trainer(MODEL, ObjectiveConfig(), config)
+    mirror.add(make_episode("e", steps=9, seed=0), 1)
+    config = TrainingConfig(batch_size=4, chunk_length=5)
+    before = PlanetTrainer(MODEL, ObjectiveConfig(), config)
     before.update(mirror)
-    tensors, values = before.state()
-    tensors["noise"] = torch.zeros(16, dtype=torch.uint8)  # the size of a CUDA generator's
+    state = before.state()
+    cuda = np.zeros(16, np.uint8)  # the size of a CUDA generator's
+    state = State(state.tensors | {"noise": cuda}, state.values)
     losses = []
     for _ in range(2):
-        after = Trainer(MODEL, ObjectiveConfig(), config)
-        after.load_state(tensors, values)
-        losses.append(after.update(mirror).loss)
+        after = PlanetTrainer(MODEL, ObjectiveConfig(), config)
+        after.load_state(state)
+        losses.append(after.update(mirror)["loss"])
     assert losses[0] == losses[1]
-    assert not torch.equal(after.state()[0]["noise"], before.state()[0]["noise"])
+    noise = [made.state().tensors["noise"] for made in (after, before)]
+    assert not np.array_equal(*noise)
 
 
-def test_in_bfloat16_the_loss_falls_as_it_does_in_float32(
-    make_episode: Callable[..., Episode],
-) -> None:
+def test_in_bfloat16_the_loss_falls_as_it_does_in_float32() -> None:
     mirror = Mirror(100, (64, 64, 3), 2, 0)
     for number in range(1, 4):
         episode = make_episode(f"e{number}", steps=9, seed=number)
@@ -87,11 +83,11 @@ def test_in_bfloat16_the_loss_falls_as_it_does_in_float32(
         mirror.add(dataclasses.replace(episode, images=grey), number)
 
     def losses(precision: str) -> list[float]:
-        config = LearnerConfig(
+        config = TrainingConfig(
             batch_size=4, chunk_length=5, precision=precision, learning_rate=1e-2
         )
-        learning = Trainer(MODEL, ObjectiveConfig(), config)
-        return [learning.update(mirror).loss for _ in range(60)]
+        learning = PlanetTrainer(MODEL, ObjectiveConfig(), config)
+        return [learning.update(mirror)["loss"] for _ in range(60)]
 
     plain, fast = np.array(losses("float32")), np.array(losses("bfloat16"))
     assert plain[-5:].mean() < 0.5 * plain[:5].mean()

@@ -6,13 +6,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from planet_learner.mirror import Mirror, Span
+from planet_core.experience import Experience, Span
 from planet_model.networks import Frames
 from planet_model.objective import Batch
 
 
 class Batches:
-    """Draws from `mirror` for `device`; no frame is copied for it.
+    """Draws from `experience` for `device`; no frame is copied for it.
 
     On a CPU a batch points into the mirror itself, and is good until an episode is added. Another
     device keeps a copy of the mirror, to which each episode moves once, when it is first seen.
@@ -21,12 +21,12 @@ class Batches:
         copied: keep such a copy.
     """
 
-    def __init__(self, mirror: Mirror, device: torch.device, copied: bool) -> None:
-        self.mirror = mirror
+    def __init__(self, experience: Experience, device: torch.device, copied: bool) -> None:
+        self.experience = experience
         self._device = device
         self._copied = copied
         self._spans: frozenset[Span] = frozenset()
-        rows = {name: torch.from_numpy(held) for name, held in mirror.rows().items()}
+        rows = {name: torch.from_numpy(held) for name, held in experience.rows().items()}
         self._rows: dict[str, Tensor] = (
             {name: torch.empty_like(held, device=device) for name, held in rows.items()}
             if copied
@@ -36,10 +36,10 @@ class Batches:
     def draw(
         self, batch_size: int, length: int, rng: np.random.Generator, clipped_starts: bool
     ) -> Batch:
-        """See :meth:`Mirror.draw`; rows that are padding are zero, but for their frames."""
+        """Draw chunks as the experience does; padding is zero, but for its frames."""
         if self._copied:
             self._refresh()
-        draw = self.mirror.draw(batch_size, length, rng, clipped_starts)
+        draw = self.experience.draw(batch_size, length, rng, clipped_starts)
         rows = torch.from_numpy(draw.rows).to(self._device)
         mask = torch.from_numpy(draw.mask).to(self._device)
         small = {name: held[rows] for name, held in self._rows.items() if name != "images"}
@@ -48,10 +48,10 @@ class Batches:
         return Batch(images=Frames(self._rows["images"], rows), mask=mask, **small)
 
     def _refresh(self) -> None:
-        spans = self.mirror.spans
+        spans = self.experience.spans
         for span in spans:
             if span not in self._spans:
                 where = slice(span.start, span.start + span.length)
-                for name, rows in self.mirror.rows(where).items():
+                for name, rows in self.experience.rows(where).items():
                     self._rows[name][where] = torch.from_numpy(rows).to(self._device)
         self._spans = frozenset(spans)
