@@ -7,7 +7,6 @@ machine is, so variants are compared at the same number of decisions and of upda
 
 from __future__ import annotations
 
-import csv
 import json
 import time
 from collections.abc import Iterator, Sequence
@@ -28,6 +27,7 @@ from planet_roller.policy import PlannerPolicy, RandomPolicy
 from experiments.point_push.environment import CAMERAS, PointPush
 from experiments.point_push.open_loop import films, prediction_errors
 from experiments.point_push.rollout import Acting, OraclePolicy, play
+from experiments.tables import Table
 
 TRAINING_STARTS = 1_000_000
 """Starts of training episodes have seeds from here on; held-out ones have 0, 1, 2, ..."""
@@ -134,9 +134,9 @@ def _reference(name: str, seed: int, schedule: Schedule, folder: Path) -> None:
         if name == "oracle"
         else RandomPolicy(2, [1], np.random.default_rng(seed))
     )
-    with _Table(folder / "evaluations.csv") as evaluations:
+    with Table(folder / "evaluations.csv") as evaluations:
         for start, value in enumerate(_returns(environment, policy, schedule.final_episodes)):
-            evaluations.row(
+            evaluations.add(
                 episodes=0, decisions=0, updates=0, seconds=0, held_out=start, result=value
             )
 
@@ -152,9 +152,9 @@ def _train(variant: Variant, seed: int, schedule: Schedule, folder: Path) -> Non
     model: WorldModel | None = None
     updates, seconds = 0, 0.0
     with (
-        _Table(folder / "episodes.csv") as episodes,
-        _Table(folder / "updates.csv") as losses,
-        _Table(folder / "evaluations.csv") as evaluations,
+        Table(folder / "episodes.csv") as episodes,
+        Table(folder / "updates.csv") as losses,
+        Table(folder / "evaluations.csv") as evaluations,
     ):
         for n in range(1, schedule.episodes + 1):
             began = time.perf_counter()
@@ -179,9 +179,9 @@ def _train(variant: Variant, seed: int, schedule: Schedule, folder: Path) -> Non
                 "updates": updates,
                 "seconds": round(seconds, 1),
             }
-            episodes.row(**at, policy=episode.policy, result=round(episode.episode_return, 4))
+            episodes.add(**at, policy=episode.policy, result=round(episode.episode_return, 4))
             if learnt:
-                losses.row(**at, **_mean(learnt[-100:]))
+                losses.add(**at, **_mean(learnt[-100:]))
             last = n == schedule.episodes
             if model is not None and (last or n % schedule.evaluation_interval == 0):
                 count = schedule.final_episodes if last else schedule.evaluation_episodes
@@ -190,15 +190,15 @@ def _train(variant: Variant, seed: int, schedule: Schedule, folder: Path) -> Non
                     Agent(model, variant.evaluated, seed), updates, 0.0, evaluation=True
                 )
                 for start, value in enumerate(_returns(environment, tested, count)):
-                    evaluations.row(**at, held_out=start, result=value)
+                    evaluations.add(**at, held_out=start, result=value)
     assert model is not None
     weights = trainer.weights(with_decoder=True)
     (folder / "weights.safetensors").write_bytes(weights.data)
     (folder / "config.json").write_text(weights.config_json + "\n")
     ours, stays = prediction_errors(model, films(schedule.open_loop_episodes))
-    with _Table(folder / "open_loop.csv") as table:
+    with Table(folder / "open_loop.csv") as table:
         for step, (a, b) in enumerate(zip(ours, stays, strict=True), 1):
-            table.row(step=step, model=f"{a:.6g}", last_frame=f"{b:.6g}")
+            table.add(step=step, model=f"{a:.6g}", last_frame=f"{b:.6g}")
 
 
 def _returns(environment: PointPush, policy: Acting, count: int) -> Iterator[float]:
@@ -210,25 +210,3 @@ def _returns(environment: PointPush, policy: Acting, count: int) -> Iterator[flo
 def _mean(updates: Sequence[Update]) -> dict[str, str]:
     names = [f.name for f in fields(Update)]
     return {name: f"{np.mean([getattr(u, name) for u in updates]):.6g}" for name in names}
-
-
-class _Table:
-    """A CSV file whose columns are those of its first row; every row is on disk at once."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def __enter__(self) -> _Table:
-        self._file = self._path.open("w", newline="")
-        self._writer: csv.DictWriter[str] | None = None
-        return self
-
-    def row(self, **values: object) -> None:
-        if self._writer is None:
-            self._writer = csv.DictWriter(self._file, list(values))
-            self._writer.writeheader()
-        self._writer.writerow(values)
-        self._file.flush()
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()

@@ -7,7 +7,6 @@ next.
 
 from __future__ import annotations
 
-import csv
 import math
 import os
 import signal
@@ -15,11 +14,12 @@ import subprocess
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from experiments.rig.graph import Graph
 from experiments.rig.processes import command_line, kill
+from experiments.tables import Table
 
 HUNG = 180.0  # s within which a start must get as far as it is asked to
 ENDING = 60.0  # s for an end that Ctrl-C asked for
@@ -58,9 +58,7 @@ def starts(
     """
     rows: list[Start] = []
     (out / "logs").mkdir(parents=True, exist_ok=True)
-    with (out / "starts.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, [item.name for item in fields(Start)])
-        writer.writeheader()
+    with Table(out / "starts.csv") as table:
         for number in range(count):
             signalled = "SIGINT"
             if number * killed // count != (number + 1) * killed // count:
@@ -69,8 +67,7 @@ def starts(
             log.unlink(missing_ok=True)
             row = start(number, signalled, out / "data", log, domain, until, arguments)
             rows.append(row)
-            writer.writerow(asdict(row))
-            file.flush()
+            table.add(**asdict(row))
             print(row, flush=True)
     print(summary(rows))
     return rows
