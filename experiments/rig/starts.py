@@ -17,8 +17,8 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from experiments.processes import command_line, kill
 from experiments.rig.graph import Graph
-from experiments.rig.processes import command_line, kill
 from experiments.tables import Table
 
 HUNG = 180.0  # s within which a start must get as far as it is asked to

@@ -8,7 +8,7 @@ import sys
 import time
 import uuid
 
-from experiments.rig.processes import MARK, command_line, kill, marked
+from experiments.processes import MARK, command_line, kill, marked
 
 # Starts a process in a session of its own and ends, so that it has no parent of ours.
 ORPHAN = """

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import csv
 import json
 import os
 import re
@@ -20,8 +19,10 @@ from typing import Any
 import pytest
 import yaml
 
-from experiments import run
-from experiments.definition import DECLARED, NODES, DefinitionError, load, parameters_of, slug
+from experiments import processes, provenance, run, runner, tables
+from experiments.definition import DefinitionError, load, slug
+from experiments.parameters import DECLARED, NODES, parameters_of
+from experiments.record import Record
 
 ROS2 = '''#!{python}
 """Leaves what `ros2 launch` would; $FAKE_LOG hears of each launch, $FAKE_FAIL names what fails."""
@@ -98,8 +99,8 @@ def launches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
     monkeypatch.setenv("FAKE_LOG", str(tmp_path / "launches"))
     monkeypatch.setenv("ROS_DOMAIN_ID", "61")
-    monkeypatch.setattr(run, "_POLL", 0.05)
-    monkeypatch.setattr(run, "_CLAIM", f"\0test_{os.getpid()}_")  # whatever else runs here
+    monkeypatch.setattr(runner, "_POLL", 0.05)
+    monkeypatch.setattr(processes, "_CLAIM", f"\0test_{os.getpid()}_")  # whatever else runs here
     return tmp_path / "launches"
 
 
@@ -111,11 +112,6 @@ def written(tmp_path: Path, **changes: Any) -> Path:
     path = tmp_path / "comparison.yaml"
     path.write_text(yaml.safe_dump({**DEFINITION, **changes}))
     return path
-
-
-def rows(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
 
 
 def wait_until(happened: Callable[[], bool]) -> None:
@@ -214,7 +210,9 @@ def test_a_mistyped_parameter_is_not_run_without(
     assert str(caught.value) == f"{path}: {sentence}"
 
 
-@pytest.mark.parametrize("path", sorted(run.PROFILES.glob("*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path", sorted(provenance.PROFILES.glob("*.yaml")), ids=lambda path: path.stem
+)
 def test_no_parameter_of_a_profile_is_taken_for_a_mistake(path: Path, tmp_path: Path) -> None:
     profile = yaml.safe_load(path.read_text())
     for node, name in NODES.items():
@@ -267,13 +265,12 @@ def test_an_experiment_leaves_numbers_and_the_last_checkpoint(
     assert sorted(path.name for path in folder.iterdir()) == [
         "config.yaml",
         "control",
-        "episodes.csv",
         "evaluation.log",
         "evaluations.csv",
         "launch.log",
+        "learning_curve.csv",
         "run.json",
         "snapshots",
-        "updates.csv",
     ]
     assert [path.name for path in (folder / "snapshots").iterdir()] == [
         "checkpoint_000002_20.0def.safetensors"
@@ -283,12 +280,12 @@ def test_an_experiment_leaves_numbers_and_the_last_checkpoint(
     assert values["decision_seconds"] == pytest.approx(0.1)
     made = [
         (row["update"], row["episodes"], row["real_time_factor"])
-        for row in rows(folder / "evaluations.csv")
+        for row in tables.read(folder / "evaluations.csv")
     ]
     assert made == [("10", "4", "0"), ("20", "6", "0"), ("20", "6", "1")]
     [last] = (folder / "snapshots").iterdir()
     minutes = (last.stat().st_mtime - values["started"]) / 60
-    noted = float(rows(folder / "evaluations.csv")[-1]["minutes"])
+    noted = float(tables.read(folder / "evaluations.csv")[-1]["minutes"])
     assert noted == pytest.approx(minutes, abs=1e-3)
     assert "sync C = 10, seed 1: touched 3 of 6 episodes" in capsys.readouterr().out
     first = told(launches)[0]
@@ -366,10 +363,10 @@ def test_a_run_of_another_profile_is_not_mixed_in(
 ) -> None:
     path = written(tmp_path, methods=only("async"), seeds=[0])
     assert run.main([str(path)]) == 0
-    profile = yaml.safe_load((run.PROFILES / "test.yaml").read_text())
+    profile = yaml.safe_load((provenance.PROFILES / "test.yaml").read_text())
     profile["/learner"]["ros__parameters"]["chunk_length"] += 1
     (tmp_path / "test.yaml").write_text(yaml.safe_dump(profile))
-    monkeypatch.setattr(run, "PROFILES", tmp_path)
+    monkeypatch.setattr(provenance, "PROFILES", tmp_path)
     with pytest.raises(SystemExit):
         run.main([str(path)])
     said = capsys.readouterr().err
@@ -433,13 +430,13 @@ def test_a_run_that_is_evaluated_again_has_forgotten_its_failure(
     assert run.main([str(path)]) == 1
     monkeypatch.delenv("FAKE_FAIL")
     errors: list[str] = []
-    add = run.Record.add
+    add = Record.add
 
-    def seen(record: run.Record, evaluation: dict[str, Any]) -> None:
+    def seen(record: Record, evaluation: dict[str, Any]) -> None:
         errors.append(record.values["error"])
         add(record, evaluation)
 
-    monkeypatch.setattr(run.Record, "add", seen)
+    monkeypatch.setattr(Record, "add", seen)
     assert run.main([str(path)]) == 0
     assert errors[0] == ""
 
@@ -449,10 +446,10 @@ def test_the_commits_that_evaluated_a_run_are_kept(
 ) -> None:
     path = written(tmp_path, methods=only("async"), seeds=[0])
     monkeypatch.setenv("FAKE_FAIL", "evaluate.launch.py")
-    monkeypatch.setattr(run, "versions", lambda: {"commit": "abc"})
+    monkeypatch.setattr(provenance, "versions", lambda: {"commit": "abc"})
     assert run.main([str(path)]) == 1
     monkeypatch.delenv("FAKE_FAIL")
-    monkeypatch.setattr(run, "versions", lambda: {"commit": "def"})
+    monkeypatch.setattr(provenance, "versions", lambda: {"commit": "def"})
     assert run.main([str(path)]) == 0
     values = json.loads((tmp_path / "comparison" / "async" / "seed_0" / "run.json").read_text())
     assert values["versions"]["commit"] == "abc"
@@ -471,7 +468,7 @@ def test_a_kept_checkpoint_s_run_says_how_the_robot_was_commanded(
 
 
 def test_a_run_that_begins_anew_has_forgotten_its_failure(tmp_path: Path) -> None:
-    record = run.Record(load(written(tmp_path)).runs[0], tmp_path / "comparison")
+    record = Record(load(written(tmp_path)).runs[0], tmp_path / "comparison")
     record.begin([0])
     record.update(error="its learner wrote no checkpoint.")
     record.begin([0])
@@ -497,8 +494,8 @@ def test_two_runners_at_once_do_not_share_a_domain(
     tmp_path: Path, launches: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with ExitStack() as first, ExitStack() as second:
-        taken = run.claimed(61, 2, first)
-        assert not set(taken) & set(run.claimed(61, 2, second))
+        taken = processes.claimed(61, 2, first)
+        assert not set(taken) & set(processes.claimed(61, 2, second))
         path = written(tmp_path, methods=only("async"), seeds=[0])
         assert run.main([str(path)]) == 0
         assert int(told(launches)[0]["domain"]) not in taken
@@ -509,9 +506,11 @@ def test_two_runners_at_once_do_not_share_a_domain(
 
 def test_domains_that_are_all_taken_are_one_sentence() -> None:
     with ExitStack() as held:
-        run.claimed(run.LAST_DOMAIN - 1, 1, held)
-        with pytest.raises(DefinitionError, match=f"free ROS domains from {run.LAST_DOMAIN - 1} "):
-            run.claimed(run.LAST_DOMAIN - 1, 2, held)
+        processes.claimed(processes.LAST_DOMAIN - 1, 1, held)
+        with pytest.raises(
+            DefinitionError, match=f"free ROS domains from {processes.LAST_DOMAIN - 1} "
+        ):
+            processes.claimed(processes.LAST_DOMAIN - 1, 2, held)
 
 
 def test_a_node_that_died_in_training_is_counted(
@@ -560,11 +559,11 @@ def test_nodes_do_not_survive_a_launch_that_was_killed(tmp_path: Path) -> None:
         f"print(subprocess.Popen([sys.executable, '-c', {node!r}]).pid, flush=True)\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )
-    slot = run.Slot(tuple(sorted(os.sched_getaffinity(0))), 61)
+    slot = processes.Slot(tuple(sorted(os.sched_getaffinity(0))), 61)
 
     async def make() -> None:
         command = [sys.executable, "-c", launch]
-        async with run.launched(command, tmp_path / "log", slot) as process:
+        async with processes.launched(command, tmp_path / "log", slot) as process:
             await process.wait()
 
     asyncio.run(make())
