@@ -16,15 +16,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from planet_learner.batches import Batches
-from planet_learner.config import LearnerConfig
-from planet_learner.trainer import Trainer
-from planet_model.config import ModelConfig, ObjectiveConfig
-from planet_model.episode import Episode
-from planet_replay.mirror import Mirror
 
 from benchmarks import peer, profiles
 from benchmarks.timing import Contestant, finish, machine, serve, table, take_turns
+from planet_core.testing import make_episode
+from planet_learner.batches import Batches
+from planet_learner.config import LearnerConfig
+from planet_learner.mirror import Mirror
+from planet_learner.trainer import Trainer
+from planet_model.config import ModelConfig, ObjectiveConfig
 
 BATCH, LENGTH = 50, 50
 
@@ -35,41 +35,11 @@ def cameras(count: int) -> tuple[str, ...]:
 
 def random_mirror(count: int, episodes: int = 20, steps: int = 100) -> Mirror:
     """A mirror of random episodes with `count` cameras."""
-    rng = np.random.default_rng(0)
-    rows, size = steps + 1, peer.ACTION_SIZE
-    mirror = Mirror(episodes * rows, (64, 64 * count, 3), size, 0)
-    no = np.zeros(rows, np.bool_)
-    joints = np.zeros((rows, size), np.float32)
-    action = rng.uniform(-1, 1, (rows, size)).astype(np.float32)
-    action[0] = 0
-    names = json.dumps([f"m{i}" for i in range(size)])
+    size = peer.ACTION_SIZE
+    mirror = Mirror(episodes * (steps + 1), (64, 64 * count, 3), size, 0)
     for number in range(1, episodes + 1):
-        episode = Episode(
-            id=str(number),
-            robot="none",
-            policy="random",
-            weights_version=0,
-            images=rng.integers(0, 256, (rows, 64, 64 * count, 3), np.uint8),
-            action=action,
-            reward=np.linspace(0, 1, rows, dtype=np.float32),
-            reward_valid=np.arange(rows) > 0,
-            terminated=no,
-            truncated=np.arange(rows) == steps,
-            touched=no,
-            position=joints,
-            velocity=joints,
-            applied_effort=joints,
-            stamp=np.arange(rows, dtype=np.int64),
-            missed_ticks=np.zeros(rows, np.uint16),
-            metadata={
-                "cameras": json.dumps(cameras(count)),
-                "action_names": names,
-                "state_names": names,
-                "control_period": "0.05",
-                "action_repeat": "1",
-                "seed": "0",
-                "created": "0",
-            },
+        episode = make_episode(
+            str(number), steps=steps, cameras=count, actions=size, joints=size, seed=number
         )
         mirror.add(episode, number)
     return mirror

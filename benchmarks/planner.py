@@ -21,16 +21,16 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+
+from benchmarks import peer, profiles
+from benchmarks.profiles import CAMERAS
+from benchmarks.timing import Contestant, finish, machine, serve, table, take_turns
 from planet_model.agent import Agent
 from planet_model.config import ModelConfig, PlannerConfig
 from planet_model.kernels import runnable
 from planet_model.planner import CrossEntropyPlanner, best, make_planner
 from planet_model.weights import load
 from planet_model.world_model import WorldModel
-
-from benchmarks import peer, profiles
-from benchmarks.profiles import CAMERAS
-from benchmarks.timing import Contestant, finish, machine, serve, table, take_turns
 
 FULL = PlannerConfig()
 """The paper's search: H 12, I 10, J 1000, K 100."""
@@ -101,10 +101,9 @@ def speed(
 
 def quality(run: Path, episodes: int, beliefs: int) -> dict[str, Any]:
     """The fast path against float32 on the weights of `run`, in the world they were trained in."""
-    from planet_roller.policy import PlannerPolicy, RandomPolicy
-
     from experiments.point_push.environment import PointPush
     from experiments.point_push.rollout import OraclePolicy, play
+    from planet_roller.policy import PlannerPolicy, RandomPolicy
 
     config = ModelConfig.from_dict(json.loads((run / "config.json").read_text())["model"])
     model = load((run / "weights.safetensors").read_bytes(), config).eval()

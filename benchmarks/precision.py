@@ -16,14 +16,14 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from planet_learner.trainer import Trainer
-from planet_replay.mirror import Mirror
-from planet_roller.policy import RandomPolicy
 
 from benchmarks.timing import finish, machine, table
 from experiments.point_push.environment import CAMERAS, PointPush
 from experiments.point_push.rollout import play
 from experiments.point_push.training import LEARNER, MODEL, OBJECTIVE, SEED_ACTION_HOLDS
+from planet_learner.mirror import Mirror
+from planet_learner.trainer import Trainer
+from planet_roller.policy import RandomPolicy
 
 LOSSES = ("image_loss", "reward_loss", "kl")
 

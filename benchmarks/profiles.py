@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import yaml
-from planet_model.config import ModelConfig, NetworkConfig, PlannerConfig
 
 from benchmarks.timing import ROOT
+from planet_model.config import ModelConfig, NetworkConfig, PlannerConfig
 
 CAMERAS = ("camera_front", "camera_side")
 ACTIONS = 4

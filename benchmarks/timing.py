@@ -19,6 +19,7 @@ from types import TracebackType
 from typing import Any
 
 import numpy as np
+
 from planet_bringup import cores as processors
 
 ROOT = Path(__file__).parents[1]

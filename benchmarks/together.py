@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from planet_bringup import cores as processors
 
 from benchmarks import profiles
 from benchmarks.timing import Contestant, finish, machine, table
+from planet_bringup import cores as processors
 
 PERIOD = 0.1  # s
 

@@ -27,15 +27,15 @@ from typing import Any
 
 import numpy as np
 import rclpy
-from planet_node.qos import COMMAND, IMAGE, LATCHED
-from planet_node.testing import own_domain
+from planet_msgs.msg import Weights
+from planet_msgs.srv import AddEpisode
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from sensor_msgs.msg import Image, JointState
 
 from benchmarks.timing import ROOT, finish, machine, table
-from planet_msgs.msg import Weights
-from planet_msgs.srv import AddEpisode
+from planet_node.qos import COMMAND, IMAGE, LATCHED
+from planet_node.testing import own_domain
 
 RATE = 30.0  # Hz
 PATIENCE = 60.0  # s; of discovery, and longer than any case

@@ -26,9 +26,9 @@ DECLARED = {
         ("objective.", "src/planet_model/planet_model/config.py", "ObjectiveConfig"),
     ),
     "progress": (("", "launch/planet_bringup/progress_node.py", "ProgressConfig"),),
-    "replay": (("", "src/planet_replay/planet_replay/store.py", "ReplayConfig"),),
+    "replay": (("", "src/planet_replay/planet_replay/config.py", "ReplayConfig"),),
     "roller": (
-        ("", "src/planet_roller/planet_roller/loop.py", "RollerConfig"),
+        ("", "src/planet_roller/planet_roller/config.py", "RollerConfig"),
         ("planner.", "src/planet_model/planet_model/config.py", "PlannerConfig"),
     ),
     "sim": (("", "src/ergojr_sim/ergojr_sim/session.py", "SimConfig"),),

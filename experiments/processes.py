@@ -20,9 +20,8 @@ from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from planet_bringup import cores
-
 from experiments.definition import DefinitionError
+from planet_bringup import cores
 
 MARK = "EXPERIMENT_LAUNCH"  # the environment variable
 FIRST_DOMAIN = 80  # ROS_DOMAIN_ID where none is set: away from a `make sim` beside it

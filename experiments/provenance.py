@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from planet_bringup import cores
 
 from experiments.definition import Definition
 from experiments.parameters import NODES
+from planet_bringup import cores
 
 TICK = 0.05  # s, the robot's
 PROFILES = Path(__file__).resolve().parents[1] / "launch" / "config"

@@ -10,9 +10,9 @@ import json
 from pathlib import Path
 
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
-from planet_bringup.launching import Run, arguments, hold_to_control, robot_arguments
 
 from launch import LaunchContext, LaunchDescription
+from planet_bringup.launching import Run, arguments, hold_to_control, robot_arguments
 
 RESULTS = ("evaluation.json", "evaluation.csv", "video.webm", "weights.safetensors")
 

@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
-from planet_bringup.launching import Run, arguments
 
 from launch import LaunchContext, LaunchDescription
+from planet_bringup.launching import Run, arguments
 
 CAMERAS = ("camera_front", "camera_side")
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription, OpaqueFunction
 from launch.launch_description_sources import PythonLaunchDescriptionSource
-from planet_bringup.launching import Run, arguments
 
 from launch import LaunchContext, LaunchDescription
+from planet_bringup.launching import Run, arguments
 
 REAL = str(Path(__file__).resolve().parent / "real.launch.py")
 

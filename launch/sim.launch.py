@@ -1,9 +1,9 @@
 """A simulated Ergo Jr learns to poke: simulator, roller, replay, learner and a line of progress."""
 
 from launch.actions import OpaqueFunction
-from planet_bringup.launching import Run, arguments, hold_to_control, robot_arguments
 
 from launch import LaunchContext, LaunchDescription
+from planet_bringup.launching import Run, arguments, hold_to_control, robot_arguments
 
 
 def generate_launch_description() -> LaunchDescription:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from planet_node.testing import own_domain
 
 from benchmarks import transport
+from planet_node.testing import own_domain
 
 
 @pytest.fixture(autouse=True)

@@ -20,9 +20,8 @@ from dataclasses import fields
 from pathlib import Path
 from queue import SimpleQueue
 
-from planet_bringup import cores
-
 from experiments.point_push.training import VARIANTS, Schedule, run
+from planet_bringup import cores
 
 # Tensors freed and allocated again every update stay with the process: returning them to the
 # system costs almost half of the time in page faults.

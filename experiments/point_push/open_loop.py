@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from planet_model.episode import Episode
-from planet_model.world_model import WorldModel
-from planet_roller.policy import RandomPolicy
 
 from experiments.point_push.environment import PointPush
 from experiments.point_push.rollout import play
+from planet_core.episode import Episode
+from planet_model.world_model import WorldModel
+from planet_roller.policy import RandomPolicy
 
 CONTEXT = 5
 PREDICTED = 45

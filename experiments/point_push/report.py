@@ -10,14 +10,14 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
-from planet_model.config import ModelConfig
-from planet_model.weights import load
 from scipy import stats
 
 from experiments import tables
 from experiments.point_push.open_loop import CONTEXT, films, predict, seen
 from experiments.point_push.training import VARIANTS
 from experiments.tables import Array
+from planet_model.config import ModelConfig
+from planet_model.weights import load
 
 KEPT = ("run.json", "evaluations.csv", "open_loop.csv")
 """Of a run, beside the report."""

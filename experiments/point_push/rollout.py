@@ -7,9 +7,9 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from planet_model.episode import Episode
 
 from experiments.point_push.environment import CAMERAS, CONTROL_PERIOD, PointPush, oracle_action
+from planet_core.episode import Episode
 
 
 class Acting(Protocol):

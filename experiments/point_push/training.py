@@ -15,19 +15,20 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from planet_learner.config import LearnerConfig
-from planet_learner.trainer import Trainer, Update
-from planet_model.agent import Agent
-from planet_model.config import Config, ModelConfig, ObjectiveConfig, PlannerConfig
-from planet_model.weights import load
-from planet_model.world_model import WorldModel
-from planet_replay.mirror import Mirror
-from planet_roller.policy import PlannerPolicy, RandomPolicy
 
 from experiments.point_push.environment import CAMERAS, PointPush
 from experiments.point_push.open_loop import films, prediction_errors
 from experiments.point_push.rollout import Acting, OraclePolicy, play
 from experiments.tables import Table
+from planet_core.config import Config
+from planet_learner.config import LearnerConfig
+from planet_learner.mirror import Mirror
+from planet_learner.trainer import Trainer, Update
+from planet_model.agent import Agent
+from planet_model.config import ModelConfig, ObjectiveConfig, PlannerConfig
+from planet_model.weights import load
+from planet_model.world_model import WorldModel
+from planet_roller.policy import PlannerPolicy, RandomPolicy
 
 TRAINING_STARTS = 1_000_000
 """Starts of training episodes have seeds from here on; held-out ones have 0, 1, 2, ..."""

@@ -15,14 +15,14 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from planet_node.stamps import to_ns
+from planet_msgs.msg import DriverStatus
+from planet_msgs.srv import InjectFault
 from sensor_msgs.msg import JointState
 from std_srvs.srv import SetBool
 
 from experiments.rig.graph import Graph, graph
 from experiments.tables import Table
-from planet_msgs.msg import DriverStatus
-from planet_msgs.srv import InjectFault
+from planet_node.stamps import to_ns
 
 ACTIVE = ["m1", "m2", "m3", "m5"]
 

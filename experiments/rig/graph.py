@@ -18,15 +18,15 @@ import rclpy
 from ament_index_python.packages import get_package_share_directory
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from lifecycle_msgs.srv import GetState
-from planet_node.qos import COMMAND, LATCHED, STREAM
-from planet_node.stamps import to_ns
+from planet_msgs.msg import DriverStatus, ReplayStatus, Transition
+from planet_msgs.srv import InjectFault
 from rclpy.executors import SingleThreadedExecutor
 from sensor_msgs.msg import JointState
 from std_srvs.srv import SetBool
 
 from experiments.processes import MARK, command_line, marked
-from planet_msgs.msg import DriverStatus, ReplayStatus, Transition
-from planet_msgs.srv import InjectFault
+from planet_node.qos import COMMAND, LATCHED, STREAM
+from planet_node.stamps import to_ns
 
 ROBOT = "/ergojr"
 PATIENCE = 90.0  # s for the graph to drive again

@@ -30,12 +30,12 @@ def record(out: Path) -> None:
     """
     import rclpy
     from diagnostic_msgs.msg import DiagnosticArray
-    from planet_node.qos import STREAM
-    from planet_node.stamps import to_ns
+    from planet_msgs.msg import Reward, Transition
     from rclpy.executors import ExternalShutdownException
     from sensor_msgs.msg import JointState
 
-    from planet_msgs.msg import Reward, Transition
+    from planet_node.qos import STREAM
+    from planet_node.stamps import to_ns
 
     rclpy.init(args=[])
     node = rclpy.create_node("recorder")

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 from numpy.typing import NDArray
-from planet_roller.policy import RandomPolicy
 from safetensors.numpy import load_file
 
 from experiments import tables
@@ -27,6 +26,7 @@ from experiments.point_push.report import interval, normalised, read, report
 from experiments.point_push.rollout import OraclePolicy, play
 from experiments.point_push.training import VARIANTS, Schedule, run
 from experiments.tables import Array
+from planet_roller.policy import RandomPolicy
 
 TINY = Schedule(
     seed_episodes=2,

@@ -10,13 +10,13 @@ import sys
 import time
 from dataclasses import dataclass, field
 
-from planet_node.main import run
-from planet_node.parameters import declare
-from planet_node.qos import LATCHED, STREAM
+from planet_msgs.msg import Metrics, OperatorRequest, ReplayStatus, RobotSpec, Transition
 from rclpy.node import Node
 
 from planet_bringup.progress import EpisodeEnd, Progress
-from planet_msgs.msg import Metrics, OperatorRequest, ReplayStatus, RobotSpec, Transition
+from planet_node.main import run
+from planet_node.parameters import declare
+from planet_node.qos import LATCHED, STREAM
 
 
 @dataclass(frozen=True)

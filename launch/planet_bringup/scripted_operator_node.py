@@ -15,13 +15,13 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
+from planet_msgs.msg import OperatorRequest
+from planet_msgs.srv import OperatorAnswer, PlaceCube
+from rclpy.node import Node
+
 from planet_node.main import run
 from planet_node.parameters import declare
 from planet_node.qos import LATCHED
-from rclpy.node import Node
-
-from planet_msgs.msg import OperatorRequest
-from planet_msgs.srv import OperatorAnswer, PlaceCube
 
 
 @dataclass(frozen=True)

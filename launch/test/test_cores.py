@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from planet_bringup import cores
 from planet_bringup.cores import Machine, Times
 

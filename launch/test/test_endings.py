@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from planet_bringup.endings import WORKED, Endings
 
 

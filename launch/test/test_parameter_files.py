@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+
 from planet_bringup.nodes import NODES
 from planet_bringup.parameter_files import ParameterFileError, check, matches, sections, values
 

@@ -18,14 +18,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from planet_msgs.msg import Reward, RobotSpec, Transition
+from sensor_msgs.msg import CameraInfo, Image, JointState
+
 from planet_node.images import to_array
 from planet_node.qos import COMMAND, IMAGE, LATCHED, STREAM
 from planet_node.stamps import to_ns
 from planet_node.testing import Bench, own_domain
 from planet_roller.observations import fit_image
-from sensor_msgs.msg import CameraInfo, Image, JointState
-
-from planet_msgs.msg import Reward, RobotSpec, Transition
 
 ROBOT = "/ergojr"
 CAMERAS = ("camera_front", "camera_side")

@@ -10,8 +10,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
+
+from planet_core.episode import Episode
 from planet_model.config import ModelConfig, ObjectiveConfig
-from planet_model.episode import Episode
 from planet_model.weights import to_file
 from planet_model.world_model import WorldModel
 from planet_node.testing import own_domain

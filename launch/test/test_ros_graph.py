@@ -16,12 +16,12 @@ from pathlib import Path
 
 import pytest
 import rclpy
-from planet_node.qos import LATCHED, STREAM
-from planet_node.testing import own_domain
+from planet_msgs.msg import Metrics, ReplayStatus, Transition, Weights
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 
-from planet_msgs.msg import Metrics, ReplayStatus, Transition, Weights
+from planet_node.qos import LATCHED, STREAM
+from planet_node.testing import own_domain
 
 DOMAIN = str(own_domain(20))
 NODES = {"/ergojr/sim", "/ergojr/roller", "/ergojr/progress", "/replay", "/learner"}

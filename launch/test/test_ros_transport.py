@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from ament_index_python.packages import get_package_prefix
+
 from planet_node.testing import own_domain
 
 PREFIX = Path(get_package_prefix("planet_bringup"))

@@ -7,12 +7,13 @@ import re
 from pathlib import Path
 from typing import Any
 
-import doc_links
 import pytest
 import yaml
+
+import doc_links
 from planet_learner.config import LearnerConfig
 from planet_model.config import NetworkConfig, ObjectiveConfig, PlannerConfig
-from planet_roller.loop import RollerConfig
+from planet_roller.config import RollerConfig
 
 METHOD = doc_links.ROOT / "docs" / "method.md"
 

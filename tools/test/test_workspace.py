@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 import workspace
 
 SCRIPT = Path(workspace.__file__)

@@ -7,11 +7,11 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from ergojr_description.kinematics import Array
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ergojr_description import kinematics
+from ergojr_description.kinematics import Array
 
 angles = st.lists(st.floats(-3.0, 3.0), min_size=6, max_size=6).map(np.array)
 

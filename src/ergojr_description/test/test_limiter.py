@@ -6,6 +6,10 @@ from dataclasses import fields
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ergojr_description import kinematics
 from ergojr_description.kinematics import Array
 from ergojr_description.limiter import (
     GRAVITY,
@@ -14,10 +18,6 @@ from ergojr_description.limiter import (
     Limiter,
     LimiterConfig,
 )
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
-from ergojr_description import kinematics
 
 CYCLE = 0.01  # s
 ACTIVE = list(kinematics.ACTIVE_JOINTS)

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from ergojr_description.kinematics import Array
-from ergojr_description.limiter import GRAVITY
 
 from ergojr_description import kinematics
+from ergojr_description.kinematics import Array
+from ergojr_description.limiter import GRAVITY
 
 pinocchio = pytest.importorskip("pinocchio")
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from math import pi
 
 import pytest
-from ergojr_description.xl320 import Packet, Parser
 
 from ergojr_description import xl320
+from ergojr_description.xl320 import Packet, Parser
 
 
 def test_the_manuals_packets_come_out_byte_for_byte() -> None:

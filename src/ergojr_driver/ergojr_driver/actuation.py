@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+
 from ergojr_description.kinematics import Array
 from ergojr_description.limiter import Limiter
-
 from ergojr_driver.bus import MotorCommand
 from ergojr_driver.config import DriverConfig
 from ergojr_driver.motors import FaultError, Motors

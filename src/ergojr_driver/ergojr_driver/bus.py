@@ -9,9 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from ergojr_description.xl320 import Register
-
 from ergojr_description import xl320
+from ergojr_description.xl320 import Register
 
 
 class BusError(Exception):

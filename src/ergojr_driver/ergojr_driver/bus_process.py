@@ -25,8 +25,8 @@ from types import FrameType
 from typing import Any
 
 import numpy as np
-from ergojr_description.limiter import LimiterConfig
 
+from ergojr_description.limiter import LimiterConfig
 from ergojr_driver import realtime
 from ergojr_driver.bus import Bus
 from ergojr_driver.config import DriverConfig

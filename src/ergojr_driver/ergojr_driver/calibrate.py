@@ -18,10 +18,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-from ergojr_description.kinematics import JOINT_NAMES, Array
-from ergojr_description.limiter import Limiter
 
 from ergojr_description import kinematics, xl320
+from ergojr_description.kinematics import JOINT_NAMES, Array
+from ergojr_description.limiter import Limiter
 from ergojr_driver import guard
 from ergojr_driver.bus import Bus, BusError, PortError, RefusedError
 from ergojr_driver.ports import serial_ports, which_ports

@@ -20,18 +20,18 @@ from typing import Any
 
 import cv2
 from builtin_interfaces.msg import Time
-from planet_node.diagnostics import ERROR, OK, WARN, Diagnostics
-from planet_node.images import to_message
-from planet_node.main import StartupError, fail, run
-from planet_node.parameters import declare
-from planet_node.qos import IMAGE, PREVIEW
-from planet_node.stamps import from_ns
 from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from ergojr_driver.camera import Frame, Grabber
 from ergojr_driver.camera_calibration import calibration, load_calibration
 from ergojr_driver.camera_config import CameraConfig, CameraError
+from planet_node.diagnostics import ERROR, OK, WARN, Diagnostics
+from planet_node.images import to_message
+from planet_node.main import StartupError, fail, run
+from planet_node.parameters import declare
+from planet_node.qos import IMAGE, PREVIEW
+from planet_node.stamps import from_ns
 
 _POLL = 0.5  # s until the thread looks whether the node ends
 _REPORT = 0.25  # s between looks at the camera's state

@@ -20,9 +20,9 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 
 import numpy as np
+
 from ergojr_description.kinematics import Array
 from ergojr_description.limiter import Limiter, LimiterConfig
-
 from ergojr_driver.actuation import Actuation
 from ergojr_driver.bus import Bus, BusError, MotorCommand, PortError
 from ergojr_driver.config import DriverConfig

@@ -43,13 +43,9 @@ from concurrent.futures import Future
 from dataclasses import asdict
 from functools import partial
 
-from ergojr_description.limiter import LimiterConfig
 from lifecycle_msgs.srv import ChangeState
-from planet_node.diagnostics import ERROR, OK, WARN, Diagnostics
-from planet_node.main import StartupError, fail, run
-from planet_node.parameters import declare
-from planet_node.qos import COMMAND, IMAGE, LATCHED, STREAM
-from planet_node.stamps import from_ns, to_ns
+from planet_msgs.msg import DriverStatus, Reward, RobotSpec
+from planet_msgs.srv import Reset
 from rcl_interfaces.msg import ParameterDescriptor
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.impl.implementation_singleton import rclpy_implementation
@@ -58,6 +54,7 @@ from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, JointState
 from std_srvs.srv import SetBool
 
+from ergojr_description.limiter import LimiterConfig
 from ergojr_driver.blame import Blame, Machine, parent
 from ergojr_driver.command import CommandError, command_values
 from ergojr_driver.config import DriverConfig
@@ -66,8 +63,11 @@ from ergojr_driver.page import Page
 from ergojr_driver.remote import Answer, BusClient
 from ergojr_driver.ros_messages import driver_status, joint_state, robot_spec
 from ergojr_driver.status import Status
-from planet_msgs.msg import DriverStatus, Reward, RobotSpec
-from planet_msgs.srv import Reset
+from planet_node.diagnostics import ERROR, OK, WARN, Diagnostics
+from planet_node.main import StartupError, fail, run
+from planet_node.parameters import declare
+from planet_node.qos import COMMAND, IMAGE, LATCHED, STREAM
+from planet_node.stamps import from_ns, to_ns
 
 _LEVELS = {"ok": OK, "warn": WARN, "error": ERROR}
 _TROUBLE = ("fault", "stopped", "unconfigured")  # when there is a cause

@@ -36,7 +36,6 @@ from functools import lru_cache, partial
 from types import FrameType
 
 from ergojr_description.xl320 import torque_off
-
 from ergojr_driver import page as shared
 from ergojr_driver import realtime
 from ergojr_driver.page import Page

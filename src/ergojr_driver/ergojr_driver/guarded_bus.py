@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from ergojr_description.xl320 import Register
-
 from ergojr_driver.bus import Bus, BusError, MotorCommand, MotorHealth, Reading, Scan
 from ergojr_driver.page import Page
 

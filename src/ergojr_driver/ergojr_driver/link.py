@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from ergojr_description.kinematics import Array
 
+from ergojr_description.kinematics import Array
 from ergojr_driver.guard import LINK
 from ergojr_driver.servo import Joints
 

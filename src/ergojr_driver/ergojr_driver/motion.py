@@ -7,9 +7,9 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 
 import numpy as np
+
 from ergojr_description.kinematics import JOINT_HIGH, JOINT_LOW, JOINT_NAMES, Array
 from ergojr_description.limiter import Limiter
-
 from ergojr_driver.config import DriverConfig
 from ergojr_driver.motors import FaultError
 from ergojr_driver.servo import ACTIVE, HELD, Joints

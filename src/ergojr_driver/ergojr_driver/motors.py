@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import ParamSpec, TypeVar
 
 import numpy as np
-from ergojr_description.kinematics import JOINT_NAMES, Array
 
 from ergojr_description import xl320
+from ergojr_description.kinematics import JOINT_NAMES, Array
 from ergojr_driver.bus import (
     Bus,
     BusError,

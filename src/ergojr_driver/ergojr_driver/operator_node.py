@@ -36,11 +36,8 @@ from typing import Any
 
 from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState, GetState
-from planet_node.diagnostics import ERROR, OK, WARN, Diagnostics
-from planet_node.main import run, stop
-from planet_node.parameters import declare
-from planet_node.qos import LATCHED
-from planet_node.stamps import to_ns
+from planet_msgs.msg import DriverStatus, OperatorRequest
+from planet_msgs.srv import OperatorAnswer, Reset
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.client import Client
 from rclpy.node import Node
@@ -50,8 +47,11 @@ from std_srvs.srv import SetBool
 from ergojr_driver.operator import CONFIRM, AnswerError, Operator, OperatorConfig, Request
 from ergojr_driver.orders import ACTIVATE, HOLD, RELEASE, STOP, UNSTOP, Driver, Order
 from ergojr_driver.terminal import KEYS, Terminal, TerminalError, draw, own_terminal
-from planet_msgs.msg import DriverStatus, OperatorRequest
-from planet_msgs.srv import OperatorAnswer, Reset
+from planet_node.diagnostics import ERROR, OK, WARN, Diagnostics
+from planet_node.main import run, stop
+from planet_node.parameters import declare
+from planet_node.qos import LATCHED
+from planet_node.stamps import to_ns
 
 _LOOK = 0.5  # s between looks at what did not happen
 _RESET_SECONDS = 30.0  # that the driver may take for a reset

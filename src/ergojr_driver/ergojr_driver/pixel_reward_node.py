@@ -29,12 +29,7 @@ from math import isfinite
 
 import cv2
 import numpy as np
-from planet_node.diagnostics import ERROR, OK, WARN, Diagnostics
-from planet_node.images import to_array, to_message
-from planet_node.main import run
-from planet_node.parameters import declare
-from planet_node.qos import IMAGE, LATCHED, PREVIEW, STREAM
-from planet_node.stamps import from_ns, to_ns
+from planet_msgs.msg import OperatorRequest, Reward
 from rclpy.node import Node
 from sensor_msgs.msg import Image
 
@@ -49,7 +44,12 @@ from ergojr_driver.pixel_reward import (
     RewardConfig,
     Verdict,
 )
-from planet_msgs.msg import OperatorRequest, Reward
+from planet_node.diagnostics import ERROR, OK, WARN, Diagnostics
+from planet_node.images import to_array, to_message
+from planet_node.main import run
+from planet_node.parameters import declare
+from planet_node.qos import IMAGE, LATCHED, PREVIEW, STREAM
+from planet_node.stamps import from_ns, to_ns
 
 _RECENT = 100  # rewards that the diagnostics count
 _SILENCE = 1.0  # s without a set of images until the diagnostics say so

@@ -20,11 +20,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import serial
-from ergojr_description.xl320 import Packet, Parser, Register
 from pypot.dynamixel.io import Dxl320IO
 from pypot.dynamixel.protocol import v2
 
 from ergojr_description import xl320
+from ergojr_description.xl320 import Packet, Parser, Register
 from ergojr_driver.bus import (
     BusError,
     Found,

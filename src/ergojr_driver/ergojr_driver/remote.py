@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ergojr_description.kinematics import Array
-
 from ergojr_driver.config import DriverConfig
 from ergojr_driver.link import JointsRecord, Link, Record, Words
 from ergojr_driver.pace import Pace

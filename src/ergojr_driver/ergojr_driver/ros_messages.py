@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from ergojr_description.kinematics import ACTIVE_NAMES, JOINT_NAMES
-from ergojr_description.limiter import LimiterConfig
-from planet_node.stamps import from_ns
+from planet_msgs.msg import DriverStatus, RobotSpec
 from sensor_msgs.msg import JointState
 
+from ergojr_description.kinematics import ACTIVE_NAMES, JOINT_NAMES
+from ergojr_description.limiter import LimiterConfig
 from ergojr_driver.config import DriverConfig
 from ergojr_driver.servo import Joints
 from ergojr_driver.status import Status
-from planet_msgs.msg import DriverStatus, RobotSpec
+from planet_node.stamps import from_ns
 
 
 def joint_state(joints: Joints, stamp: int) -> JointState:

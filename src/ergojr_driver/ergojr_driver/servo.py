@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from math import radians
 
 import numpy as np
-from ergojr_description.kinematics import ACTIVE_JOINTS, JOINT_HIGH, JOINT_LOW, JOINT_NAMES, Array
 
 from ergojr_description import xl320
+from ergojr_description.kinematics import ACTIVE_JOINTS, JOINT_HIGH, JOINT_LOW, JOINT_NAMES, Array
 from ergojr_driver.bus import MotorCommand, MotorState
 
 GOAL_AHEAD = radians(30.0)

@@ -12,9 +12,8 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 
-from ergojr_description.kinematics import JOINT_NAMES
-
 from ergojr_description import xl320
+from ergojr_description.kinematics import JOINT_NAMES
 from ergojr_driver import guard
 from ergojr_driver.bus import BusError, Found, PortError, RefusedError, Scan
 from ergojr_driver.ports import serial_ports, which_ports

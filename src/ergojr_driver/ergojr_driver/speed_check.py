@@ -8,8 +8,8 @@ from collections.abc import Callable
 from types import TracebackType
 
 import numpy as np
-from ergojr_description.kinematics import JOINT_NAMES, Array
 
+from ergojr_description.kinematics import JOINT_NAMES, Array
 from ergojr_driver.bus import Bus, BusError
 from ergojr_driver.servo import MOTORS
 

@@ -12,9 +12,9 @@ from __future__ import annotations
 from collections import deque
 
 import numpy as np
-from ergojr_description.kinematics import JOINT_NAMES, Array
 
 from ergojr_description import xl320
+from ergojr_description.kinematics import JOINT_NAMES, Array
 
 WINDOW = 0.04  # s between the two positions
 LAG = 0.03  # s that a register may be late

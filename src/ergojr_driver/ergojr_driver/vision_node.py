@@ -15,13 +15,13 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from planet_node.main import run
-from planet_node.parameters import declare
 from rclpy.parameter import Parameter
 
 from ergojr_driver.camera import Frame
 from ergojr_driver.camera_node import CameraNode
 from ergojr_driver.pixel_reward_node import PixelRewardNode
+from planet_node.main import run
+from planet_node.parameters import declare
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ from collections import deque
 from collections.abc import Callable, Mapping
 
 import numpy as np
-from ergojr_description.kinematics import JOINT_NAMES, Array
 
 from ergojr_description import xl320
+from ergojr_description.kinematics import JOINT_NAMES, Array
 from ergojr_driver.bus import Bus, BusError, MotorCommand, MotorState, PortError
 from ergojr_driver.config import DriverConfig
 from ergojr_driver.motors import ATTEMPTS, FaultError, Motors, names

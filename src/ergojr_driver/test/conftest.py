@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ergojr_sim.virtual_bus import Line, VirtualBus
-from ergojr_sim.virtual_servo import VirtualServo
 
 from ergojr_description import xl320
+from ergojr_sim.virtual_bus import Line, VirtualBus
+from ergojr_sim.virtual_servo import VirtualServo
 
 
 class Wire:

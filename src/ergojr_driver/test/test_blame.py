@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+
 from ergojr_driver.blame import Blame, Machine
 
 COMMAND = "no joint_command for 130 ms"

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
+
+from ergojr_description import xl320
 from ergojr_description.limiter import LimiterConfig
 from ergojr_driver.bus import MotorCommand
 from ergojr_driver.bus_process import BusProcess, open_port
@@ -15,8 +17,6 @@ from ergojr_driver.config import DriverConfig
 from ergojr_driver.guarded_bus import GuardedBus, TakenError
 from ergojr_driver.link import Link, Words
 from ergojr_driver.page import Page
-
-from ergojr_description import xl320
 
 LIMITS = LimiterConfig().__dict__
 

@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+
+from ergojr_description import xl320
 from ergojr_description.limiter import Limiter
 from ergojr_description.xl320 import Register
 from ergojr_driver.bus import MotorCommand, MotorHealth, MotorState, PortError, Reading, Scan
@@ -25,8 +27,6 @@ from ergojr_driver.calibrate import (
     weight,
 )
 from ergojr_driver.servo import MOTORS
-
-from ergojr_description import xl320
 
 DIRECTION = np.array([1.0, -1.0, 1.0, -1.0, 1.0, -1.0])
 OFFSET = np.array([0.05, -0.02, 0.1, 0.0, -0.03, 0.2])

@@ -12,6 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+
 from ergojr_driver.camera import LATELY, Frame, Grabber
 from ergojr_driver.camera_config import CameraConfig, CameraError
 from ergojr_driver.camera_picture import Image

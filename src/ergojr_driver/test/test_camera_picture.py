@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+
 from ergojr_driver.camera_calibration import calibration
 from ergojr_driver.camera_config import CameraConfig, CameraError
 from ergojr_driver.camera_picture import Image, fit, is_damaged

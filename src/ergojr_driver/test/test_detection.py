@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 import pytest
+
 from ergojr_driver.detection import (
     DetectionConfig,
     Detector,

@@ -9,6 +9,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ergojr_description import xl320
 from ergojr_description.kinematics import JOINT_HIGH, JOINT_LOW, JOINT_NAMES
 from ergojr_description.limiter import Limiter, LimiterConfig
 from ergojr_description.xl320 import Register
@@ -27,10 +31,6 @@ from ergojr_driver.config import DriverConfig
 from ergojr_driver.driver import Driver
 from ergojr_driver.servo import GOAL_AHEAD, MOTORS, Calibration, Joints
 from ergojr_driver.status import DriverError, ResetResult, Status
-from hypothesis import given
-from hypothesis import strategies as st
-
-from ergojr_description import xl320
 
 NAMES = ("m1", "m2", "m3", "m5")
 PERIOD = 0.01

@@ -6,6 +6,7 @@ import socket
 
 import numpy as np
 import pytest
+
 from ergojr_driver.link import CommandRecord, JointsRecord, Link
 from ergojr_driver.page import Page
 from ergojr_driver.servo import Joints

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+
 from ergojr_driver.operator import AnswerError, Operator, OperatorConfig, Place, Request
 from ergojr_driver.orders import Driver, Order
 from ergojr_driver.terminal import draw

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from ergojr_driver.detection import Point, View
 from ergojr_driver.pixel_reward import Pairing, PixelReward, PoseConfig, RewardConfig, Verdict
 

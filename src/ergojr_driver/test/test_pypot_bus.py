@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from ergojr_description import xl320
+from ergojr_driver import guard, ports
 from ergojr_driver.bus import BusError, Found, MotorCommand, PortError, RefusedError, Scan
 from ergojr_driver.pypot_bus import PypotBus
 from ergojr_driver.servo import MOTORS
 from ergojr_sim.virtual_bus import BusFault
 from ergojr_sim.virtual_servo import ServoFault
-
-from ergojr_description import xl320
-from ergojr_driver import guard, ports
 
 
 @pytest.fixture

@@ -15,15 +15,15 @@ import numpy as np
 import pytest
 import yaml
 from diagnostic_msgs.msg import DiagnosticArray
+from planet_msgs.msg import OperatorRequest, Reward
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+
 from ergojr_driver.detection import Image as Array
 from ergojr_sim.mjpeg import MjpegServer
 from planet_node.images import to_array
 from planet_node.qos import IMAGE, LATCHED, PREVIEW, STREAM
 from planet_node.stamps import to_ns
 from planet_node.testing import Bench
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image
-
-from planet_msgs.msg import OperatorRequest, Reward
 
 CAMERAS = ("camera_front", "camera_side")
 STREAMS: dict[str, tuple[type, Any]] = {

@@ -17,20 +17,20 @@ from typing import Any
 
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray
-from ergojr_driver.status import POWERED
-from ergojr_sim.virtual_bus import BusFault, Line, VirtualBus
-from ergojr_sim.virtual_servo import ServoFault, VirtualServo
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
-from planet_node.qos import COMMAND, LATCHED, STREAM
-from planet_node.testing import Bench
+from planet_msgs.msg import DriverStatus, Reward, RobotSpec
+from planet_msgs.srv import Reset
 from sensor_msgs.msg import JointState
 from std_srvs.srv import SetBool
 
 from ergojr_description import xl320
 from ergojr_driver import realtime
-from planet_msgs.msg import DriverStatus, Reward, RobotSpec
-from planet_msgs.srv import Reset
+from ergojr_driver.status import POWERED
+from ergojr_sim.virtual_bus import BusFault, Line, VirtualBus
+from ergojr_sim.virtual_servo import ServoFault, VirtualServo
+from planet_node.qos import COMMAND, LATCHED, STREAM
+from planet_node.testing import Bench
 
 NAMES = ["m1", "m2", "m3", "m5"]
 STEP = 0.002  # s

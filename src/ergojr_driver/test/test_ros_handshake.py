@@ -9,16 +9,16 @@ from itertools import count
 import pytest
 from lifecycle_msgs.msg import State
 from lifecycle_msgs.srv import ChangeState, GetState
-from planet_node.qos import LATCHED
-from planet_node.stamps import from_ns
-from planet_node.testing import Bench
+from planet_msgs.msg import DriverStatus, OperatorRequest
+from planet_msgs.srv import OperatorAnswer, Reset
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.node import Node
 from rclpy.task import Future
 from std_srvs.srv import SetBool
 
-from planet_msgs.msg import DriverStatus, OperatorRequest
-from planet_msgs.srv import OperatorAnswer, Reset
+from planet_node.qos import LATCHED
+from planet_node.stamps import from_ns
+from planet_node.testing import Bench
 
 SEED = 7
 _stamps = count(1)

@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterator
 import pytest
 from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState, GetState
-from planet_node.qos import LATCHED
-from planet_node.testing import Bench
-from std_srvs.srv import SetBool
-
 from planet_msgs.msg import DriverStatus, OperatorRequest
 from planet_msgs.srv import OperatorAnswer
+from std_srvs.srv import SetBool
+
+from planet_node.qos import LATCHED
+from planet_node.testing import Bench
 
 NEVER = 3600.0  # s
 

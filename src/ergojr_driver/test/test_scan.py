@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterable
 
 import pytest
-from ergojr_driver.bus import Found, Scan
-from ergojr_driver.scan import describe, who_answers
 
 from ergojr_description import xl320
+from ergojr_driver.bus import Found, Scan
+from ergojr_driver.scan import describe, who_answers
 
 MEGABAUD = 1_000_000
 

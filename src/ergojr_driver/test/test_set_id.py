@@ -7,10 +7,10 @@ import sys
 from typing import Any
 
 import pytest
-from ergojr_driver.bus import Found, PortError, Scan
-from ergojr_driver.set_id import SetIdError, find_motor, give
 
 from ergojr_description import xl320
+from ergojr_driver.bus import Found, PortError, Scan
+from ergojr_driver.set_id import SetIdError, find_motor, give
 
 FRESH = Found(1, xl320.MODEL, 1_000_000)
 

@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
-from ergojr_description.kinematics import Array
-from ergojr_driver.speeds import GAP, Speeds
-from ergojr_sim.limiter_trial import CYCLE, EPISODE, ServoArm, attack
-from ergojr_sim.virtual_servo import ServoFault
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ergojr_description import xl320
+from ergojr_description.kinematics import Array
+from ergojr_driver.speeds import GAP, Speeds
+from ergojr_sim.limiter_trial import CYCLE, EPISODE, ServoArm, attack
+from ergojr_sim.virtual_servo import ServoFault
 
 MOVING = 0.5  # rad/s
 IN_TIME = 0.15  # s

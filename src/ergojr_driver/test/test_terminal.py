@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 
 import pytest
+
 from ergojr_driver.terminal import Terminal
 
 

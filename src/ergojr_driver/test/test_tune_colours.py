@@ -7,6 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+
 from ergojr_driver.detection import Detector, Image
 from ergojr_driver.tune_colours import from_yaml, main, sample
 

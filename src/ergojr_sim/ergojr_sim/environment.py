@@ -22,10 +22,10 @@ from typing import Any
 
 import gymnasium
 import numpy as np
-from ergojr_description.limiter import LimiterConfig
 from gymnasium import spaces
 from numpy.typing import NDArray
 
+from ergojr_description.limiter import LimiterConfig
 from ergojr_sim.world import CAMERAS, CONTROL_PERIOD, World, command_bounds
 
 ENVIRONMENT_ID = "ErgoJrPoke-v0"

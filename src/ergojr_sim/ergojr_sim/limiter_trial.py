@@ -25,10 +25,10 @@ from math import radians
 from typing import Protocol
 
 import numpy as np
-from ergojr_description.kinematics import ACTIVE_JOINTS, CRITICAL_POINTS, Array
-from ergojr_description.limiter import MAX_EFFORT, MAX_SPHERE_RADIUS, Limited, Limiter
 
 from ergojr_description import kinematics, xl320
+from ergojr_description.kinematics import ACTIVE_JOINTS, CRITICAL_POINTS, Array
+from ergojr_description.limiter import MAX_EFFORT, MAX_SPHERE_RADIUS, Limited, Limiter
 from ergojr_sim.virtual_servo import VirtualServo
 from ergojr_sim.world import SERVO_STEP, World
 

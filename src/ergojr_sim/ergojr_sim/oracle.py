@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from ergojr_description.kinematics import ACTIVE_JOINTS, Array
-from ergojr_description.limiter import GRAVITY
 
 from ergojr_description import kinematics
+from ergojr_description.kinematics import ACTIVE_JOINTS, Array
+from ergojr_description.limiter import GRAVITY
 from ergojr_sim.environment import PokeEnvironment
 from ergojr_sim.world import CONTROLS, COULOMB_FRICTION, command_bounds
 

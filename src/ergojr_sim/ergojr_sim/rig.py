@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from ergojr_description.kinematics import JOINT_NAMES
 
 from ergojr_description import xl320
+from ergojr_description.kinematics import JOINT_NAMES
 from ergojr_sim.rig_cameras import CameraConfig, CameraFault, Cameras
 from ergojr_sim.virtual_bus import BusFault, Line, VirtualBus
 from ergojr_sim.virtual_servo import SUPPLY, ServoFault, VirtualServo

@@ -49,19 +49,19 @@ import os
 import sys
 from contextlib import suppress
 
+from planet_msgs.msg import Reward
+from planet_msgs.srv import InjectFault, PlaceCube
+from rclpy.event_handler import PublisherEventCallbacks, QoSPublisherMatchedInfo
+from rclpy.node import Node
+from sensor_msgs.msg import JointState
+
 from ergojr_description.kinematics import JOINT_NAMES
+from ergojr_sim.rig import Rig, RigConfig, RigError
 from planet_node.diagnostics import OK, WARN, Diagnostics
 from planet_node.main import StartupError, fail, run
 from planet_node.parameters import declare
 from planet_node.qos import LATCHED, STREAM
 from planet_node.stamps import from_ns
-from rclpy.event_handler import PublisherEventCallbacks, QoSPublisherMatchedInfo
-from rclpy.node import Node
-from sensor_msgs.msg import JointState
-
-from ergojr_sim.rig import Rig, RigConfig, RigError
-from planet_msgs.msg import Reward
-from planet_msgs.srv import InjectFault, PlaceCube
 
 TRUTH_PERIOD = 1 / 30  # s
 HEALTH_PERIOD = 1.0  # s

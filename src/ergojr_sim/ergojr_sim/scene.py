@@ -13,9 +13,9 @@ from math import sqrt
 
 import cv2
 import numpy as np
-from ergojr_description.kinematics import Array
 
 from ergojr_description import kinematics
+from ergojr_description.kinematics import Array
 from ergojr_sim.world import CAMERAS, Image, Window, World
 
 REST = ([0.0] * 6, [0.0, 0.135, 0.015, 0.0, 0.0, 0.0, 1.0])

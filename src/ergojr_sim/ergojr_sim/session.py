@@ -30,9 +30,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from ergojr_description.kinematics import ACTIVE_NAMES, JOINT_NAMES, Array
 from numpy.typing import NDArray
 
+from ergojr_description.kinematics import ACTIVE_NAMES, JOINT_NAMES, Array
 from ergojr_sim.environment import PokeEnvironment
 from ergojr_sim.world import CAMERAS, CONTROL_PERIOD, CONTROLS, JointState
 

@@ -30,18 +30,14 @@ import threading
 from math import radians, tan
 
 from builtin_interfaces.msg import Time
-from ergojr_description.kinematics import ACTIVE_NAMES
-from planet_node.diagnostics import Diagnostics
-from planet_node.images import to_message
-from planet_node.main import fail, run
-from planet_node.parameters import declare
-from planet_node.qos import COMMAND, IMAGE, LATCHED, STREAM
-from planet_node.stamps import from_ns, to_ns
+from planet_msgs.msg import Reward, RobotSpec
+from planet_msgs.srv import Reset
 from rclpy.node import Node
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, Image, JointState
 from std_srvs.srv import SetBool
 
+from ergojr_description.kinematics import ACTIVE_NAMES
 from ergojr_sim import session
 from ergojr_sim.session import (
     CommandError,
@@ -52,9 +48,13 @@ from ergojr_sim.session import (
     state_names,
 )
 from ergojr_sim.world import CAMERAS, CONTROL_PERIOD, Camera, command_bounds
-from planet_msgs.msg import Reward, RobotSpec
-from planet_msgs.srv import Reset
 from planet_node import diagnostics
+from planet_node.diagnostics import Diagnostics
+from planet_node.images import to_message
+from planet_node.main import fail, run
+from planet_node.parameters import declare
+from planet_node.qos import COMMAND, IMAGE, LATCHED, STREAM
+from planet_node.stamps import from_ns, to_ns
 
 _LEVELS = {
     session.OK: diagnostics.OK,

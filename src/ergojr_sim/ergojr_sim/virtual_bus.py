@@ -26,9 +26,9 @@ from itertools import compress, zip_longest
 from pathlib import Path
 
 import numpy as np
-from ergojr_description.xl320 import Packet
 
 from ergojr_description import xl320
+from ergojr_description.xl320 import Packet
 from ergojr_sim.virtual_servo import ServoError, VirtualServo
 
 BITS = 10  # of a byte on the wire: start, 8, stop

@@ -29,9 +29,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ergojr_description.xl320 import Register
-
 from ergojr_description import xl320
+from ergojr_description.xl320 import Register
 from ergojr_sim.world import COULOMB_FRICTION, VISCOUS_FRICTION
 
 FULL_ERROR = 1.5708  # rad; divided by the gain (4), the error that asks for all of the torque

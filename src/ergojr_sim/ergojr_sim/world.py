@@ -26,11 +26,11 @@ from math import pi
 from typing import Any
 
 import numpy as np
-from ergojr_description.kinematics import ACTIVE_JOINTS, Array
-from ergojr_description.limiter import MAX_EFFORT, Limited, Limiter, LimiterConfig
 from numpy.typing import NDArray
 
 from ergojr_description import kinematics
+from ergojr_description.kinematics import ACTIVE_JOINTS, Array
+from ergojr_description.limiter import MAX_EFFORT, Limited, Limiter, LimiterConfig
 
 Image = NDArray[np.uint8]
 Window = tuple[int, int, int, int]

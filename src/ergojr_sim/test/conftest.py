@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from ergojr_description.xl320 import Packet
 
 from ergojr_description import xl320
+from ergojr_description.xl320 import Packet
 
 
 class Host:

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 import gymnasium
 import numpy as np
 import pytest
+from gymnasium.utils.env_checker import check_env
+
 from ergojr_sim.environment import ENVIRONMENT_ID, TOUCH_DISTANCE, PokeEnvironment
 from ergojr_sim.oracle import OraclePolicy, RandomPolicy, ZeroPolicy, evaluate
-from gymnasium.utils.env_checker import check_env
 
 
 @pytest.fixture

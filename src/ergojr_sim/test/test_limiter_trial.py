@@ -7,12 +7,12 @@ from itertools import combinations
 
 import numpy as np
 import pytest
+
+from ergojr_description import kinematics
 from ergojr_description.kinematics import Array
 from ergojr_description.limiter import Limited
 from ergojr_sim.limiter_trial import ARMS, ATTACKS, EPISODE, Arm, Worst, attack, start_inside
 from ergojr_sim.world import World
-
-from ergojr_description import kinematics
 
 COMMANDS = EPISODE // 2
 

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 
 import pytest
+
 from ergojr_sim.mjpeg import SEND_BUFFER, MjpegServer
 
 RECEIVE_BUFFER = 1 << 20  # bytes; more than what the reader's socket takes without being read

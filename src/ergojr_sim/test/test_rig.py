@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from ergojr_sim.rig import Rig, RigConfig, RigError
 
 from ergojr_description import xl320
+from ergojr_sim.rig import Rig, RigConfig, RigError
 
 cv2 = pytest.importorskip("cv2")
 

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from planet_node.qos import STREAM
-from planet_node.testing import Bench
-
-from ergojr_description import xl320
 from planet_msgs.msg import Reward
 from planet_msgs.srv import InjectFault, PlaceCube
+
+from ergojr_description import xl320
+from planet_node.qos import STREAM
+from planet_node.testing import Bench
 
 cv2 = pytest.importorskip("cv2")
 

@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray
-from planet_node.images import to_array
-from planet_node.qos import COMMAND, IMAGE, LATCHED, STREAM
-from planet_node.stamps import from_ns, to_ns
-from planet_node.testing import Bench
+from planet_msgs.msg import Reward, RobotSpec
+from planet_msgs.srv import Reset
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, Image, JointState
 from std_srvs.srv import SetBool
 
-from planet_msgs.msg import Reward, RobotSpec
-from planet_msgs.srv import Reset
+from planet_node.images import to_array
+from planet_node.qos import COMMAND, IMAGE, LATCHED, STREAM
+from planet_node.stamps import from_ns, to_ns
+from planet_node.testing import Bench
 
 PERIOD_NS = 50_000_000
 STREAMS: dict[str, tuple[type, Any]] = {

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+
 from ergojr_sim.world import CAMERAS, World
 
 pytest.importorskip("cv2")

@@ -9,6 +9,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+
 from ergojr_sim.environment import PokeEnvironment
 from ergojr_sim.session import (
     ERROR,

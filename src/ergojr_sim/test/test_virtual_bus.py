@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ergojr_description.xl320 import Packet, Parser
-from ergojr_sim.virtual_bus import BITS, BusFault, Line, VirtualBus
-from ergojr_sim.virtual_servo import VirtualServo
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ergojr_description import xl320
+from ergojr_description.xl320 import Packet, Parser
+from ergojr_sim.virtual_bus import BITS, BusFault, Line, VirtualBus
+from ergojr_sim.virtual_servo import VirtualServo
 
 IDS = (1, 2, 3, 4, 5, 6)
 ALL = frozenset(IDS)

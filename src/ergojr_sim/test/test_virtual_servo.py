@@ -5,12 +5,12 @@ from __future__ import annotations
 from math import radians
 
 import pytest
-from ergojr_sim.virtual_servo import AMBIENT, ServoError, ServoFault, VirtualServo
-from ergojr_sim.world import SERVO_STEP
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ergojr_description import xl320
+from ergojr_sim.virtual_servo import AMBIENT, ServoError, ServoFault, VirtualServo
+from ergojr_sim.world import SERVO_STEP
 
 
 @pytest.fixture

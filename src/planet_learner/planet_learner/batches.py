@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from torch import Tensor
+
+from planet_learner.mirror import Mirror, Span
 from planet_model.networks import Frames
 from planet_model.objective import Batch
-from planet_replay.mirror import Mirror, Span
-from torch import Tensor
 
 
 class Batches:

@@ -20,7 +20,7 @@ import safetensors
 import safetensors.torch
 from torch import Tensor
 
-from planet_replay import durable
+from planet_core import durable
 
 FORMAT = "robo_planet.checkpoint.1"
 KEPT = 3

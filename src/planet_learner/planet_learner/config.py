@@ -2,84 +2,54 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from planet_model.config import Config
+from planet_core.config import Config, setting
 
 
 @dataclass(frozen=True)
 class LearnerConfig(Config):
     """The learner's parameters; the defaults are those of PlaNet's Appendix A where it has any."""
 
-    data_dir: str = field(
-        default="~/.local/share/robo_planet/sim",
-        metadata={"doc": "Directory under which checkpoints/ and metrics/ are kept."},
+    data_dir: str = setting(
+        "~/.local/share/robo_planet/sim",
+        "Directory under which checkpoints/ and metrics/ are kept.",
     )
-    mode: str = field(
-        default="async",
-        metadata={
-            "doc": "async trains without pause; sync trains collect_interval updates per episode.",
-            "choices": ("async", "sync"),
-        },
+    mode: str = setting(
+        "async",
+        "async trains without pause; sync trains collect_interval updates per episode.",
+        choices=("async", "sync"),
     )
-    seed_episodes: int = field(
-        default=5,
-        metadata={
-            "doc": "Training episodes S before the weights are first published.",
-            "low": 1,
-        },
+    seed_episodes: int = setting(
+        5, "Training episodes S before the weights are first published.", low=1
     )
-    pretrain_updates: int = field(
-        default=100, metadata={"doc": "Updates before the weights are first published.", "low": 1}
+    pretrain_updates: int = setting(100, "Updates before the weights are first published.", low=1)
+    collect_interval: int = setting(100, "Updates C per further episode, in sync mode.", low=1)
+    publish_seconds: float = setting(
+        10.0, "Publish the weights after this time (s), in async mode.", low=0.0
     )
-    collect_interval: int = field(
-        default=100, metadata={"doc": "Updates C per further episode, in sync mode.", "low": 1}
+    publish_updates: int = setting(
+        100, "Publish the weights after this many updates, in async mode.", low=1
     )
-    publish_seconds: float = field(
-        default=10.0,
-        metadata={"doc": "Publish the weights after this time (s), in async mode.", "low": 0.0},
+    publish_decoder: bool = setting(
+        True, "Publish the decoders too, which only the prediction image needs."
     )
-    publish_updates: int = field(
-        default=100,
-        metadata={"doc": "Publish the weights after this many updates, in async mode.", "low": 1},
+    checkpoint_seconds: float = setting(60.0, "Time between checkpoints (s).", low=0.0)
+    metrics_updates: int = setting(10, "Updates per row of updates.csv, averaged.", low=1)
+    batch_size: int = setting(50, "Chunks B per update.", low=1)
+    chunk_length: int = setting(50, "Steps L of a chunk.", low=2)
+    clipped_starts: bool = setting(True, "Draw an episode's last rows as often as its middle ones.")
+    learning_rate: float = setting(1e-3, "Adam's step size.", low=0.0)
+    adam_epsilon: float = setting(1e-4, "Adam's epsilon.", low=0.0)
+    gradient_clip: float = setting(1000.0, "Largest norm of the gradient.", low=0.0)
+    capacity_steps: int = setting(
+        200_000, "Observations held in memory; as many as the replay keeps.", low=1
     )
-    publish_decoder: bool = field(
-        default=True,
-        metadata={"doc": "Publish the decoders too, which only the prediction image needs."},
+    device: str = setting("cpu", "Where the model is trained: cpu, cuda or cuda:<n>.")
+    threads: int = setting(1, "CPU threads of the training.", low=1)
+    precision: str = setting(
+        "auto",
+        "Of the convolutions: bfloat16, float32, or auto (whichever is faster).",
+        choices=("auto", "bfloat16", "float32"),
     )
-    checkpoint_seconds: float = field(
-        default=60.0, metadata={"doc": "Time between checkpoints (s).", "low": 0.0}
-    )
-    metrics_updates: int = field(
-        default=10, metadata={"doc": "Updates per row of updates.csv, averaged.", "low": 1}
-    )
-    batch_size: int = field(default=50, metadata={"doc": "Chunks B per update.", "low": 1})
-    chunk_length: int = field(default=50, metadata={"doc": "Steps L of a chunk.", "low": 2})
-    clipped_starts: bool = field(
-        default=True,
-        metadata={"doc": "Draw an episode's last rows as often as its middle ones."},
-    )
-    learning_rate: float = field(default=1e-3, metadata={"doc": "Adam's step size.", "low": 0.0})
-    adam_epsilon: float = field(default=1e-4, metadata={"doc": "Adam's epsilon.", "low": 0.0})
-    gradient_clip: float = field(
-        default=1000.0, metadata={"doc": "Largest norm of the gradient.", "low": 0.0}
-    )
-    capacity_steps: int = field(
-        default=200_000,
-        metadata={"doc": "Observations held in memory; as many as the replay keeps.", "low": 1},
-    )
-    device: str = field(
-        default="cpu", metadata={"doc": "Where the model is trained: cpu, cuda or cuda:<n>."}
-    )
-    threads: int = field(default=1, metadata={"doc": "CPU threads of the training.", "low": 1})
-    precision: str = field(
-        default="auto",
-        metadata={
-            "doc": "Of the convolutions: bfloat16, float32, or auto (whichever is faster).",
-            "choices": ("auto", "bfloat16", "float32"),
-        },
-    )
-    seed: int = field(
-        default=0,
-        metadata={"doc": "Seed of the first weights, the noise and the batches.", "low": 0},
-    )
+    seed: int = setting(0, "Seed of the first weights, the noise and the batches.", low=0)

@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from planet_model.config import ModelConfig
-from planet_model.episode import Episode, EpisodeError
-from planet_model.weights import WeightsError, from_file, of_state
-from planet_model.world_model import WorldModel
 from safetensors import SafetensorError, safe_open
 
+from planet_core import durable
+from planet_core.episode import Episode, EpisodeError
 from planet_learner import checkpoint
-from planet_replay import durable
+from planet_model.config import ModelConfig
+from planet_model.weights import WeightsError, from_file, of_state
+from planet_model.world_model import WorldModel
 
 
 @dataclass(frozen=True)

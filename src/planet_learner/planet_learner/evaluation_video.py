@@ -11,9 +11,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import numpy.typing as npt
+
+from planet_core.episode import IMAGE_SIZE, Episode
 from planet_model.agent import IMAGINED_STEPS, Agent
 from planet_model.config import PlannerConfig
-from planet_model.episode import IMAGE_SIZE, Episode
 from planet_model.world_model import WorldModel
 
 SECONDS = 30.0

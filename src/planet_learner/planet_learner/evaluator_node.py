@@ -24,19 +24,18 @@ import sys
 import time
 from pathlib import Path
 
-from diagnostic_msgs.msg import DiagnosticArray
-from planet_model.episode import Episode
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from planet_msgs.msg import ReplayStatus, Weights
+from rclpy.node import Node
+
+from planet_core import durable
+from planet_core.episode import Episode
+from planet_learner import evaluation, evaluation_video
+from planet_learner.evaluation import Evaluation, EvaluationError, EvaluatorConfig
 from planet_model.weights import architecture_hash, to_bytes, to_file
 from planet_node.main import StartupError, fail, run, stop
 from planet_node.parameters import declare
 from planet_node.qos import LATCHED, STREAM
-from rclpy.node import Node
-
-from planet_learner import evaluation, evaluation_video
-from planet_learner.evaluation import Evaluation, EvaluationError, EvaluatorConfig
-from planet_msgs.msg import ReplayStatus, Weights
-from planet_node import diagnostics
-from planet_replay import durable
 
 EPISODES_PER_LINE = 10
 PATIENCE = 300.0  # s without an episode, whatever is started again meanwhile
@@ -149,7 +148,7 @@ class EvaluatorNode(Node):
             if not node.endswith("/roller"):
                 continue
             self._complaint = f"the last of the roller is {part}: {status.message}"
-            if part == "weights" and status.level == diagnostics.ERROR:
+            if part == "weights" and status.level == DiagnosticStatus.ERROR:
                 fail(self, StartupError(f"the roller cannot act: {status.message}."))
 
     def _check_patience(self) -> None:

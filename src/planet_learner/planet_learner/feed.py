@@ -10,23 +10,16 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
-from planet_model.episode import Episode, EpisodeError
+from planet_core.episode import Episode, EpisodeError
+from planet_core.report import Report
 
 MAX_ANSWER_BYTES = 16_000_000  # several times a paper's episode; answers are copied under the GIL
 MAX_WAITING_BYTES = 64_000_000
 TIMEOUT = 5.0  # s, after which an answer is not waited for any longer
 ASK_AGAIN = 10.0  # s, after which an idle feed asks anew: word of an episode may have been lost
 PATIENCE = 3.0  # s, for which a replay may be absent before that is reported
-
-Level = Literal["ok", "warn", "error"]
-
-
-class Report(Protocol):
-    """Tells the operator the state of one part of the learner."""
-
-    def __call__(self, name: str, level: Level, message: str, **values: object) -> None: ...
 
 
 class Send(Protocol):

@@ -26,17 +26,19 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from planet_model.config import ModelConfig, NetworkConfig, ObjectiveConfig
-from planet_model.episode import IMAGE_SIZE, Episode
-from planet_replay.mirror import Mirror, MirrorError, check_memory
 from torch import Tensor
 
+from planet_core import durable
+from planet_core.episode import IMAGE_SIZE, Episode
+from planet_core.report import Report
+from planet_core.weights import Weights
 from planet_learner.checkpoint import Checkpoint, Checkpoints
 from planet_learner.config import LearnerConfig
-from planet_learner.feed import Arrived, CaughtUp, Feed, Report
+from planet_learner.feed import Arrived, CaughtUp, Feed
 from planet_learner.metrics import Metrics, MetricsWriter
-from planet_learner.trainer import Trainer, Update, Weights, find_device
-from planet_replay import durable
+from planet_learner.mirror import Mirror, MirrorError, check_memory
+from planet_learner.trainer import Trainer, Update, find_device
+from planet_model.config import ModelConfig, NetworkConfig, ObjectiveConfig
 
 MAX_FAILURES = 10
 """Updates in a row that may fail before the learner gives up (see :class:`LearnerError`)."""
@@ -51,17 +53,6 @@ class LearnerError(Exception):
     When loss or gradient were not finite `MAX_FAILURES` times in a row it is raised without
     writing a checkpoint: started again, the learner resumes from the last one, with other draws.
     """
-
-
-@dataclass(frozen=True)
-class Publication:
-    """A version of the weights."""
-
-    run_id: str
-    version: int
-    update: int
-    replay_sequence: int
-    weights: Weights
 
 
 class TrainerLike(Protocol):
@@ -113,7 +104,7 @@ class Learner:
         network: sizes of the model; cameras and actions are those of the first episode.
         objective: the loss.
         feed: where episodes come from.
-        publish: is given every publication, from the learner's thread.
+        publish: is given every version of the weights, from the learner's thread.
         publish_metrics: is given every row of metrics, from the learner's thread.
         report: is told the state of the training.
         log: is told of what happens once.
@@ -132,7 +123,7 @@ class Learner:
         objective: ObjectiveConfig,
         *,
         feed: Feed,
-        publish: Callable[[Publication], None],
+        publish: Callable[[Weights], None],
         publish_metrics: Callable[[Metrics], None],
         report: Report,
         log: logging.Logger,
@@ -159,7 +150,7 @@ class Learner:
         self._received_at = clock()  # of the newest of them
         self._failures = 0  # updates in a row that were not finite
         self._failed_updates = 0
-        self._published: Publication | None = None
+        self._published: Weights | None = None
         self._published_at = self._saved_at = clock()
         self._saved_update = 0
         self._told_until = 0.0
@@ -438,12 +429,12 @@ class Learner:
             self._report("weights", "warn", f"their version cannot be remembered: {error}")
         else:
             self._report("weights", "ok", "published", version=self._checkpoints.version)
-        self._published = Publication(
+        self._published = dataclasses.replace(
+            self._trainer.weights(self._config.publish_decoder),
             run_id=self._checkpoints.run_id,
             version=self._checkpoints.version,
             update=self._progress.update,
             replay_sequence=self._progress.replay_sequence,
-            weights=self._trainer.weights(self._config.publish_decoder),
         )
         self._published_at = self._clock()
         self._publish_to(self._published)

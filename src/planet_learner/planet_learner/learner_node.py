@@ -24,24 +24,24 @@ import threading
 import time
 from collections.abc import Callable
 
+from planet_msgs.msg import Metrics as MetricsMessage
+from planet_msgs.msg import ReplayStatus
+from planet_msgs.msg import Weights as WeightsMessage
+from planet_msgs.srv import GetEpisodes
+from rclpy.node import Node
+from rclpy.task import Future
+
+from planet_core.weights import Weights
+from planet_learner.config import LearnerConfig
+from planet_learner.feed import Feed
+from planet_learner.learner import Learner, LearnerError
+from planet_learner.metrics import Metrics
 from planet_model.config import NetworkConfig, ObjectiveConfig
+from planet_node.diagnostics import Diagnostics
 from planet_node.logs import forward
 from planet_node.main import StartupError, fail, run
 from planet_node.parameters import declare
 from planet_node.qos import LATCHED, STREAM
-from rclpy.node import Node
-from rclpy.task import Future
-
-from planet_learner.config import LearnerConfig
-from planet_learner.feed import Feed, Level
-from planet_learner.learner import Learner, LearnerError, Publication
-from planet_learner.metrics import Metrics
-from planet_msgs.msg import Metrics as MetricsMessage
-from planet_msgs.msg import ReplayStatus, Weights
-from planet_msgs.srv import GetEpisodes
-from planet_node import diagnostics
-
-_LEVELS = {"ok": diagnostics.OK, "warn": diagnostics.WARN, "error": diagnostics.ERROR}
 
 
 class LearnerNode(Node):
@@ -52,11 +52,11 @@ class LearnerNode(Node):
         config = declare(self, LearnerConfig)
         network = declare(self, NetworkConfig, "model")
         objective = declare(self, ObjectiveConfig, "objective")
-        self._diagnostics = diagnostics.Diagnostics(self)
-        self._weights_publisher = self.create_publisher(Weights, "/learner/weights", LATCHED)
+        report = Diagnostics(self).report
+        self._weights_publisher = self.create_publisher(WeightsMessage, "/learner/weights", LATCHED)
         self._metrics_publisher = self.create_publisher(MetricsMessage, "/learner/metrics", STREAM)
         log = forward("planet_learner", self)
-        self._feed = Feed(self._send, self._report, time.monotonic)
+        self._feed = Feed(self._send, report, time.monotonic)
         try:
             self._learner = Learner(
                 config,
@@ -65,7 +65,7 @@ class LearnerNode(Node):
                 feed=self._feed,
                 publish=self._publish,
                 publish_metrics=self._publish_metrics,
-                report=self._report,
+                report=report,
                 log=log,
             )
         except LearnerError as error:
@@ -110,18 +110,10 @@ class LearnerNode(Node):
         self._feed.answer(token, episodes, response.newest_sequence)
         self._poll()
 
-    def _publish(self, publication: Publication) -> None:
-        self._weights_publisher.publish(
-            Weights(
-                run_id=publication.run_id,
-                version=publication.version,
-                update=publication.update,
-                replay_sequence=publication.replay_sequence,
-                architecture_hash=publication.weights.architecture_hash,
-                config_json=publication.weights.config_json,
-                safetensors=array.array("B", publication.weights.data),
-            )
-        )
+    def _publish(self, weights: Weights) -> None:
+        fields = dict(vars(weights))
+        fields["safetensors"] = array.array("B", fields.pop("data"))
+        self._weights_publisher.publish(WeightsMessage(**fields))
 
     def _publish_metrics(self, metrics: Metrics) -> None:
         fields = dataclasses.asdict(metrics)
@@ -129,9 +121,6 @@ class LearnerNode(Node):
         message = MetricsMessage(**fields)
         message.header.stamp = self.get_clock().now().to_msg()
         self._metrics_publisher.publish(message)
-
-    def _report(self, name: str, level: Level, message: str, **values: object) -> None:
-        self._diagnostics.report(name, _LEVELS[level], message, **values)
 
 
 def main() -> int:

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import csv
 import dataclasses
-import io
-import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +12,8 @@ from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.proto.summary_pb2 import Summary
 
-from planet_replay import durable
+from planet_core import durable
+from planet_core.tables import Table
 
 
 @dataclass(frozen=True)
@@ -58,43 +56,28 @@ class MetricsWriter:
     """
 
     def __init__(self, directory: Path, update: int) -> None:
-        self._path = directory / "updates.csv"
+        self._table = Table(
+            directory / "updates.csv",
+            COLUMNS,
+            keep=lambda row: row[1].isdigit() and int(row[1]) <= update,
+        )
+        events = directory / "tensorboard"
         try:
-            directory.mkdir(parents=True, exist_ok=True)
-            text = self._path.read_text(errors="replace") if self._path.exists() else ""
-            kept = _until(text, update)
-            if kept is None:
-                raise durable.DirectoryError(
-                    f"{self._path} is not the learner's (its first row is not "
-                    f"{','.join(COLUMNS)}): move it away"
-                )
-            if kept != text:
-                durable.replace(self._path, kept.encode())
-            (directory / "tensorboard").mkdir(exist_ok=True)
+            events.mkdir(exist_ok=True)
             # Not SummaryWriter: its thread dies of a full disk, and then each `add` waits for ever.
-            self._events = EventsWriter(str(directory / "tensorboard" / "events"))
+            self._events = EventsWriter(str(events / "events"))
             start = SessionLog(status=SessionLog.START)  # what follows in older files is undone
             self._events.write_event(
                 Event(wall_time=time.time(), step=update + 1, session_log=start)
             )
         except OSError as error:
-            raise durable.DirectoryError(
-                f"{self._path} cannot be written: {error.strerror}"
-            ) from error
+            raise durable.DirectoryError(f"{events} cannot be written: {error.strerror}") from error
 
     def write(self, metrics: Metrics) -> None:
         """Append one row; on OSError the CSV is as it was, or it is the event that is missing."""
         values = dataclasses.astuple(metrics)
-        texts = [f"{v:.6g}" if isinstance(v, float) else str(v) for v in values]
-        texts[0] = f"{metrics.wall_time:.3f}"
-        with self._path.open("ab") as file:
-            end = file.tell()
-            try:
-                file.write(_line(texts).encode())
-                file.flush()
-            except OSError:
-                os.truncate(self._path, end)
-                raise
+        texts = [f"{v:.6g}" if isinstance(v, float) else v for v in values]
+        self._table.append([f"{metrics.wall_time:.3f}", *texts[1:]])
         # First what a full disk has refused: then there is room in the buffer for a whole event.
         self._events.flush()
         scalars = [
@@ -109,26 +92,3 @@ class MetricsWriter:
         """Close the events' file."""
         with contextlib.suppress(OSError):  # what is not written yet, `write` has told of
             self._events.close()
-
-
-def _until(text: str, update: int) -> str | None:
-    """Return the header and the whole rows up to `update`; None when it is another file."""
-    header = _line(list(COLUMNS))
-    whole = text[: text.rfind("\n") + 1]
-    if not whole:
-        return header
-    whole = durable.widened(whole, COLUMNS)
-    if not whole.startswith(header):
-        return None
-    rows = [
-        row
-        for row in csv.reader(io.StringIO(whole[len(header) :]))
-        if len(row) == len(COLUMNS) and row[1].isdigit() and int(row[1]) <= update
-    ]
-    return header + "".join(map(_line, rows))
-
-
-def _line(values: list[str]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerow(values)
-    return text.getvalue()

@@ -19,15 +19,17 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from planet_model.agent import Agent
-from planet_model.config import Config, ModelConfig, NetworkConfig, ObjectiveConfig, PlannerConfig
-from planet_model.episode import IMAGE_SIZE, Episode
-from planet_model.world_model import WorldModel
-from planet_replay.mirror import Mirror
 
+from planet_core.config import Config
+from planet_core.episode import IMAGE_SIZE
+from planet_core.testing import make_episode
 from planet_learner.config import LearnerConfig
+from planet_learner.mirror import Mirror
 from planet_learner.trainer import Trainer
 from planet_model import convolution
+from planet_model.agent import Agent
+from planet_model.config import ModelConfig, NetworkConfig, ObjectiveConfig, PlannerConfig
+from planet_model.world_model import WorldModel
 
 C = TypeVar("C", bound=Config)
 
@@ -97,40 +99,11 @@ def _of(kind: type[C], parameters: Mapping[str, Any], prefix: str) -> C:
 
 def _mirror(model: ModelConfig) -> Mirror:
     """A mirror of one random episode."""
-    rng = np.random.default_rng(0)
-    rows = _STEPS + 1
-    shape = (IMAGE_SIZE, IMAGE_SIZE * len(CAMERAS), 3)
-    action = rng.uniform(-1.0, 1.0, (rows, ACTIONS)).astype(np.float32)
-    action[0] = 0.0
-    no, joints = np.zeros(rows, np.bool_), np.zeros((rows, JOINTS), np.float32)
-    episode = Episode(
-        id="trial",
-        robot="none",
-        policy="random",
-        weights_version=0,
-        images=rng.integers(0, 256, (rows, *shape), np.uint8),
-        action=action,
-        reward=np.linspace(0.0, 1.0, rows, dtype=np.float32),
-        reward_valid=np.arange(rows) > 0,
-        terminated=no,
-        truncated=np.arange(rows) == _STEPS,
-        touched=no,
-        position=joints,
-        velocity=joints,
-        applied_effort=joints,
-        stamp=np.arange(rows, dtype=np.int64),
-        missed_ticks=np.zeros(rows, np.uint16),
-        metadata={
-            "cameras": json.dumps(CAMERAS),
-            "action_names": json.dumps([f"a{i}" for i in range(ACTIONS)]),
-            "state_names": json.dumps([f"m{i}" for i in range(JOINTS)]),
-            "control_period": "0.05",
-            "action_repeat": "1",
-            "seed": "0",
-            "created": "0",
-        },
+    episode = make_episode(
+        "trial", steps=_STEPS, cameras=len(CAMERAS), actions=ACTIONS, joints=JOINTS, seed=0
     )
-    mirror = Mirror(rows, shape, model.action_size, model.state_size)
+    shape = (IMAGE_SIZE, IMAGE_SIZE * len(CAMERAS), 3)
+    mirror = Mirror(_STEPS + 1, shape, model.action_size, model.state_size)
     mirror.add(episode, 1)
     return mirror
 

@@ -16,17 +16,18 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
+
+from planet_core.weights import Weights
+from planet_learner.batches import Batches
+from planet_learner.config import LearnerConfig
+from planet_learner.mirror import Mirror
+from planet_model import convolution
 from planet_model.compiled import cpu_features
 from planet_model.config import ModelConfig, ObjectiveConfig
 from planet_model.objective import Batch, objective
 from planet_model.weights import architecture_hash, to_bytes
 from planet_model.world_model import WorldModel
-from planet_replay.mirror import Mirror
-from torch import Tensor
-
-from planet_learner.batches import Batches
-from planet_learner.config import LearnerConfig
-from planet_model import convolution
 
 
 class TrainerError(ValueError):
@@ -50,17 +51,6 @@ class Update:
     def applied(self) -> bool:
         """Whether loss and gradient were finite; the weights are unchanged if not."""
         return math.isfinite(self.loss) and math.isfinite(self.gradient_norm)
-
-
-@dataclass(frozen=True)
-class Weights:
-    """What the roller needs to act."""
-
-    architecture_hash: str
-    config_json: str
-    """JSON object with the fields of ModelConfig (`model`) and ObjectiveConfig (`objective`)."""
-    data: bytes
-    """Safetensors."""
 
 
 class Trainer:

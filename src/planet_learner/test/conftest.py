@@ -2,71 +2,33 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
+
+from planet_core.episode import Episode
+from planet_core.testing import make_episode as make_random
+from planet_core.weights import Weights
 from planet_learner.config import LearnerConfig
 from planet_learner.feed import Feed
-from planet_learner.learner import Learner, Publication
+from planet_learner.learner import Learner
 from planet_learner.metrics import Metrics
-from planet_learner.trainer import Update, Weights
+from planet_learner.mirror import Mirror
+from planet_learner.trainer import Update
 from planet_model.config import ModelConfig, NetworkConfig, ObjectiveConfig
-from planet_model.episode import Episode
-from planet_replay.mirror import Mirror
 
 SMALL = NetworkConfig(
     deterministic_size=8, stochastic_size=4, hidden_size=8, embedding_size=16, conv_depth=2
 )
 
 
-def build_episode(
-    name: str,
-    policy: str = "random",
-    steps: int = 6,
-    cameras: int = 1,
-    joints: int = 2,
-    seed: int = 0,
-) -> Episode:
-    rng = np.random.default_rng(seed)
-    rows = steps + 1
-    action = rng.uniform(-1, 1, (rows, 2)).astype(np.float32)
-    action[0] = 0
-    reward = np.arange(rows, dtype=np.float32) / rows
-    angles = rng.uniform(0.5, 1, (rows, joints)).astype(np.float32)
-    return Episode(
-        id=name,
-        robot="robot",
-        policy=policy,
-        weights_version=0,
-        metadata={
-            "cameras": json.dumps([f"camera_{i}" for i in range(cameras)]),
-            "action_names": '["m1", "m2"]',
-            "state_names": json.dumps([f"m{i}" for i in range(joints)]),
-            "control_period": "0.05",
-            "action_repeat": "1",
-            "seed": "0",
-            "created": "0.0",
-        },
-        images=rng.integers(0, 256, (rows, 64, 64 * cameras, 3), np.uint8),
-        action=action,
-        reward=reward,
-        reward_valid=np.arange(rows) > 0,
-        terminated=np.zeros(rows, bool),
-        truncated=np.arange(rows) == steps,
-        touched=np.zeros(rows, bool),
-        position=angles,
-        velocity=angles,
-        applied_effort=angles,
-        stamp=np.arange(rows, dtype=np.int64),
-        missed_ticks=np.zeros(rows, np.uint16),
-    )
+def build_episode(name: str = "e", policy: str = "random", steps: int = 6, **more: Any) -> Episode:
+    return make_random(name, policy, steps, **{"seed": 0} | more)
 
 
 class FakeReplay:
@@ -80,7 +42,7 @@ class FakeReplay:
 
     def add(self, policy: str = "random", **kwargs: Any) -> int:
         self.newest += 1
-        episode = build_episode(f"e{self.newest}", policy, seed=self.newest, **kwargs)
+        episode = build_episode(f"e{self.newest}", policy, **{"seed": self.newest} | kwargs)
         self.episodes.append((self.newest, episode.to_bytes()))
         self.pump()
         return self.newest
@@ -133,7 +95,7 @@ class Rig:
     data_dir: Path
     network: NetworkConfig = SMALL
     time: float = 0.0
-    publications: list[Publication] = field(default_factory=list)
+    publications: list[Weights] = field(default_factory=list)
     metrics: list[Metrics] = field(default_factory=list)
     reports: dict[str, tuple[str, str]] = field(default_factory=dict)
     replay: FakeReplay = field(default_factory=FakeReplay)

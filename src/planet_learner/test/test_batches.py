@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+
+from planet_core.episode import Episode
 from planet_learner.batches import Batches
+from planet_learner.mirror import Mirror
 from planet_model.config import ModelConfig
-from planet_model.episode import Episode
 from planet_model.networks import Frames
 from planet_model.objective import Batch
 from planet_model.world_model import WorldModel
-from planet_replay.mirror import Mirror
 
 
 def frames(batch: Batch) -> NDArray[np.uint8]:

@@ -7,14 +7,15 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
+
+from planet_core.episode import Episode
 from planet_learner.batches import Batches
+from planet_learner.mirror import Mirror
 from planet_model.config import ModelConfig, ObjectiveConfig
-from planet_model.episode import Episode
 from planet_model.networks import Frames
 from planet_model.objective import Batch, objective
 from planet_model.world_model import WorldModel
-from planet_replay.mirror import Mirror
-from torch import Tensor
 
 LENGTHS = (3, 9, 5)  # decisions; chunks are longer than the first and the last
 CHUNK = 7

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 import torch
+
+from planet_core.durable import DirectoryError
 from planet_learner.checkpoint import KEPT, Checkpoints
-from planet_replay.durable import DirectoryError
 
 
 @pytest.fixture
@@ -60,7 +61,7 @@ def test_a_corrupt_newest_one_is_set_aside_and_the_one_before_is_used(
     data = path.read_bytes()
     if damage == "other format":
         path.unlink()
-        from planet_replay import durable
+        from planet_core import durable
 
         path = durable.write(tmp_path, "checkpoint_000002_2", data.replace(b".1", b".9"))
     else:

@@ -17,17 +17,17 @@ import cv2
 import numpy as np
 import pytest
 import torch
+
+from planet_core import durable
+from planet_core.episode import Episode
+from planet_learner import evaluation, evaluation_video
 from planet_learner.checkpoint import Checkpoints
 from planet_learner.config import LearnerConfig
 from planet_learner.evaluation import Evaluation, EvaluationError, EvaluatorConfig, Trained, wilson
 from planet_learner.trainer import Trainer
 from planet_model.config import ModelConfig, ObjectiveConfig
-from planet_model.episode import Episode
 from planet_model.weights import to_file
 from planet_model.world_model import WorldModel
-
-from planet_learner import evaluation, evaluation_video
-from planet_replay import durable
 
 CONFIG = ModelConfig(
     cameras=("camera_0", "camera_1"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+
 from planet_learner.feed import (
     ASK_AGAIN,
     MAX_WAITING_BYTES,

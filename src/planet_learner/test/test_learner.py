@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 import torch
+
+from planet_core import durable
+from planet_learner import mirror as mirror_module
 from planet_learner.learner import MAX_FAILURES, LearnerError
 from planet_model.config import ModelConfig, NetworkConfig, ObjectiveConfig
-
-from planet_replay import durable
-from planet_replay import mirror as mirror_module
 
 
 def versions(rig) -> list[tuple[int, int, int]]:
@@ -132,7 +132,7 @@ def test_sync_answers_an_evaluation_episode_with_the_same_weights(rig) -> None:
     rig.steps(50)
     assert rig.trainer.count == 5
     assert versions(rig) == [(1, 5, 2), (1, 5, 3)]
-    assert rig.publications[0].weights == rig.publications[1].weights
+    assert rig.publications[0].data == rig.publications[1].data
 
 
 @pytest.mark.parametrize("restarted", [False, True])
@@ -491,7 +491,7 @@ def test_the_joint_state_is_learnt_when_it_is_observed(rig, observation: str) ->
     losses = [row.state_loss for row in rig.metrics]
     assert losses[-1] < 0.9 * losses[0]
     assert (rig.metrics[-1].image_loss == 0.0) == (observation == "state")
-    model = ModelConfig.from_dict(json.loads(rig.publications[0].weights.config_json)["model"])
+    model = ModelConfig.from_dict(json.loads(rig.publications[0].config_json)["model"])
     assert model.state_size == 4  # two joints
 
 
@@ -512,6 +512,6 @@ def test_published_weights_load_into_the_roller(rig) -> None:
     rig.steps(1)
     (publication,) = rig.publications
     config = ModelConfig.of(rig.network, ("camera_0",), 2, 2)
-    assert publication.weights.architecture_hash == weights.architecture_hash(config)
-    model = weights.load(publication.weights.data, config)
+    assert publication.architecture_hash == weights.architecture_hash(config)
+    model = weights.load(publication.data, config)
     assert model.decoders is None

@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from planet_learner.metrics import Metrics, MetricsWriter
 from tensorboardX.proto.event_pb2 import Event
+
+from planet_learner.metrics import Metrics, MetricsWriter
 
 ROW = (1, 2, 3, *[0.5] * 10, "float32 AVX2, 1 thread")  # all after `update`
 

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from planet_msgs.msg import Metrics, ReplayStatus, Weights
+from planet_msgs.srv import AddEpisode
+
+from planet_core.episode import Episode
 from planet_model.config import ModelConfig
-from planet_model.episode import Episode
 from planet_model.weights import load
 from planet_node.qos import LATCHED, STREAM
 from planet_node.testing import Bench
-
-from planet_msgs.msg import Metrics, ReplayStatus, Weights
-from planet_msgs.srv import AddEpisode
 
 SMALL = {
     "model.deterministic_size": 8,

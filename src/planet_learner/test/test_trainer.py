@@ -6,14 +6,14 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from planet_learner.config import LearnerConfig
-from planet_learner.trainer import Trainer
-from planet_model.config import ModelConfig, ObjectiveConfig
-from planet_model.episode import Episode
-from planet_replay.mirror import Mirror
 
+from planet_core.episode import Episode
 from planet_learner import trainer
+from planet_learner.config import LearnerConfig
+from planet_learner.mirror import Mirror
+from planet_learner.trainer import Trainer
 from planet_model import convolution
+from planet_model.config import ModelConfig, ObjectiveConfig
 
 MODEL = ModelConfig(
     cameras=("camera_0",),

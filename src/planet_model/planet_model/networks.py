@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
+from planet_core.episode import IMAGE_SIZE
 from planet_model import convolution
-from planet_model.episode import IMAGE_SIZE
 
 POSITION_UNIT = 0.1
 """rad: what the model takes for 1, and so its standard deviation of an observed position."""

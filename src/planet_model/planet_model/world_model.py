@@ -13,7 +13,7 @@ These are the equations of the RSSM; its ablations, without h_t or without s_t, 
 :mod:`planet_model.transition`. The belief is the pair (h_t, s_t). :meth:`WorldModel.filter` takes
 it one step on while acting, :meth:`WorldModel.infer` all steps of a chunk while training; both are
 the same two calls, :meth:`Dynamics.transition` and :meth:`Dynamics.observe`.
-Time runs as written in the package's docstring: `action` at step t is a_{t-1}.
+Time runs as written in :mod:`planet_core`: `action` at step t is a_{t-1}.
 """
 
 from __future__ import annotations

@@ -3,12 +3,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+
+from planet_model import weights
 from planet_model.agent import IMAGINED_STEPS, Agent
 from planet_model.config import ModelConfig, PlannerConfig
 from planet_model.planner import PlanningError
 from planet_model.world_model import WorldModel
-
-from planet_model import weights
 
 CONFIG = ModelConfig(
     cameras=("front", "side"),

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
+
 from planet_model.compiled import OPTIMISE
 from planet_model.config import ModelConfig
 from planet_model.imagination import PlainImagination
@@ -20,7 +22,6 @@ from planet_model.kernels import KERNELS, SOURCE, Kernel
 from planet_model.rollout import Layout, Weights
 from planet_model.transition import Belief
 from planet_model.world_model import WorldModel
-from torch import Tensor
 
 COMPILER, EMULATOR = "aarch64-linux-gnu-gcc", "qemu-aarch64-static"
 

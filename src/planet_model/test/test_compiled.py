@@ -6,9 +6,9 @@ import shutil
 from pathlib import Path
 
 import pytest
-from planet_model.compiled import CompileError, compiled
 
 from planet_model import compiled as module
+from planet_model.compiled import CompileError, compiled
 
 
 @pytest.fixture

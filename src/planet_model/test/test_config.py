@@ -3,13 +3,9 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
-from planet_model.config import (
-    Config,
-    ModelConfig,
-    NetworkConfig,
-    ObjectiveConfig,
-    PlannerConfig,
-)
+
+from planet_core.config import Config
+from planet_model.config import ModelConfig, NetworkConfig, ObjectiveConfig, PlannerConfig
 
 
 @pytest.mark.parametrize(

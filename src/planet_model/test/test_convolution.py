@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from planet_model.compiled import CompileError, compiled
-from planet_model.networks import Decoder, Encoder, preprocess
 from torch import Tensor, nn
 
 from planet_model import convolution
+from planet_model.compiled import CompileError, compiled
+from planet_model.networks import Decoder, Encoder, preprocess
 
 needs_kernel = pytest.mark.skipif(
     convolution.library() is None, reason="convolution.c needs AVX2 or NEON and a C compiler"

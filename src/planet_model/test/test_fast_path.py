@@ -6,6 +6,9 @@ import re
 
 import pytest
 import torch
+from torch import Tensor
+
+from planet_model import fast_path
 from planet_model.compiled import CompileError
 from planet_model.config import ModelConfig
 from planet_model.fast_path import agreement, choose
@@ -13,9 +16,6 @@ from planet_model.imagination import Outcomes, PlainImagination
 from planet_model.kernels import Kernel, runnable
 from planet_model.transition import Belief
 from planet_model.world_model import WorldModel
-from torch import Tensor
-
-from planet_model import fast_path
 
 
 def make_model(transition: str = "rssm", hidden: int = 64) -> WorldModel:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from planet_model.compiled import cpu_features
-from planet_model.kernels import KERNELS, runnable
 
 from planet_model import kernels
+from planet_model.compiled import cpu_features
+from planet_model.kernels import KERNELS, runnable
 
 
 @pytest.mark.parametrize(

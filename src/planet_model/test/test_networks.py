@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from planet_model.networks import Decoder, Encoder, Frames, from_blocks, preprocess
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
+
+from planet_model.networks import Decoder, Encoder, Frames, from_blocks, preprocess
 
 
 def random_images(*lead: int, cameras: int = 1) -> Tensor:

@@ -5,13 +5,14 @@ from typing import Any
 
 import pytest
 import torch
+from torch.distributions import Bernoulli, Independent, Normal
+from torch.distributions import kl_divergence as reference_kl
+
 from planet_model.config import ModelConfig, ObjectiveConfig
 from planet_model.networks import from_blocks
 from planet_model.objective import Batch, kl_divergence, objective
 from planet_model.transition import Belief, Gaussian
 from planet_model.world_model import WorldModel
-from torch.distributions import Bernoulli, Independent, Normal
-from torch.distributions import kl_divergence as reference_kl
 
 CONFIG = ModelConfig(
     cameras=("front", "side"),

@@ -6,12 +6,13 @@ import dataclasses
 
 import pytest
 import torch
+from torch import Tensor
+from torch.distributions import Independent, Normal, kl_divergence
+
 from planet_model.config import ModelConfig, ObjectiveConfig
 from planet_model.objective import Batch, Losses, objective
 from planet_model.transition import Belief
 from planet_model.world_model import Trajectory, WorldModel
-from torch import Tensor
-from torch.distributions import Independent, Normal, kl_divergence
 
 CHUNKS, LENGTH = 3, 6
 CONFIG = ModelConfig(

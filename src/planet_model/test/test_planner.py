@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
+
 from planet_model.config import ModelConfig, PlannerConfig
 from planet_model.planner import (
     CrossEntropyPlanner,
@@ -16,7 +18,6 @@ from planet_model.planner import (
 )
 from planet_model.transition import Belief
 from planet_model.world_model import WorldModel
-from torch import Tensor
 
 CONFIG = ModelConfig(
     cameras=("front",),

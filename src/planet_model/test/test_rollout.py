@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 import torch
+
 from planet_model.config import ModelConfig, PlannerConfig
 from planet_model.imagination import CompiledImagination, Outcomes, PlainImagination
 from planet_model.kernels import Kernel, library, runnable

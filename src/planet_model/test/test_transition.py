@@ -7,13 +7,14 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional as F  # noqa: N812
+
 from planet_model.agent import Agent
 from planet_model.config import ModelConfig, PlannerConfig
 from planet_model.networks import Observation
 from planet_model.objective import kl_divergence
 from planet_model.transition import RNN, SSM, Belief
 from planet_model.world_model import WorldModel
-from torch.nn import functional as F  # noqa: N812
 
 CONFIG = ModelConfig(
     cameras=("front", "side"),

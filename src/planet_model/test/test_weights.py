@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 import torch
+
 from planet_model.config import ModelConfig
 from planet_model.weights import (
     WeightsError,

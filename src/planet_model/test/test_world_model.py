@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
+from torch.nn import functional as F  # noqa: N812
+
 from planet_model.config import ModelConfig
 from planet_model.transition import Belief
 from planet_model.world_model import WorldModel
-from torch import nn
-from torch.nn import functional as F  # noqa: N812
 
 
 def small_config(cameras: int = 2, termination_head: bool = True) -> ModelConfig:

@@ -7,11 +7,13 @@ import threading
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.node import Node
 
+from planet_core.report import Level
 from planet_node.qos import STREAM
 
-OK = DiagnosticStatus.OK
-WARN = DiagnosticStatus.WARN
-ERROR = DiagnosticStatus.ERROR
+OK: Level = "ok"
+WARN: Level = "warn"
+ERROR: Level = "error"
+_LEVELS = {OK: DiagnosticStatus.OK, WARN: DiagnosticStatus.WARN, ERROR: DiagnosticStatus.ERROR}
 
 
 class Diagnostics:
@@ -27,10 +29,10 @@ class Diagnostics:
         self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", STREAM)
         self._timer = node.create_timer(period, self._publish)
 
-    def report(self, name: str, level: bytes, message: str, **values: object) -> None:
+    def report(self, name: str, level: Level, message: str, **values: object) -> None:
         """Set the state of `name`, a part of this node ('camera_front', 'replay')."""
         status = DiagnosticStatus(
-            level=level,
+            level=_LEVELS[level],
             name=f"{self._node.get_fully_qualified_name()}: {name}",
             message=message,
             values=[KeyValue(key=key, value=str(value)) for key, value in values.items()],
@@ -38,13 +40,13 @@ class Diagnostics:
         with self._lock:
             before = self._statuses.get(name)
             self._statuses[name] = status
-        level_before = OK if before is None else before.level
-        if level != level_before:
+        level_before = DiagnosticStatus.OK if before is None else before.level
+        if status.level != level_before:
             self._log(level, f"{name}: {message}")
-        if before is None or level != level_before or message != before.message:
+        if before is None or status.level != level_before or message != before.message:
             self._publish()
 
-    def _log(self, level: bytes, line: str) -> None:
+    def _log(self, level: Level, line: str) -> None:
         # One call per level: rclpy refuses a line of code that logs with two severities.
         logger = self._node.get_logger()
         if level == OK:

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 import pytest
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
-from planet_node.diagnostics import ERROR, OK, WARN, Diagnostics
 from rclpy.node import Node
+
+from planet_node.diagnostics import ERROR, OK, WARN, Diagnostics
 
 
 @pytest.fixture
@@ -28,7 +29,8 @@ def test_every_change_of_level_is_published_with_its_values(
     monkeypatch.setattr(diagnostics._publisher, "publish", published.append)
     for level in (OK, WARN, ERROR, OK):
         diagnostics.report("camera_front", level, "seen", age=0.5)
-    assert [message.status[0].level for message in published] == [OK, WARN, ERROR, OK]
+    levels = [message.status[0].level for message in published]
+    assert levels == [b"\0", b"\1", b"\2", b"\0"]
     assert published[0].status[0].name == "/ergojr/tested: camera_front"
     assert published[0].status[0].values[0].value == "0.5"
 

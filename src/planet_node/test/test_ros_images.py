@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from builtin_interfaces.msg import Time
+
 from planet_node.images import to_array, to_message
 from planet_node.stamps import from_ns, to_ns
 

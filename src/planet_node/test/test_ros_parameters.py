@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 
 import pytest
 import rclpy
-from planet_node.main import StartupError
-from planet_node.parameters import declare
 from rclpy.node import Node
 from rclpy.parameter import Parameter
+
+from planet_node.main import StartupError
+from planet_node.parameters import declare
 
 
 @dataclass(frozen=True)

@@ -19,21 +19,22 @@ import sys
 import time
 from pathlib import Path
 
-from planet_model.episode import Episode
-from planet_node.diagnostics import OK, WARN, Diagnostics
+from planet_msgs.msg import Episode as EpisodeMessage
+from planet_msgs.msg import ReplayStatus
+from planet_msgs.srv import AddEpisode, GetEpisodes
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
+from rclpy.node import Node
+
+from planet_core.durable import DirectoryError
+from planet_core.episode import Episode
+from planet_node.diagnostics import Diagnostics
 from planet_node.logs import forward
 from planet_node.main import StartupError, run
 from planet_node.parameters import declare
 from planet_node.qos import LATCHED
-from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
-from rclpy.node import Node
-
-from planet_msgs.msg import Episode as EpisodeMessage
-from planet_msgs.msg import ReplayStatus
-from planet_msgs.srv import AddEpisode, GetEpisodes
-from planet_replay.durable import DirectoryError
+from planet_replay.config import ReplayConfig
 from planet_replay.episode_log import EpisodeLog
-from planet_replay.store import Entry, EpisodeStore, RefusedError, ReplayConfig
+from planet_replay.store import Entry, EpisodeStore, RefusedError
 
 
 class ReplayNode(Node):
@@ -91,7 +92,7 @@ class ReplayNode(Node):
         except RefusedError as error:
             response.accepted = False
             response.message = str(error)
-            self._diagnostics.report("episodes", WARN, f"refused: {error}")
+            self._diagnostics.report("episodes", "warn", f"refused: {error}")
             return response
         if added.new:
             self._log_episode(added.entry, added.episode, time.time())
@@ -123,9 +124,9 @@ class ReplayNode(Node):
         try:
             self._log.append(entry.sequence, wall_time, episode)
         except OSError as error:  # the episode is safe, and its row is written at the next start
-            self._diagnostics.report("episodes", WARN, f"episodes.csv lacks a row: {error}")
+            self._diagnostics.report("episodes", "warn", f"episodes.csv lacks a row: {error}")
         else:
-            self._diagnostics.report("episodes", OK, "storing episodes")
+            self._diagnostics.report("episodes", "ok", "storing episodes")
 
     def _complete_log(self) -> None:
         """Write the rows of episodes that were stored just before this process's last end."""
@@ -148,7 +149,7 @@ class ReplayNode(Node):
             )
         )
         self._diagnostics.report(
-            "replay", OK, "serving", episodes=status.episodes, steps=status.steps
+            "replay", "ok", "serving", episodes=status.episodes, steps=status.steps
         )
 
 

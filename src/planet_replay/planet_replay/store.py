@@ -12,31 +12,13 @@ import logging
 import re
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
-from planet_model.episode import Episode, EpisodeError, EpisodeHeader, read_header
-
-from planet_replay import durable
+from planet_core import durable
+from planet_core.episode import Episode, EpisodeError, EpisodeHeader, read_header
 
 _STEM = re.compile(r"(?P<sequence>[0-9]{12,20})_(?P<id>.+)\Z", re.DOTALL)
-
-
-@dataclass(frozen=True)
-class ReplayConfig:
-    """What the replay node can be told."""
-
-    data_dir: str = field(
-        default="~/.local/share/robo_planet/sim",
-        metadata={"doc": "Directory under which episodes/ and metrics/ are kept."},
-    )
-    capacity_steps: int = field(
-        default=200_000,
-        metadata={
-            "doc": "Observations kept, over all episodes (T + 1 each); the oldest episodes go.",
-            "low": 1,
-        },
-    )
 
 
 class RefusedError(Exception):

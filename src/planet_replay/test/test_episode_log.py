@@ -7,8 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from planet_model.episode import Episode
-from planet_replay.durable import DirectoryError
+
+from planet_core.durable import DirectoryError
+from planet_core.episode import Episode
 from planet_replay.episode_log import COLUMNS, EpisodeLog
 
 Make = Callable[..., Episode]
@@ -72,5 +73,5 @@ def test_a_row_cut_by_a_crash_is_written_again(tmp_path: Path, make_episode: Mak
 def test_another_file_of_that_name_is_not_overwritten(tmp_path: Path) -> None:
     path = tmp_path / "episodes.csv"
     path.write_text("something,else\n1,2\n")
-    with pytest.raises(DirectoryError, match="is not an episode log"):
+    with pytest.raises(DirectoryError, match="holds another table"):
         EpisodeLog(path)

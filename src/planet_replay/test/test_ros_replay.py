@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from planet_model.episode import Episode
-from planet_node.qos import LATCHED
-from planet_node.testing import Bench
-
 from planet_msgs.msg import ReplayStatus
 from planet_msgs.srv import AddEpisode, GetEpisodes
+
+from planet_core.episode import Episode
+from planet_node.qos import LATCHED
+from planet_node.testing import Bench
 
 Make = Callable[..., Episode]
 AGAIN = 1.0  # s: a killed replay seems to be there for a while

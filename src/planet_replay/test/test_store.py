@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from planet_model.episode import Episode
-from planet_replay.store import EpisodeStore, RefusedError
 
-from planet_replay import durable
+from planet_core import durable
+from planet_core.episode import Episode
+from planet_replay.store import EpisodeStore, RefusedError
 
 Make = Callable[..., Episode]
 EVERYTHING = 2**62

@@ -15,16 +15,20 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
+
+from planet_core.clocks import Clock
+from planet_core.episode import Episode
+from planet_core.report import Level
+from planet_core.weights import Weights
 from planet_model.agent import Agent
 from planet_model.config import PlannerConfig
-from planet_model.episode import Episode
-
+from planet_roller.config import RollerConfig
 from planet_roller.pace import Pace, budget, fit
 from planet_roller.policy import (
     Action,
@@ -32,13 +36,12 @@ from planet_roller.policy import (
     Policy,
     PolicyError,
     RandomPolicy,
-    Weights,
     WeightsRefusedError,
     computes,
     load_agent,
 )
 from planet_roller.recorder import Recorder
-from planet_roller.robot import Clock, Observation, Robot, RobotError, StoppedError, Wanted
+from planet_roller.robot import Observation, Robot, RobotError, StoppedError, Wanted
 from planet_roller.spool import Courier, SpoolError
 
 REWARD_GRACE = 0.25  # s that the last rewards of an episode may be late, in real time
@@ -49,98 +52,6 @@ _PREDICTION_PERIOD = 0.4  # s between prediction images
 _REPORT_PERIOD = 1.0  # s between reports of latencies
 _LATENCIES = 1000  # decisions that the reported percentiles look back on
 _TRAINING_SEEDS = (10_000_000, 2**31)  # from, to before; held-out ones are below
-
-OK, WARN, ERROR = "ok", "warn", "error"
-
-
-@dataclass(frozen=True)
-class RollerConfig:
-    """The roller's parameters, besides the planner's."""
-
-    data_dir: str = field(
-        default="~/.local/share/robo_planet/sim",
-        metadata={"doc": "Where the spool lies, under spool/<robot>."},
-    )
-    mode: str = field(
-        default="async",
-        metadata={
-            "doc": "async: nobody waits; sync: wait for weights trained on the last episode.",
-            "choices": ("async", "sync"),
-        },
-    )
-    seed_episodes: int = field(
-        default=5,
-        metadata={"doc": "S: training episodes in the replay before the planner acts.", "low": 0},
-    )
-    exploration_noise: float = field(
-        default=0.3,
-        metadata={"doc": "Standard deviation of the noise on planned actions.", "low": 0.0},
-    )
-    action_repeat: int = field(
-        default=1, metadata={"doc": "R: ticks that one decision holds.", "low": 1}
-    )
-    evaluation_interval: int = field(
-        default=0,
-        metadata={"doc": "Every n-th planned episode is an evaluation; 0 = none is.", "low": 0},
-    )
-    evaluation_seed: int = field(
-        default=1_000_000,
-        metadata={
-            "doc": "The n-th evaluation episode resets the robot with this seed plus n, from 0 on; "
-            "those of training episodes are 10000000 or more.",
-            "low": 0,
-        },
-    )
-    seed_action_holds: tuple[int, ...] = field(
-        default=(1,),
-        metadata={"doc": "Random actions are held for a number of decisions out of these."},
-    )
-    observation_timeout: float = field(
-        default=2.0,
-        metadata={
-            "doc": "Without an observation for so long an episode is given up (s).",
-            "low": 0.1,
-        },
-    )
-    max_invalid_rewards: int = field(
-        default=0,
-        metadata={
-            "doc": "An episode is given up after so many decisions in a row without a valid "
-            "reward; 0 = never.",
-            "low": 0,
-        },
-    )
-    reset_timeout: float = field(
-        default=120.0, metadata={"doc": "How long a reset may take (s).", "low": 0.1}
-    )
-    patience: float = field(
-        default=60.0,
-        metadata={
-            "doc": "How long to wait for the replay's status at the start, and for the first "
-            "weights, before a random episode is made (s).",
-            "low": 0.0,
-        },
-    )
-    spool_capacity: int = field(
-        default=200,
-        metadata={
-            "doc": "Episodes that may wait for the replay before the robot pauses.",
-            "low": 1,
-        },
-    )
-    device: str = field(default="cpu", metadata={"doc": "Where the planner runs: cpu, cuda..."})
-    threads: int = field(default=1, metadata={"doc": "Threads of the planner.", "low": 1})
-    seed: int = field(
-        default=0,
-        metadata={"doc": "Makes actions, their noise and the starts reproducible.", "low": 0},
-    )
-
-    def __post_init__(self) -> None:
-        if not self.seed_action_holds or min(self.seed_action_holds) < 1:
-            raise ValueError(
-                f"seed_action_holds is {list(self.seed_action_holds)}, expected whole numbers "
-                "of at least 1"
-            )
 
 
 @dataclass(frozen=True)
@@ -171,8 +82,8 @@ class Transition:
 class Telemetry(Protocol):
     """What the loop tells the world. None of it may block."""
 
-    def report(self, name: str, level: str, message: str, **values: object) -> None:
-        """The state of a part: OK, WARN or ERROR, and a sentence."""
+    def report(self, name: str, level: Level, message: str, **values: object) -> None:
+        """The state of a part: "ok", "warn" or "error", and a sentence."""
 
     def log(self, message: str) -> None:
         """A line that a person likes to read."""
@@ -356,7 +267,7 @@ class ControlLoop:
 
         if not self._wait(trained, self._config.patience):
             self._telemetry.report(
-                "weights", WARN, "waiting for the learner to train on the last episode"
+                "weights", "warn", "waiting for the learner to train on the last episode"
             )
             self._wait(trained, math.inf)
 
@@ -377,7 +288,7 @@ class ControlLoop:
         found = self._wait(new, self._config.patience)
         if not found:
             sentence = f"no weights came in {self._config.patience:g} s: a random episode is made"
-            self._telemetry.report("weights", WARN, sentence)
+            self._telemetry.report("weights", "warn", sentence)
         return found
 
     def _adopt(self) -> None:
@@ -392,11 +303,11 @@ class ControlLoop:
                 weights, self._spec, self._planner, self._config.device, seed, self._agent
             )
         except WeightsRefusedError as error:
-            self._telemetry.report("weights", ERROR, f"refused: {error}")
+            self._telemetry.report("weights", "error", f"refused: {error}")
             return
         self._keep_pace(agent, fresh=agent is not self._agent)
         self._agent, self._agent_version = agent, weights.version
-        self._telemetry.report("weights", OK, "acting", version=weights.version)
+        self._telemetry.report("weights", "ok", "acting", version=weights.version)
 
     def _keep_pace(self, agent: Agent, *, fresh: bool) -> None:
         """Give the agent a budget that fits; measure for a fresh one and when others compute."""
@@ -414,7 +325,7 @@ class ControlLoop:
             self._telemetry.log(f"planner: {text}")
         self._paced, self._told = found, text
         warning = agent.planner.warning
-        self._telemetry.report("planner", WARN if warning else OK, warning or text)
+        self._telemetry.report("planner", "warn" if warning else "ok", warning or text)
 
     @property
     def _decision_time(self) -> float:
@@ -428,12 +339,12 @@ class ControlLoop:
         try:
             episode = self._roll_out(policy)
         except (RobotError, PolicyError) as error:
-            self._telemetry.report("episode", WARN, f"given up: {error}")
+            self._telemetry.report("episode", "warn", f"given up: {error}")
             self._wait_until(self._clock.now() + self._backoff)
             self._backoff = min(2 * self._backoff, _BACKOFF_LAST)
             return
         self._backoff = _BACKOFF_FIRST
-        self._telemetry.report("episode", OK, "rolling out")
+        self._telemetry.report("episode", "ok", "rolling out")
         self._submit(episode)
         if episode.policy != "random":
             self._planned += 1
@@ -528,9 +439,9 @@ class ControlLoop:
         lacking = episode.steps - int(episode.reward_valid.sum())
         if lacking:
             message = f"{lacking} of {episode.steps} rewards are missing in the last episode"
-            self._telemetry.report("reward", WARN, message)
+            self._telemetry.report("reward", "warn", message)
         else:
-            self._telemetry.report("reward", OK, "complete")
+            self._telemetry.report("reward", "ok", "complete")
 
     def _until(self, begin: float) -> Callable[[], float]:
         """Tells how long a plan of the decision that began at `begin` (s) may still take."""
@@ -671,7 +582,7 @@ class ControlLoop:
         late = missed > 0.05 * ticks
         self._telemetry.report(
             "control",
-            WARN if late else OK,
+            "warn" if late else "ok",
             f"{missed} of {ticks} ticks were missed in an episode" if late else "in time",
             latency_p50_ms=round(float(p50), 2),
             latency_p99_ms=round(float(p99), 2),
@@ -687,10 +598,10 @@ class ControlLoop:
             try:
                 self._courier.submit(episode)
             except SpoolError as error:
-                self._telemetry.report("spool", ERROR, f"{error}; the robot pauses")
+                self._telemetry.report("spool", "error", f"{error}; the robot pauses")
                 self._wait_until(self._clock.now() + _BACKOFF_LAST)
             else:
-                self._telemetry.report("spool", OK, "writing")
+                self._telemetry.report("spool", "ok", "writing")
                 return
 
     def _wait_for_spool(self) -> None:
@@ -701,12 +612,12 @@ class ControlLoop:
             return
         self._telemetry.report(
             "spool",
-            ERROR,
+            "error",
             f"{self._courier.waiting} episodes wait for the replay; the robot pauses until it "
             "takes them",
         )
         self._wait(room, math.inf)
-        self._telemetry.report("spool", OK, "writing")
+        self._telemetry.report("spool", "ok", "writing")
 
     def _wait_until(self, deadline: float) -> None:
         """Wait until `deadline` on the steady clock. Raises StoppedError."""

@@ -17,17 +17,17 @@ from typing import TypeVar
 import cv2
 import numpy as np
 import numpy.typing as npt
-from planet_model.episode import IMAGE_SIZE
 
+from planet_core.clocks import Clock
+from planet_core.episode import IMAGE_SIZE
+from planet_core.robot_spec import RobotSpec
 from planet_roller.robot import (
     ANY,
     JOINT_TOLERANCE,
-    Clock,
     JointSample,
     Observation,
     RewardSample,
     RobotError,
-    RobotSpec,
     StoppedError,
     Wanted,
 )

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+
+from planet_core.clocks import Clock
 from planet_model.agent import Agent
 from planet_model.config import PlannerConfig
-
 from planet_roller.policy import Action, computes
-from planet_roller.robot import Clock
 
 DECISIONS = 20
 """Dry decisions that a budget is judged by."""

@@ -14,13 +14,14 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 import torch
+
+from planet_core.robot_spec import RobotSpec
+from planet_core.weights import Weights
 from planet_model.agent import Agent
 from planet_model.config import ModelConfig, PlannerConfig
 from planet_model.planner import PlanningError, TimeLeft
 from planet_model.weights import WeightsError, architecture_hash, load
 from planet_model.world_model import WorldModel
-
-from planet_roller.robot import RobotSpec
 
 Action = npt.NDArray[np.float32]
 State = npt.NDArray[np.float32] | None
@@ -157,20 +158,6 @@ class PlannerPolicy:
 
     def prediction(self) -> npt.NDArray[np.uint8] | None:
         return self._agent.prediction()
-
-
-@dataclass(frozen=True)
-class Weights:
-    """A version of the world model as the learner sends it."""
-
-    run_id: str
-    version: int
-    replay_sequence: int
-    """Newest episode trained on."""
-    architecture_hash: str
-    config_json: str
-    data: bytes
-    """safetensors"""
 
 
 def load_agent(

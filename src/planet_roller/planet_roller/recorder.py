@@ -18,16 +18,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from planet_model.episode import Episode
 
-from planet_roller.robot import (
-    JOINT_TOLERANCE,
-    JointSample,
-    Observation,
-    RewardSample,
-    RobotError,
-    RobotSpec,
-)
+from planet_core.episode import Episode
+from planet_core.robot_spec import RobotSpec
+from planet_roller.robot import JOINT_TOLERANCE, JointSample, Observation, RewardSample, RobotError
 
 
 @dataclass(frozen=True)

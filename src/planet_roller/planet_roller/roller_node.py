@@ -40,38 +40,38 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from planet_msgs.msg import DriverStatus, ReplayStatus, Reward
+from planet_msgs.msg import RobotSpec as RobotSpecMessage
+from planet_msgs.msg import Transition as TransitionMessage
+from planet_msgs.msg import Weights as WeightsMessage
+from planet_msgs.srv import AddEpisode, Reset
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
+from rclpy.client import Client
+from rclpy.node import Node
+from sensor_msgs.msg import Image, JointState
+
+from planet_core.clocks import SteadyClock
+from planet_core.episode import Episode
+from planet_core.robot_spec import RobotSpec
+from planet_core.weights import Weights
 from planet_model.config import PlannerConfig
-from planet_model.episode import Episode
 from planet_node.diagnostics import Diagnostics
 from planet_node.images import to_array, to_message
 from planet_node.main import StartupError, fail, run
 from planet_node.parameters import declare
 from planet_node.qos import COMMAND, IMAGE, LATCHED, PREVIEW, STREAM
 from planet_node.stamps import from_ns, to_ns
-from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
-from rclpy.client import Client
-from rclpy.node import Node
-from sensor_msgs.msg import Image, JointState
-
-from planet_msgs.msg import DriverStatus, ReplayStatus, Reward
-from planet_msgs.msg import RobotSpec as RobotSpecMessage
-from planet_msgs.msg import Transition as TransitionMessage
-from planet_msgs.msg import Weights as WeightsMessage
-from planet_msgs.srv import AddEpisode, Reset
-from planet_node import diagnostics
 from planet_roller import loop
-from planet_roller.loop import ControlLoop, Inbox, RollerConfig, Transition
+from planet_roller.config import RollerConfig
+from planet_roller.loop import ControlLoop, Inbox, Transition
 from planet_roller.observations import Assembler
 from planet_roller.pace import TooSlowError
-from planet_roller.policy import Weights
 from planet_roller.robot import (
     ANY,
     JointSample,
     Observation,
     RewardSample,
     RobotError,
-    RobotSpec,
-    SteadyClock,
     StoppedError,
     Wanted,
 )
@@ -161,6 +161,7 @@ class RollerNode(Node):
             Weights(
                 run_id=message.run_id,
                 version=message.version,
+                update=message.update,
                 replay_sequence=message.replay_sequence,
                 architecture_hash=message.architecture_hash,
                 config_json=message.config_json,
@@ -199,7 +200,7 @@ class _Robot:
         while not self._announced.wait(patience):
             self._telemetry.report(
                 "robot_spec",
-                loop.WARN,
+                "warn",
                 f"no robot on {topic} yet: is its driver running, or the simulator? See its lines",
             )
             if self._clock.now() - listened > _SPEC_AGAIN:
@@ -221,7 +222,7 @@ class _Robot:
             max_steps=message.max_steps,
             real_time_factor=message.real_time_factor,
         )
-        self._telemetry.report("robot_spec", loop.OK, f"{self.spec.name} is there")
+        self._telemetry.report("robot_spec", "ok", f"{self.spec.name} is there")
         self._assembler = Assembler(self.spec, self._clock, self._telemetry.report_source)
         self._names = list(self.spec.action_names)
         for camera in self.spec.cameras:
@@ -376,29 +377,24 @@ class _Replay:
         return int(response.sequence)
 
 
-_LEVELS = {loop.OK: diagnostics.OK, loop.WARN: diagnostics.WARN, loop.ERROR: diagnostics.ERROR}
-
-
 class _Telemetry:
     """What the loop tells the world (planet_roller.loop.Telemetry)."""
 
     def __init__(self, node: Node) -> None:
         self._logger = node.get_logger()
-        self._diagnostics = Diagnostics(node)
+        self.report = Diagnostics(node).report
         self._transitions = node.create_publisher(TransitionMessage, "transition", STREAM)
         self._predictions = node.create_publisher(Image, "prediction/image_raw", PREVIEW)
 
-    def report(self, name: str, level: str, message: str, **values: object) -> None:
-        self._diagnostics.report(name, _LEVELS[level], message, **values)
-
     def report_source(self, source: str, fault: str | None) -> None:
         """What is wrong with a topic, or None when it is well again."""
-        self.report(source, loop.OK if fault is None else loop.ERROR, fault or "well again")
+        self.report(source, "ok" if fault is None else "error", fault or "well again")
 
     def report_replay(self, fault: str | None, waiting: int) -> None:
         """Why episodes wait for the replay, or None when they do not."""
-        level = loop.OK if fault is None else loop.WARN
-        self.report("replay", level, fault or "takes episodes", waiting=waiting)
+        self.report(
+            "replay", "ok" if fault is None else "warn", fault or "takes episodes", waiting=waiting
+        )
 
     def log(self, message: str) -> None:
         self._logger.info(message)

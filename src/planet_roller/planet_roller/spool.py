@@ -7,8 +7,6 @@ episode; it is deleted once the replay has acknowledged it. Adding an episode tw
 
 from __future__ import annotations
 
-import fcntl
-import os
 import re
 import threading
 from collections import deque
@@ -16,9 +14,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from planet_model.episode import Episode, EpisodeError, read_header
-
-from planet_roller.robot import Clock
+from planet_core import durable
+from planet_core.clocks import Clock
+from planet_core.episode import Episode, EpisodeError, read_header
 
 _NAME = re.compile(r"([0-9]{12})_([A-Za-z0-9._-]{1,128})\.safetensors")
 _RETRY_FIRST, _RETRY_LAST = 0.5, 5.0  # s between attempts to deliver
@@ -49,23 +47,16 @@ class Spool:
     def __init__(self, directory: Path, warn: Callable[[str], None]) -> None:
         """Open or create `directory`; raises SpoolError.
 
-        A broken file is set aside into `directory`/broken, with a warning.
+        A broken file is set aside into `directory`/corrupt, with a warning.
         """
         self._directory = directory
-        self._broken = directory / "broken"
         try:
-            directory.mkdir(parents=True, exist_ok=True)
-            for leftover in directory.glob(".*.part"):
-                leftover.unlink()  # its episode was never said to be safe
-            self._lock = os.open(directory / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._lock = durable.open_directory(directory)
+            for path in directory.glob(f".*{durable.PARTIAL_SUFFIX}"):
+                path.unlink()  # its episode was never said to be safe
             names = sorted(path.name for path in directory.iterdir())
-        except BlockingIOError as error:
-            raise SpoolError(f"the spool {directory} is in use by another roller") from error
-        except OSError as error:
-            raise SpoolError(
-                f"the spool {directory} cannot be written: {error.strerror or error}"
-            ) from error
+        except (durable.DirectoryError, OSError) as error:
+            raise SpoolError(f"the spool cannot be used: {error}") from error
         self.entries: list[Entry] = []
         self._next = 1
         for name in names:
@@ -77,22 +68,15 @@ class Spool:
             try:
                 header = read_header(path)
             except EpisodeError as error:
-                self._set_aside(path)
-                warn(f"set aside {self._broken / name}: {error}")
+                warn(f"set aside as {self._set_aside(path)}: {error}")
             else:
                 self.entries.append(Entry(path, header.id, header.policy != "evaluation"))
 
     def put(self, episode: Episode) -> Entry:
         """Write an episode; it is on the disk when this returns. Raises SpoolError."""
         path = self._directory / f"{self._next:012d}_{episode.id}.safetensors"
-        aside = self._directory / f".{path.name}.part"
         try:
-            with open(aside, "wb") as file:
-                file.write(episode.to_bytes())
-                file.flush()
-                os.fsync(file.fileno())
-            aside.rename(path)
-            _sync_directory(self._directory)
+            durable.replace(path, episode.to_bytes())
         except OSError as error:
             raise SpoolError(
                 f"episode {episode.id} cannot be spooled in {self._directory}: "
@@ -115,29 +99,18 @@ class Spool:
 
     def close(self) -> None:
         """Leave the directory to another process; a killed process leaves it too."""
-        os.close(self._lock)
+        self._lock.close()
 
     def set_aside(self, entry: Entry) -> None:
         """Move an entry that cannot be read out of the way. Raises SpoolError."""
         self._set_aside(entry.path)
         self.entries.remove(entry)
 
-    def _set_aside(self, path: Path) -> None:
+    def _set_aside(self, path: Path) -> Path:
         try:
-            self._broken.mkdir(exist_ok=True)
-            path.rename(self._broken / path.name)
+            return durable.set_aside(path)
         except OSError as error:
-            raise SpoolError(
-                f"{path} cannot be moved to {self._broken}: {error.strerror or error}"
-            ) from error
-
-
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+            raise SpoolError(f"{path} cannot be set aside: {error.strerror or error}") from error
 
 
 class Courier:

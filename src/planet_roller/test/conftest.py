@@ -12,12 +12,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+
+from planet_core.episode import Episode
+from planet_core.robot_spec import RobotSpec
+from planet_core.weights import Weights
 from planet_model.config import PlannerConfig
-from planet_model.episode import Episode
-from planet_roller.loop import ControlLoop, Inbox, ReplayStatus, RollerConfig, Transition
+from planet_roller.config import RollerConfig
+from planet_roller.loop import ControlLoop, Inbox, ReplayStatus, Transition
 from planet_roller.observations import Assembler
-from planet_roller.policy import Weights
-from planet_roller.robot import ANY, RewardSample, RobotError, RobotSpec, StoppedError, Wanted
+from planet_roller.robot import ANY, RewardSample, RobotError, StoppedError, Wanted
 
 PERIOD = 0.05
 SPEC = RobotSpec(
@@ -332,7 +335,7 @@ class Bench:
         return self.courier.episodes
 
     def weights(self, version: int = 1, replay_sequence: int = 0) -> Weights:
-        return Weights("run", version, replay_sequence, "hash", "{}", b"")
+        return Weights("hash", "{}", b"", "run", version, replay_sequence=replay_sequence)
 
     def run(self, episodes: int = 1) -> None:
         """Until so many episodes are stored."""

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+
 from planet_model.config import PlannerConfig
 from planet_roller.loop import ReplayStatus
 from planet_roller.pace import TooSlowError

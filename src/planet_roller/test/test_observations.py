@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+
 from planet_roller.observations import Assembler, fit_image
 from planet_roller.robot import RewardSample, RobotError, Wanted
 

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+
 from planet_model.config import PlannerConfig
 from planet_roller.pace import TooSlowError, dry_run, fit
 

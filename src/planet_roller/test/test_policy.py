@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
+
+from planet_core.weights import Weights
 from planet_model.config import ModelConfig, PlannerConfig
 from planet_model.weights import architecture_hash, to_bytes
 from planet_model.world_model import WorldModel
@@ -14,7 +16,6 @@ from planet_roller.policy import (
     PlannerPolicy,
     PolicyError,
     RandomPolicy,
-    Weights,
     WeightsRefusedError,
     load_agent,
 )

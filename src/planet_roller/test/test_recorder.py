@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from planet_roller.recorder import Recorder
 from planet_roller.robot import JointSample, Observation, RewardSample, RobotError
 

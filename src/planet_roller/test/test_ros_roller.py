@@ -13,17 +13,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from planet_model.episode import Episode
-from planet_node.images import to_message
-from planet_node.qos import COMMAND, IMAGE, LATCHED, STREAM
-from planet_node.stamps import from_ns, to_ns
-from planet_node.testing import Bench
+from planet_msgs.msg import DriverStatus, ReplayStatus, Reward, RobotSpec, Transition
+from planet_msgs.srv import AddEpisode, Reset
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.task import Future
 from sensor_msgs.msg import Image, JointState
 
-from planet_msgs.msg import DriverStatus, ReplayStatus, Reward, RobotSpec, Transition
-from planet_msgs.srv import AddEpisode, Reset
+from planet_core.episode import Episode
+from planet_node.images import to_message
+from planet_node.qos import COMMAND, IMAGE, LATCHED, STREAM
+from planet_node.stamps import from_ns, to_ns
+from planet_node.testing import Bench
 
 CAMERAS = ("camera_front", "camera_side")
 JOINTS = ("m1", "m2", "m3")

@@ -9,9 +9,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from planet_model.episode import Episode, read_header
+
+from planet_core.clocks import SteadyClock
+from planet_core.episode import Episode, read_header
 from planet_roller.recorder import Recorder
-from planet_roller.robot import JointSample, Observation, SteadyClock
+from planet_roller.robot import JointSample, Observation
 from planet_roller.spool import Courier, DeliveryError, Spool, SpoolError
 
 
@@ -51,10 +53,10 @@ def test_a_half_written_entry_is_never_listed(spec, directory):
     spool = Spool(directory, no_warning)
     spool.put(make(spec, "whole"))
     spool.close()
-    (directory / ".000000000002_half.safetensors.part").write_bytes(b"half")
+    (directory / ".000000000002_half.safetensors.partial").write_bytes(b"half")
     again = Spool(directory, no_warning)
     assert [entry.id for entry in again.entries] == ["whole"]
-    assert not list(directory.glob(".*.part"))
+    assert not list(directory.glob(".*.partial"))
 
 
 def test_a_broken_entry_is_set_aside_with_a_warning(spec, directory):
@@ -65,12 +67,12 @@ def test_a_broken_entry_is_set_aside_with_a_warning(spec, directory):
     warnings: list[str] = []
     assert Spool(directory, warnings.append).entries == []
     assert "set aside" in warnings[0]
-    assert (directory / "broken" / entry.path.name).exists()
+    assert (directory / "corrupt" / entry.path.name).exists()
 
 
 def test_two_rollers_never_share_a_spool(directory):
     first = Spool(directory, no_warning)
-    with pytest.raises(SpoolError, match="in use by another roller"):
+    with pytest.raises(SpoolError, match="in use by another process"):
         Spool(directory, no_warning)
     first.close()
     Spool(directory, no_warning)
@@ -78,7 +80,7 @@ def test_two_rollers_never_share_a_spool(directory):
 
 def test_a_spool_that_cannot_be_made_says_where(tmp_path):
     (tmp_path / "spool").write_text("a file")
-    with pytest.raises(SpoolError, match=r"spool .*/spool/ergojr cannot be written: "):
+    with pytest.raises(SpoolError, match=r"the directory .*/spool/ergojr cannot be written: "):
         Spool(tmp_path / "spool" / "ergojr", no_warning)
 
 
@@ -100,7 +102,7 @@ def test_a_full_disk_is_reported_and_leaves_no_entry(spec, directory, monkeypatc
 KILLED = """
 import sys
 from pathlib import Path
-from planet_model.episode import Episode
+from planet_core.episode import Episode
 from planet_roller.spool import Spool
 from dataclasses import replace
 spool = Spool(Path(sys.argv[1]), print)
@@ -249,10 +251,10 @@ def test_an_entry_that_can_be_neither_read_nor_moved_ends_the_roller(
     carrier.submit(make(spec, "rotten"))
     (path,) = directory.glob("*rotten*")
     path.write_bytes(b"rotten")
-    (directory / "broken").write_text("a file")
+    (directory / "corrupt").write_text("a file")
     carrier.start()
     assert replay.failed.wait(5.0)
-    assert str(replay.failure).startswith(f"{path} cannot be moved to {directory / 'broken'}: ")
+    assert str(replay.failure).startswith(f"{path} cannot be set aside: ")
     assert path.exists()
 
 

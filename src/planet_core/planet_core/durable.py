@@ -11,7 +11,7 @@ import fcntl
 import os
 import re
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
@@ -133,17 +133,3 @@ def _sync_directory(directory: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def widened(table: str, columns: Sequence[str]) -> str:
-    """A CSV table that lacks the last of `columns`, as earlier versions wrote it, with them, empty.
-
-    Any other table is returned as it is.
-    """
-    header, *rows = table.splitlines(keepends=True)
-    names = header.rstrip("\n").split(",")
-    if names != list(columns[: len(names)]):
-        return table
-    empty = "," * (len(columns) - len(names))
-    filled = [row.rstrip("\n") + empty + "\n" for row in rows]
-    return ",".join(columns) + "\n" + "".join(filled)

@@ -5,18 +5,32 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from planet_model.episode import Episode
-from planet_replay.mirror import Draw, Mirror, MirrorError
 
-from planet_replay import mirror as mirror_module
+from planet_core import testing
+from planet_core.episode import Episode
+from planet_learner import mirror as mirror_module
+from planet_learner.mirror import Draw, Mirror, MirrorError
 
 Make = Callable[..., Episode]
 SHAPE = (64, 64, 3)
+
+
+@pytest.fixture(scope="session")
+def make_episode() -> Make:
+    """Episodes whose rows are told by their values, and which end by terminating."""
+
+    def make(name: str = "e", steps: int = 3, **more: Any) -> Episode:
+        last = np.arange(steps + 1) == steps
+        ended = {"terminated": last, "truncated": np.zeros_like(last)}
+        return testing.make_episode(name, steps=steps, **{"joints": 6} | ended | more)
+
+    return make
 
 
 def filled(make: Make, lengths: list[int], capacity: int = 500) -> Mirror:

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from planet_model.episode import ARRAYS, Episode, EpisodeError, read_header
+
+from planet_core.episode import ARRAYS, Episode, EpisodeError, read_header
 
 
 def make_episode(
