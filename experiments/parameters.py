@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Iterator, Mapping
+from dataclasses import fields
 from difflib import get_close_matches
-from functools import cache
-from pathlib import Path
 from typing import Any
 
-_ROOT = Path(__file__).resolve().parents[1]
+from ergojr_sim.session import SimConfig
+from planet_bringup.config import ProgressConfig
+from planet_learner.config import LearnerConfig
+from planet_model.config import NetworkConfig, ObjectiveConfig, PlannerConfig
+from planet_replay.config import ReplayConfig
+from planet_roller.config import RollerConfig
 
 NODES = {
     "learner": "/learner",
@@ -19,43 +22,27 @@ NODES = {
     "sim": "/**/sim",
 }
 """Nodes that can be given parameters, under the names that the profiles use."""
-DECLARED = {
-    "learner": (
-        ("", "src/planet_learner/planet_learner/config.py", "LearnerConfig"),
-        ("model.", "src/planet_model/planet_model/config.py", "NetworkConfig"),
-        ("objective.", "src/planet_model/planet_model/config.py", "ObjectiveConfig"),
-    ),
-    "progress": (("", "launch/planet_bringup/progress_node.py", "ProgressConfig"),),
-    "replay": (("", "src/planet_replay/planet_replay/config.py", "ReplayConfig"),),
-    "roller": (
-        ("", "src/planet_roller/planet_roller/config.py", "RollerConfig"),
-        ("planner.", "src/planet_model/planet_model/config.py", "PlannerConfig"),
-    ),
-    "sim": (("", "src/ergojr_sim/ergojr_sim/session.py", "SimConfig"),),
+DECLARED: dict[str, dict[str, type]] = {
+    "learner": {"": LearnerConfig, "model": NetworkConfig, "objective": ObjectiveConfig},
+    "progress": {"": ProgressConfig},
+    "replay": {"": ReplayConfig},
+    "roller": {"": RollerConfig, "planner": PlannerConfig},
+    "sim": {"": SimConfig},
 }
-"""The dataclasses that a node declares as its parameters: prefix, file, class."""
+"""The configurations that a node declares as its parameters, by their prefix.
+
+Importing them brings neither PyTorch nor ROS into a runner, which shall take nothing from what it
+measures.
+"""
 
 
-@cache
-def parameters_of(node: str) -> tuple[str, ...]:
-    """The names of a node's parameters, such as `planner.horizon`.
-
-    They are read in the source: to import the dataclasses would bring PyTorch and ROS into a runner
-    that shall take nothing from what it measures.
-    """
-    names: list[str] = []
-    for prefix, file, name in DECLARED[node]:
-        classes = [
-            item
-            for item in ast.parse((_ROOT / file).read_text()).body
-            if isinstance(item, ast.ClassDef)
-        ]
-        names += [
-            prefix + item.target.id
-            for item in next(found for found in classes if found.name == name).body
-            if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name)
-        ]
-    return tuple(names)
+def parameters_of(node: str) -> list[str]:
+    """The names of a node's parameters, such as `planner.horizon`."""
+    return [
+        f"{prefix}.{field.name}".lstrip(".")
+        for prefix, config in DECLARED[node].items()
+        for field in fields(config)
+    ]
 
 
 def unknown(node: str, values: Mapping[str, Any]) -> tuple[str, str] | None:

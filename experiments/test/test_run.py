@@ -232,10 +232,18 @@ def test_no_parameter_of_a_profile_is_taken_for_a_mistake(path: Path, tmp_path: 
 )
 def test_no_parameter_that_a_node_declares_is_forgotten(node: str, file: str) -> None:
     found = re.findall(r'declare\(self, (\w+)(?:, "(\w+)")?\)', Path(file).read_text())
-    assert {(name, prefix and f"{prefix}.") for name, prefix in found} == {
-        (name, prefix) for prefix, _, name in DECLARED[node]
+    assert {(prefix, name) for name, prefix in found} == {
+        (prefix, config.__name__) for prefix, config in DECLARED[node].items()
     }
     assert parameters_of(node)
+
+
+def test_a_runner_takes_neither_memory_nor_time_for_pytorch_or_ros() -> None:
+    imported = "import sys, experiments.run; print({'torch', 'rclpy', 'pybullet'} & {*sys.modules})"
+    done = subprocess.run(
+        [sys.executable, "-c", imported], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "set()\n"
 
 
 def test_a_file_that_is_not_yaml_is_named(tmp_path: Path) -> None:
