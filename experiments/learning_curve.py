@@ -81,9 +81,9 @@ class LearningCurve:
     def write(self, path: Path) -> None:
         """Write a row for each time."""
         columns = {field.name: getattr(self, field.name) for field in fields(self)}
-        with tables.Table(path) as table:
-            for values in zip(*columns.values(), strict=True):
-                table.add(**{n: f"{v:.8g}" for n, v in zip(columns, values, strict=True)})
+        table = tables.fresh(path, list(columns))
+        for values in zip(*columns.values(), strict=True):
+            table.append(f"{value:.8g}" for value in values)
 
     def binned_returns(self, bins: int) -> Array:
         """Return the mean return of the training episodes in each part of the time, [bins].

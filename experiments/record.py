@@ -19,6 +19,8 @@ from experiments.learning_curve import LearningCurve
 from experiments.processes import deaths
 from experiments.tables import Row
 from experiments.words import duration
+from planet_core import durable
+from planet_core.tables import Table
 
 EVALUATION_COLUMNS = (
     "minutes",
@@ -95,9 +97,7 @@ class Record:
     def update(self, **values: Any) -> None:
         """Set values in run.json."""
         self.values |= values
-        partial = self._path.with_suffix(".partial")
-        partial.write_text(json.dumps(self.values, indent=1) + "\n")
-        partial.replace(self._path)
+        durable.replace(self._path, (json.dumps(self.values, indent=1) + "\n").encode())
 
     def training_episodes(self) -> list[Row]:
         """The rows so far of the training's episodes.csv."""
@@ -137,7 +137,7 @@ class Record:
         """The rows of evaluations.csv; raises ValueError, KeyError or TypeError if damaged."""
         if not self.evaluations.exists():
             return []
-        rows = tables.read(self.evaluations)
+        rows = tables.read(self.evaluations, growing=self.state != "complete")
         for row in rows:
             for name in EVALUATION_COLUMNS:
                 if row[name] != "":  # as is the steps to a touch where there was none
@@ -150,11 +150,7 @@ class Record:
             name: f"{value:.6g}" if isinstance(value, float) else value
             for name, value in evaluation.items()
         }
-        partial = self.evaluations.with_suffix(".partial")  # a full disk leaves no half of a row
-        with tables.Table(partial) as table:
-            for one in [*self.evaluated(), {name: row[name] for name in EVALUATION_COLUMNS}]:
-                table.add(**one)
-        partial.replace(self.evaluations)
+        Table(self.evaluations, EVALUATION_COLUMNS).append(row[name] for name in EVALUATION_COLUMNS)
 
     def snapshot(self) -> bool:
         """Link the newest checkpoint, which has its time, aside; whether there is one."""

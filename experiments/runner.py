@@ -16,6 +16,7 @@ from experiments.definition import Definition, DefinitionError, Experiment
 from experiments.processes import Slot, launch, launched
 from experiments.record import EVALUATION_COLUMNS, Record, updates_of
 from experiments.words import duration
+from planet_core.durable import DirectoryError
 
 PLAYED_AGAIN = ("profile", "control", "roller_device")  # of the launch, by an evaluation
 _POLL = 0.5  # s between looks at a run's files
@@ -81,7 +82,7 @@ class Runner:
             record.tidy(self._experiment.keep)
             record.update(state="complete", error="")
             self._console.say(f"{definition.title}: {record.summary()}")
-        except (RunFailedError, OSError) as error:
+        except (RunFailedError, DirectoryError, OSError) as error:
             record.update(error=str(error))
             self._failed.add(definition.folder)
             self._console.say(f"{definition.title} failed: {error}")

@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from planet_core.tables import Table
+
 Array = NDArray[np.float64]
 Row = dict[str, str]
 
@@ -37,29 +39,11 @@ def column(rows: Sequence[Row], name: str) -> Array:
     return np.array([float(row[name]) for row in rows], np.float64)
 
 
-class Table:
-    """A file that gets its columns from its first row; each row is in it at once."""
+def fresh(path: Path, columns: Sequence[str]) -> Table:
+    """Begin a table with these columns, whatever was there; each row is on disk when it is written.
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def __enter__(self) -> Table:
-        self._file = self._path.open("w", newline="")
-        self._writer: csv.DictWriter[str] | None = None
-        return self
-
-    def add(self, **values: object) -> None:
-        """Write one row.
-
-        Raises:
-            OSError: the file cannot be written.
-            ValueError: the row has a column that the first one has not.
-        """
-        if self._writer is None:
-            self._writer = csv.DictWriter(self._file, list(values))
-            self._writer.writeheader()
-        self._writer.writerow(values)
-        self._file.flush()
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
+    Raises:
+        planet_core.durable.DirectoryError: the file cannot be written.
+    """
+    path.unlink(missing_ok=True)
+    return Table(path, columns)

@@ -19,7 +19,7 @@ import torch
 from experiments.point_push.environment import CAMERAS, PointPush
 from experiments.point_push.open_loop import films, prediction_errors
 from experiments.point_push.rollout import Acting, OraclePolicy, play
-from experiments.tables import Table
+from experiments.tables import fresh
 from planet_core.config import Config
 from planet_learner.config import LearnerConfig
 from planet_learner.mirror import Mirror
@@ -32,6 +32,9 @@ from planet_roller.policy import PlannerPolicy, RandomPolicy
 
 TRAINING_STARTS = 1_000_000
 """Starts of training episodes have seeds from here on; held-out ones have 0, 1, 2, ..."""
+
+AT = ("episodes", "decisions", "updates", "seconds")
+"""How far a run is: the first columns of its tables."""
 
 SEED_ACTION_HOLDS = (1, 2, 5)
 
@@ -135,11 +138,9 @@ def _reference(name: str, seed: int, schedule: Schedule, folder: Path) -> None:
         if name == "oracle"
         else RandomPolicy(2, [1], np.random.default_rng(seed))
     )
-    with Table(folder / "evaluations.csv") as evaluations:
-        for start, value in enumerate(_returns(environment, policy, schedule.final_episodes)):
-            evaluations.add(
-                episodes=0, decisions=0, updates=0, seconds=0, held_out=start, result=value
-            )
+    evaluations = fresh(folder / "evaluations.csv", [*AT, "held_out", "result"])
+    for start, value in enumerate(_returns(environment, policy, schedule.final_episodes)):
+        evaluations.append([0, 0, 0, 0, start, value])
 
 
 def _train(variant: Variant, seed: int, schedule: Schedule, folder: Path) -> None:
@@ -152,54 +153,47 @@ def _train(variant: Variant, seed: int, schedule: Schedule, folder: Path) -> Non
     random = RandomPolicy(MODEL.action_size, SEED_ACTION_HOLDS, np.random.default_rng(seed))
     model: WorldModel | None = None
     updates, seconds = 0, 0.0
-    with (
-        Table(folder / "episodes.csv") as episodes,
-        Table(folder / "updates.csv") as losses,
-        Table(folder / "evaluations.csv") as evaluations,
-    ):
-        for n in range(1, schedule.episodes + 1):
-            began = time.perf_counter()
-            policy: Acting = random
-            if model is not None and variant.acting is not None:
-                agent = Agent(model, variant.acting, seed=n)
-                policy = PlannerPolicy(agent, updates, schedule.exploration_noise, evaluation=False)
-            # Runs with the same seed have the same starts.
-            episode = play(environment, policy, TRAINING_STARTS * (seed + 1) + n, f"{seed}-{n}")
-            mirror.add(episode, n)
-            learnt: list[Update] = []
-            if n >= schedule.seed_episodes:
-                first = n == schedule.seed_episodes
-                count = schedule.pretrain_updates if first else schedule.collect_interval
-                learnt = [trainer.update(mirror) for _ in range(count)]
-                updates += count
-                model = load(trainer.weights(with_decoder=True).data, trainer.model_config)
-            seconds += time.perf_counter() - began
-            at = {
-                "episodes": n,
-                "decisions": n * schedule.steps,
-                "updates": updates,
-                "seconds": round(seconds, 1),
-            }
-            episodes.add(**at, policy=episode.policy, result=round(episode.episode_return, 4))
-            if learnt:
-                losses.add(**at, **_mean(learnt[-100:]))
-            last = n == schedule.episodes
-            if model is not None and (last or n % schedule.evaluation_interval == 0):
-                count = schedule.final_episodes if last else schedule.evaluation_episodes
-                assert variant.evaluated is not None
-                tested = PlannerPolicy(
-                    Agent(model, variant.evaluated, seed), updates, 0.0, evaluation=True
-                )
-                for start, value in enumerate(_returns(environment, tested, count)):
-                    evaluations.add(**at, held_out=start, result=value)
+    episodes = fresh(folder / "episodes.csv", [*AT, "policy", "result"])
+    losses = fresh(folder / "updates.csv", [*AT, *(f.name for f in fields(Update))])
+    evaluations = fresh(folder / "evaluations.csv", [*AT, "held_out", "result"])
+    for n in range(1, schedule.episodes + 1):
+        began = time.perf_counter()
+        policy: Acting = random
+        if model is not None and variant.acting is not None:
+            agent = Agent(model, variant.acting, seed=n)
+            policy = PlannerPolicy(agent, updates, schedule.exploration_noise, evaluation=False)
+        # Runs with the same seed have the same starts.
+        episode = play(environment, policy, TRAINING_STARTS * (seed + 1) + n, f"{seed}-{n}")
+        mirror.add(episode, n)
+        learnt: list[Update] = []
+        if n >= schedule.seed_episodes:
+            first = n == schedule.seed_episodes
+            count = schedule.pretrain_updates if first else schedule.collect_interval
+            learnt = [trainer.update(mirror) for _ in range(count)]
+            updates += count
+            model = load(trainer.weights(with_decoder=True).data, trainer.model_config)
+        seconds += time.perf_counter() - began
+        at = (n, n * schedule.steps, updates, round(seconds, 1))
+        episodes.append([*at, episode.policy, round(episode.episode_return, 4)])
+        if learnt:
+            losses.append([*at, *_mean(learnt[-100:])])
+        last = n == schedule.episodes
+        if model is not None and (last or n % schedule.evaluation_interval == 0):
+            count = schedule.final_episodes if last else schedule.evaluation_episodes
+            assert variant.evaluated is not None
+            tested = PlannerPolicy(
+                Agent(model, variant.evaluated, seed), updates, 0.0, evaluation=True
+            )
+            for start, value in enumerate(_returns(environment, tested, count)):
+                evaluations.append([*at, start, value])
     assert model is not None
     weights = trainer.weights(with_decoder=True)
     (folder / "weights.safetensors").write_bytes(weights.data)
     (folder / "config.json").write_text(weights.config_json + "\n")
     ours, stays = prediction_errors(model, films(schedule.open_loop_episodes))
-    with Table(folder / "open_loop.csv") as table:
-        for step, (a, b) in enumerate(zip(ours, stays, strict=True), 1):
-            table.add(step=step, model=f"{a:.6g}", last_frame=f"{b:.6g}")
+    open_loop = fresh(folder / "open_loop.csv", ["step", "model", "last_frame"])
+    for step, (a, b) in enumerate(zip(ours, stays, strict=True), 1):
+        open_loop.append([step, f"{a:.6g}", f"{b:.6g}"])
 
 
 def _returns(environment: PointPush, policy: Acting, count: int) -> Iterator[float]:
@@ -208,6 +202,6 @@ def _returns(environment: PointPush, policy: Acting, count: int) -> Iterator[flo
         yield round(play(environment, policy, start, f"held-out-{start}").episode_return, 4)
 
 
-def _mean(updates: Sequence[Update]) -> dict[str, str]:
-    names = [f.name for f in fields(Update)]
-    return {name: f"{np.mean([getattr(u, name) for u in updates]):.6g}" for name in names}
+def _mean(updates: Sequence[Update]) -> list[str]:
+    """The mean of each field over the updates."""
+    return [f"{np.mean([getattr(u, f.name) for u in updates]):.6g}" for f in fields(Update)]

@@ -12,7 +12,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
 from planet_msgs.msg import DriverStatus
@@ -20,8 +20,8 @@ from planet_msgs.srv import InjectFault
 from sensor_msgs.msg import JointState
 from std_srvs.srv import SetBool
 
+from experiments import tables
 from experiments.rig.graph import Graph, graph
-from experiments.tables import Table
 from planet_node.stamps import to_ns
 
 ACTIVE = ["m1", "m2", "m3", "m5"]
@@ -219,23 +219,22 @@ def try_letting_go(running: Graph, fault: str, made_by: str, make: Make, ends: b
 
 def trials(out: Path, domain: int, arguments: tuple[str, ...], only: str) -> None:
     """Try every fault whose name holds `only`, and write out/faults.csv, a row for each."""
-    out.mkdir(parents=True, exist_ok=True)
+    table = tables.fresh(out / "faults.csv", [field.name for field in fields(Row)])
     going_on = [fault for fault in GOES_ON if only in fault[0]]
     letting_go = [fault for fault in LETS_GO if only in fault[0]]
     ending = [fault for fault in ENDS if only in fault[0]]
-    with Table(out / "faults.csv") as table:
 
-        def keep(row: Row) -> None:
-            print(row, flush=True)
-            table.add(**asdict(row))
+    def keep(row: Row) -> None:
+        print(row, flush=True)
+        table.append(astuple(row))
 
-        if going_on or letting_go:
-            with graph(out / "lasting", domain, *arguments) as running:
-                for lasting in going_on:
-                    keep(try_going_on(running, *lasting))
-                for fault in letting_go:
-                    keep(try_letting_go(running, *fault, ends=False))
-        for number, fault in enumerate(ending):
-            folder, own = out / f"ending_{number}", domain + 1 + number
-            with graph(folder, own, *arguments, apart=True) as running:
-                keep(try_letting_go(running, *fault, ends=True))
+    if going_on or letting_go:
+        with graph(out / "lasting", domain, *arguments) as running:
+            for lasting in going_on:
+                keep(try_going_on(running, *lasting))
+            for fault in letting_go:
+                keep(try_letting_go(running, *fault, ends=False))
+    for number, fault in enumerate(ending):
+        folder, own = out / f"ending_{number}", domain + 1 + number
+        with graph(folder, own, *arguments, apart=True) as running:
+            keep(try_letting_go(running, *fault, ends=True))

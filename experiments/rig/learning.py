@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from experiments import tables
-from experiments.tables import Table
 
 WINDOW = 20  # episodes
 
@@ -43,56 +42,51 @@ def record(out: Path) -> None:
     newest_transition = 0
     stamps: deque[int] = deque(maxlen=60_000)
     summary: dict[str, Any] = {}
-    with Table(out) as table:
+    table = tables.fresh(out, ["stamp", "pixel_distance", "distance", "pixel_touched", "touched"])
 
-        def on_truth(message: Reward) -> None:
-            truths.append((to_ns(message.header.stamp), message.distance, message.touched))
+    def on_truth(message: Reward) -> None:
+        truths.append((to_ns(message.header.stamp), message.distance, message.touched))
 
-        def on_transition(message: Transition) -> None:
-            nonlocal newest_transition
-            newest_transition = to_ns(message.header.stamp)
+    def on_transition(message: Transition) -> None:
+        nonlocal newest_transition
+        newest_transition = to_ns(message.header.stamp)
 
-        def on_reward(message: Reward) -> None:
-            stamp = to_ns(message.header.stamp)
-            if not message.valid or not truths or stamp - newest_transition > 0.3e9:
-                return
-            near = min(truths, key=lambda truth: abs(truth[0] - stamp))
-            if abs(near[0] - stamp) < 30e6:
-                table.add(
-                    stamp=stamp,
-                    pixel_distance=f"{message.distance:.5f}",
-                    distance=f"{near[1]:.5f}",
-                    pixel_touched=int(message.touched),
-                    touched=int(near[2]),
-                )
-
-        def on_joints(message: JointState) -> None:
-            stamps.append(to_ns(message.header.stamp))
-
-        def on_diagnostics(message: DiagnosticArray) -> None:
-            for status in message.status:
-                if status.name.endswith(("roller: control", "driver: bus")):
-                    summary[status.name] = {pair.key: pair.value for pair in status.values}
-
-        def summarise() -> None:
-            gaps = np.diff(stamps) * 1e-6
-            if len(gaps):
-                summary["joint_states"] = {
-                    "rate_hz": round(float(1e3 / gaps.mean()), 2),
-                    "gap_p99_ms": round(float(np.quantile(gaps, 0.99)), 2),
-                }
-            out.with_suffix(".json").write_text(json.dumps(summary, indent=1) + "\n")
-
-        node.create_subscription(Reward, "/ergojr/rig/truth", on_truth, STREAM)
-        node.create_subscription(Reward, "/ergojr/reward", on_reward, STREAM)
-        node.create_subscription(Transition, "/ergojr/transition", on_transition, STREAM)
-        node.create_subscription(JointState, "/ergojr/joint_states", on_joints, STREAM)
-        node.create_subscription(DiagnosticArray, "/diagnostics", on_diagnostics, STREAM)
-        node.create_timer(10.0, summarise)
-        try:
-            rclpy.spin(node)
-        except (KeyboardInterrupt, ExternalShutdownException):
+    def on_reward(message: Reward) -> None:
+        stamp = to_ns(message.header.stamp)
+        if not message.valid or not truths or stamp - newest_transition > 0.3e9:
             return
+        near = min(truths, key=lambda truth: abs(truth[0] - stamp))
+        if abs(near[0] - stamp) < 30e6:
+            distances = (f"{message.distance:.5f}", f"{near[1]:.5f}")
+            table.append([stamp, *distances, int(message.touched), int(near[2])])
+
+    def on_joints(message: JointState) -> None:
+        stamps.append(to_ns(message.header.stamp))
+
+    def on_diagnostics(message: DiagnosticArray) -> None:
+        for status in message.status:
+            if status.name.endswith(("roller: control", "driver: bus")):
+                summary[status.name] = {pair.key: pair.value for pair in status.values}
+
+    def summarise() -> None:
+        gaps = np.diff(stamps) * 1e-6
+        if len(gaps):
+            summary["joint_states"] = {
+                "rate_hz": round(float(1e3 / gaps.mean()), 2),
+                "gap_p99_ms": round(float(np.quantile(gaps, 0.99)), 2),
+            }
+        out.with_suffix(".json").write_text(json.dumps(summary, indent=1) + "\n")
+
+    node.create_subscription(Reward, "/ergojr/rig/truth", on_truth, STREAM)
+    node.create_subscription(Reward, "/ergojr/reward", on_reward, STREAM)
+    node.create_subscription(Transition, "/ergojr/transition", on_transition, STREAM)
+    node.create_subscription(JointState, "/ergojr/joint_states", on_joints, STREAM)
+    node.create_subscription(DiagnosticArray, "/diagnostics", on_diagnostics, STREAM)
+    node.create_timer(10.0, summarise)
+    try:
+        rclpy.spin(node)
+    except (KeyboardInterrupt, ExternalShutdownException):
+        return
 
 
 def report(episodes: Path, rewards: Path, out: Path) -> str:

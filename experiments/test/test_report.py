@@ -14,7 +14,7 @@ from experiments.definition import DefinitionError, load
 from experiments.figures import look, over_seeds
 from experiments.record import Record
 from experiments.results import CompleteRun, by_method, read
-from experiments.tables import Table
+from experiments.tables import fresh
 
 START = 1_000_000.0
 
@@ -27,13 +27,13 @@ DEFINITION: dict[str, Any] = {
     "methods": [{"name": "async"}, {"name": "sync C = 10", "launch": {"mode": "sync"}}],
 }
 
-Episode = tuple[float, str, int, float, int]
-"""Seconds since the launch, policy, steps, return, touched."""
+Episode = tuple[float, str, int, float]
+"""Seconds since the launch, policy, steps, return."""
 EPISODES: list[Episode] = [
-    (10.0, "random", 50, -10.0, 0),
-    (50.0, "planner", 100, -4.0, 0),
-    (55.0, "evaluation", 100, 100.0, 1),
-    (599.0, "planner", 10, -1.0, 1),
+    (10.0, "random", 50, -10.0),
+    (50.0, "planner", 100, -4.0),
+    (55.0, "evaluation", 100, 100.0),
+    (599.0, "planner", 10, -1.0),
 ]
 UPDATES = [(60.0, 100), (590.0, 1600)]
 """Seconds since the launch, updates."""
@@ -58,19 +58,12 @@ def complete(
     record.update(started=START, decision_seconds=seconds)
     metrics = record.data / "metrics"
     metrics.mkdir(parents=True)
-    with Table(metrics / "episodes.csv") as table:
-        for number, (second, policy, steps, value, touched) in enumerate(episodes):
-            table.add(
-                sequence=number,
-                wall_time=START + second,
-                policy=policy,
-                steps=steps,
-                touched=touched,
-                **{"return": value},
-            )
-    with Table(metrics / "updates.csv") as table:
-        for second, update in UPDATES:
-            table.add(wall_time=START + second, update=update)
+    table = fresh(metrics / "episodes.csv", ["wall_time", "policy", "steps", "return"])
+    for second, *values in episodes:
+        table.append([START + second, *values])
+    table = fresh(metrics / "updates.csv", ["wall_time", "update"])
+    for second, update in UPDATES:
+        table.append([START + second, update])
     record.log.touch()
     (record.data / "control").touch()
     record.end_training(START + 600)

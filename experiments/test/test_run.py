@@ -430,6 +430,18 @@ def test_a_damaged_table_of_evaluations_is_one_sentence_before_anything_starts(
     assert [launch["file"] for launch in told(launches)].count("sim.launch.py") == 1
 
 
+def test_an_evaluation_whose_row_was_cut_is_made_again(tmp_path: Path, launches: Path) -> None:
+    path = written(tmp_path, methods=only("async"), seeds=[0])
+    assert run.main([str(path)]) == 0
+    record = Record(load(path).runs[0], tmp_path / "comparison")
+    updates = [row["update"] for row in record.evaluated()]
+    whole = record.evaluations.read_text()
+    record.update(state="trained")  # as when the power went off while the row was written
+    record.evaluations.write_text(whole[: whole.rindex(",")])
+    assert run.main([str(path)]) == 0
+    assert [row["update"] for row in record.evaluated()] == updates
+
+
 def test_a_run_that_is_evaluated_again_has_forgotten_its_failure(
     tmp_path: Path, launches: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,10 +9,10 @@ import pytest
 from experiments import tables
 
 
-def test_a_row_is_in_the_file_before_the_table_is_closed(tmp_path: Path) -> None:
-    with tables.Table(tmp_path / "table.csv") as table:
-        table.add(minutes=1.5, name="a, b")
-        assert tables.read(tmp_path / "table.csv") == [{"minutes": "1.5", "name": "a, b"}]
+def test_a_fresh_table_holds_nothing_of_an_earlier_one(tmp_path: Path) -> None:
+    for name in ("a", "b, c"):
+        tables.fresh(tmp_path / "table.csv", ["minutes", "name"]).append([1.5, name])
+    assert tables.read(tmp_path / "table.csv") == [{"minutes": "1.5", "name": "b, c"}]
 
 
 def test_a_row_that_is_being_written_is_left_out_of_a_growing_table(tmp_path: Path) -> None:
