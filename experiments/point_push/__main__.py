@@ -23,15 +23,6 @@ from queue import SimpleQueue
 from experiments.point_push.training import VARIANTS, Schedule, run
 from planet_bringup import cores
 
-# Tensors freed and allocated again every update stay with the process: returning them to the
-# system costs almost half of the time in page faults.
-ENVIRONMENT = {
-    "MALLOC_MMAP_THRESHOLD_": str(2**30),
-    "MALLOC_TRIM_THRESHOLD_": str(2**32),
-    "MALLOC_TOP_PAD_": str(2**26),
-    "OMP_NUM_THREADS": "1",
-}
-
 
 def finished(folder: Path, schedule: Schedule) -> bool:
     """Whether this run is complete; ValueError when it was made with another schedule."""
@@ -61,7 +52,7 @@ def run_all(
         with (folder / "log.txt").open("w") as log:
             code = subprocess.run(
                 [sys.executable, "-m", "experiments.point_push", *one],
-                env={**os.environ, **ENVIRONMENT},
+                env={**os.environ, **cores.MALLOC, "OMP_NUM_THREADS": "1"},
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 check=False,
