@@ -190,7 +190,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m experiments.report",
         description=__doc__.splitlines()[0] if __doc__ else None,
     )
-    parser.add_argument("folder", metavar="DIR", type=Path, help="what experiments.run wrote")
+    parser.add_argument(
+        "folder", metavar="DIR", type=Path, help="Folder that experiments.run wrote."
+    )
     folder: Path = parser.parse_args(arguments).folder
     try:
         print(write(folder))

@@ -48,8 +48,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m experiments.run", description=__doc__.splitlines()[0] if __doc__ else None
     )
-    parser.add_argument("file", type=Path, help="the experiment, a YAML file")
-    parser.add_argument("--out", type=Path, help="where results go (default: FILE without .yaml)")
+    parser.add_argument("file", type=Path, help="The experiment, a YAML file.")
+    parser.add_argument(
+        "--out", type=Path, help="Folder for the results (default: FILE without .yaml)."
+    )
     parsed = parser.parse_args(arguments)
     out: Path = parsed.out or parsed.file.with_suffix("")
     for program in ("ros2", "setpriv", "taskset"):

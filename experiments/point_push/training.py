@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +20,7 @@ from experiments.point_push.environment import CAMERAS, PointPush
 from experiments.point_push.open_loop import films, prediction_errors
 from experiments.point_push.rollout import Acting, OraclePolicy, play
 from experiments.tables import fresh
-from planet_core.config import Config
+from planet_core.config import Config, setting
 from planet_learner.config import LearnerConfig
 from planet_learner.mirror import Mirror
 from planet_learner.trainer import Trainer, Update
@@ -76,34 +76,18 @@ VARIANTS = {
 class Schedule(Config):
     """How long a run is."""
 
-    seed_episodes: int = field(
-        default=60, metadata={"doc": "Random episodes S before the first update.", "low": 1}
+    seed_episodes: int = setting(60, "Random episodes S before the first update.", low=1)
+    episodes: int = setting(110, "Episodes in all, seed episodes included.", low=1)
+    pretrain_updates: int = setting(500, "Updates after the seed episodes.", low=1)
+    collect_interval: int = setting(20, "Updates C per further episode.", low=1)
+    steps: int = setting(30, "Decisions of an episode.", low=1)
+    exploration_noise: float = setting(
+        0.3, "Standard deviation, added to planned actions.", low=0.0
     )
-    episodes: int = field(
-        default=110, metadata={"doc": "Episodes in all, seed episodes included.", "low": 1}
-    )
-    pretrain_updates: int = field(
-        default=500, metadata={"doc": "Updates after the seed episodes.", "low": 1}
-    )
-    collect_interval: int = field(
-        default=20, metadata={"doc": "Updates C per further episode.", "low": 1}
-    )
-    steps: int = field(default=30, metadata={"doc": "Decisions of an episode.", "low": 1})
-    exploration_noise: float = field(
-        default=0.3, metadata={"doc": "Standard deviation, added to planned actions.", "low": 0.0}
-    )
-    evaluation_interval: int = field(
-        default=10, metadata={"doc": "Episodes between evaluations.", "low": 1}
-    )
-    evaluation_episodes: int = field(
-        default=5, metadata={"doc": "Held-out starts of an evaluation.", "low": 1}
-    )
-    final_episodes: int = field(
-        default=30, metadata={"doc": "Held-out starts of the last evaluation.", "low": 1}
-    )
-    open_loop_episodes: int = field(
-        default=30, metadata={"doc": "Episodes on which prediction is measured.", "low": 1}
-    )
+    evaluation_interval: int = setting(10, "Episodes between evaluations.", low=1)
+    evaluation_episodes: int = setting(5, "Held-out starts of an evaluation.", low=1)
+    final_episodes: int = setting(30, "Held-out starts of the last evaluation.", low=1)
+    open_loop_episodes: int = setting(30, "Episodes on which prediction is measured.", low=1)
 
 
 def run(name: str, seed: int, schedule: Schedule, folder: Path) -> None:
