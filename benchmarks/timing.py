@@ -21,15 +21,9 @@ from typing import Any
 import numpy as np
 
 from planet_bringup import cores as processors
+from planet_bringup.cores import MALLOC
 
 ROOT = Path(__file__).parents[1]
-
-# As planet_bringup.launching sets them for every node.
-MALLOC = {
-    "MALLOC_MMAP_THRESHOLD_": str(2**30),
-    "MALLOC_TRIM_THRESHOLD_": str(2**32),
-    "MALLOC_TOP_PAD_": str(2**26),
-}
 
 
 class Contestant:

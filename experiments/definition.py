@@ -5,42 +5,19 @@
 
 from __future__ import annotations
 
-import ast
 import dataclasses
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-NODES = {
-    "learner": "/learner",
-    "progress": "/**/progress",
-    "replay": "/replay",
-    "roller": "/**/roller",
-    "sim": "/**/sim",
-}
-"""Nodes that can be given parameters, under the names that the profiles use."""
-DECLARED = {
-    "learner": (
-        ("", "src/planet_learner/planet_learner/config.py", "LearnerConfig"),
-        ("model.", "src/planet_model/planet_model/config.py", "NetworkConfig"),
-        ("objective.", "src/planet_model/planet_model/config.py", "ObjectiveConfig"),
-    ),
-    "progress": (("", "launch/planet_bringup/progress_node.py", "ProgressConfig"),),
-    "replay": (("", "src/planet_replay/planet_replay/store.py", "ReplayConfig"),),
-    "roller": (
-        ("", "src/planet_roller/planet_roller/loop.py", "RollerConfig"),
-        ("planner.", "src/planet_model/planet_model/config.py", "PlannerConfig"),
-    ),
-    "sim": (("", "src/ergojr_sim/ergojr_sim/session.py", "SimConfig"),),
-}
-"""The dataclasses that a node declares as its parameters: prefix, file, class."""
+from experiments.parameters import NODES, unknown
+from experiments.words import listed
+
 CHOICES: dict[str, tuple[str, ...]] = {
     "profile": ("laptop", "paper", "test"),
     "mode": ("async", "sync"),
@@ -57,7 +34,6 @@ DEFAULTS = {"learner": {"checkpoint_seconds": 20.0}}
 """Parameters laid over the profile: what is evaluated is a checkpoint, at most so old."""
 OWN = ("config", "data_dir", "minutes", "seed")
 """Arguments of sim.launch.py that the runner sets."""
-_ROOT = Path(__file__).resolve().parents[1]
 
 
 class DefinitionError(ValueError):
@@ -89,6 +65,10 @@ class Definition:
     parameters: Mapping[str, Mapping[str, Any]]
     """ROS parameters by node, laid over the profile."""
     evaluation: Evaluation
+
+    @property
+    def title(self) -> str:
+        return f"{self.method}, seed {self.seed}"
 
     @property
     def folder(self) -> str:
@@ -153,28 +133,6 @@ def load(path: Path, to_run: bool = True) -> Experiment:
     except DefinitionError as error:
         raise DefinitionError(f"{path}: {error}") from None
     return experiment
-
-
-@cache
-def parameters_of(node: str) -> tuple[str, ...]:
-    """The names of a node's parameters, such as `planner.horizon`.
-
-    They are read in the source: to import the dataclasses would bring PyTorch and ROS into a runner
-    that shall take nothing from what it measures.
-    """
-    names: list[str] = []
-    for prefix, file, name in DECLARED[node]:
-        classes = [
-            item
-            for item in ast.parse((_ROOT / file).read_text()).body
-            if isinstance(item, ast.ClassDef)
-        ]
-        names += [
-            prefix + item.target.id
-            for item in next(found for found in classes if found.name == name).body
-            if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name)
-        ]
-    return tuple(names)
 
 
 def slug(name: str) -> str:
@@ -283,23 +241,12 @@ def _check_names(content: Mapping[str, Any]) -> None:
     methods = [(f"methods[{index}].", item) for index, item in enumerate(content["methods"])]
     for where, item in [("", content), *methods]:
         for node, values in item.get("parameters", {}).items():
-            known = parameters_of(node)
-            for name in _flat(values):
-                if name not in known:
-                    (nearest,) = get_close_matches(name, known, 1, cutoff=0.0)
-                    raise DefinitionError(
-                        f"{where}parameters.{node}.{name} is no parameter of the {node}, "
-                        f"the nearest is {nearest}."
-                    )
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
-    """Names as ROS has them, nested ones joined by dots."""
-    for name, value in values.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}"
+            if found := unknown(node, values):
+                name, nearest = found
+                raise DefinitionError(
+                    f"{where}parameters.{node}.{name} is no parameter of the {node}, "
+                    f"the nearest is {nearest}."
+                )
 
 
 def _seeds(value: object, where: str) -> list[int]:
@@ -361,6 +308,5 @@ def _number(
     raise DefinitionError(f"{where} is {value!r}, expected a number {expected}.")
 
 
-def _or(names: Mapping[str, Any] | tuple[str, ...] | list[str]) -> str:
-    *first, last = sorted(names)
-    return f"{', '.join(first)} or {last}" if first else last
+def _or(names: Iterable[str]) -> str:
+    return listed(sorted(names), "or")

@@ -69,16 +69,6 @@ def test_the_full_search_is_the_papers_and_the_real_time_one_a_fraction_of_it() 
     assert REAL_TIME.warm_start
 
 
-def test_the_malloc_settings_are_those_of_the_launch_file() -> None:
-    from benchmarks.timing import MALLOC
-
-    launch = (ROOT / "launch" / "planet_bringup" / "launching.py").read_text()
-    names: dict[str, object] = {}
-    begin = launch.index("MALLOC = {")
-    exec(launch[begin : launch.index("}", begin) + 1], names)
-    assert names["MALLOC"] == MALLOC
-
-
 def test_the_mirror_of_the_benchmark_holds_whole_episodes() -> None:
     mirror = random_mirror(1, episodes=2, steps=5)
     assert (mirror.episodes, mirror.steps) == (2, 12)

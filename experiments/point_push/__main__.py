@@ -23,15 +23,6 @@ from queue import SimpleQueue
 from experiments.point_push.training import VARIANTS, Schedule, run
 from planet_bringup import cores
 
-# Tensors freed and allocated again every update stay with the process: returning them to the
-# system costs almost half of the time in page faults.
-ENVIRONMENT = {
-    "MALLOC_MMAP_THRESHOLD_": str(2**30),
-    "MALLOC_TRIM_THRESHOLD_": str(2**32),
-    "MALLOC_TOP_PAD_": str(2**26),
-    "OMP_NUM_THREADS": "1",
-}
-
 
 def finished(folder: Path, schedule: Schedule) -> bool:
     """Whether this run is complete; ValueError when it was made with another schedule."""
@@ -61,7 +52,7 @@ def run_all(
         with (folder / "log.txt").open("w") as log:
             code = subprocess.run(
                 [sys.executable, "-m", "experiments.point_push", *one],
-                env={**os.environ, **ENVIRONMENT},
+                env={**os.environ, **cores.MALLOC, "OMP_NUM_THREADS": "1"},
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 check=False,
@@ -86,25 +77,27 @@ def main() -> None:
     parser = argparse.ArgumentParser("experiments.point_push", description=description)
     commands = parser.add_subparsers(dest="command", required=True)
 
-    many = commands.add_parser("run", help="make the runs")
-    many.add_argument("--out", type=Path, required=True, help="where the runs are kept")
+    many = commands.add_parser("run", help="Make the runs that are missing.")
+    many.add_argument("--out", type=Path, required=True, help="Folder of the runs.")
     many.add_argument("--variants", nargs="+", choices=list(VARIANTS), default=list(VARIANTS))
     many.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    many.add_argument("--jobs", type=int, default=1, help="runs at a time, each on its own core")
+    many.add_argument(
+        "--jobs", type=int, default=1, help="Runs at a time, each on a core of its own."
+    )
     for f in fields(Schedule):
         option = f"--{f.name.replace('_', '-')}"
         many.add_argument(option, type=type(f.default), default=f.default, help=f.metadata["doc"])
 
-    one = commands.add_parser("one", help="one run, in this process")
+    one = commands.add_parser("one", help="Make one run in this process.")
     one.add_argument("variant", choices=list(VARIANTS))
     one.add_argument("seed", type=int)
     one.add_argument("folder", type=Path)
-    one.add_argument("schedule", help="JSON, as run.json has it")
+    one.add_argument("schedule", help="JSON of a Schedule, as in run.json.")
     one.add_argument("core", type=int)
 
-    told = commands.add_parser("report", help="tables and pictures of the runs")
-    told.add_argument("--runs", type=Path, required=True, help="where the runs are kept")
-    told.add_argument("--out", type=Path, required=True, help="where the report goes")
+    told = commands.add_parser("report", help="Write the table and the pictures of the runs.")
+    told.add_argument("--runs", type=Path, required=True, help="Folder of the runs.")
+    told.add_argument("--out", type=Path, required=True, help="Folder for the report.")
 
     given = parser.parse_args()
     if given.command == "one":

@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from matplotlib.figure import Figure
+from scipy import stats
 
+from experiments import tables
 from experiments.point_push.open_loop import CONTEXT, films, predict, seen
 from experiments.point_push.training import VARIANTS
+from experiments.tables import Array
 from planet_model.config import ModelConfig
 from planet_model.weights import load
 
-Array = NDArray[np.float64]
-
-# Student's t, 97.5 %, for n = 2, 3, ... values (n - 1 degrees of freedom).
-_T = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
-
+KEPT = ("run.json", "evaluations.csv", "open_loop.csv")
+"""Of a run, beside the report."""
 _TRANSITIONS = ("rssm", "ssm", "rnn")
 _PLANNING = ("rssm", "random_shooting", "random_collection")
 
@@ -47,34 +45,28 @@ class Run:
 def read(folder: Path) -> Run:
     """Read a finished run."""
     summary = json.loads((folder / "run.json").read_text())
-    rows = _rows(folder / "evaluations.csv")
-    decisions = np.array([float(row["decisions"]) for row in rows])
-    values = np.array([float(row["result"]) for row in rows])
+    rows = tables.read(folder / "evaluations.csv")
+    decisions, values = tables.column(rows, "decisions"), tables.column(rows, "result")
     when = np.unique(decisions)
-    errors = folder / "open_loop.csv"
-    table = _rows(errors) if errors.exists() else None
+    path = folder / "open_loop.csv"
+    errors = tables.read(path) if path.exists() else None
     return Run(
         variant=summary["variant"],
         seed=summary["seed"],
         minutes=float(rows[-1]["seconds"]) / 60,
         decisions=when,
         returns=np.array([values[decisions == at].mean() for at in when]),
-        model_error=None if table is None else np.array([float(row["model"]) for row in table]),
-        last_frame_error=(
-            None if table is None else np.array([float(row["last_frame"]) for row in table])
-        ),
+        model_error=None if errors is None else tables.column(errors, "model"),
+        last_frame_error=None if errors is None else tables.column(errors, "last_frame"),
     )
 
 
 def interval(values: Sequence[float]) -> tuple[float, float]:
-    """Mean and half the width of its 95 % confidence interval (Student's t; nan for one value)."""
+    """Mean and half the width of its 95 % confidence interval (Student's t; NaN for one value)."""
     mean = float(np.mean(values))
-    count = len(values)
-    if count == 1:
+    if len(values) == 1:
         return mean, float("nan")
-    if count - 2 >= len(_T):
-        raise ValueError(f"{count} values, expected at most {len(_T) + 1}")
-    return mean, float(_T[count - 2] * np.std(values, ddof=1) / np.sqrt(count))
+    return mean, float(stats.sem(values) * stats.t.ppf(0.975, len(values) - 1))
 
 
 def normalised(value: float, random: float, oracle: float) -> float:
@@ -85,8 +77,8 @@ def normalised(value: float, random: float, oracle: float) -> float:
 def report(runs: Path, out: Path) -> str:
     """Write table.md, learning.png, open_loop.png and, where weights are, prediction.png.
 
-    The runs' tables (not their weights) are copied to `out`/runs. Returns the table. Raises
-    ValueError when the references, or all trained runs, are missing.
+    Of each run, what table and curves are made of is copied to `out`/runs. Returns the table.
+    Raises ValueError when the references are missing.
     """
     folders = sorted(path.parent for path in runs.glob("*/run.json"))
     found = [read(folder) for folder in folders]
@@ -99,8 +91,9 @@ def report(runs: Path, out: Path) -> str:
         kept = out / "runs" / folder.name
         if kept.resolve() != folder.resolve():
             kept.mkdir(parents=True, exist_ok=True)
-            for path in (*folder.glob("*.csv"), folder / "run.json"):
-                shutil.copyfile(path, kept / path.name)
+            for name in KEPT:
+                if (folder / name).exists():
+                    shutil.copyfile(folder / name, kept / name)
     text = table(by_variant)
     (out / "table.md").write_text(text)
     _draw_learning(by_variant, out / "learning.png")
@@ -145,15 +138,10 @@ def _interval(values: Sequence[float], digits: int) -> str:
     return f"{mean:.{digits}f} ± {half:.{digits}f}" if np.isfinite(half) else f"{mean:.{digits}f}"
 
 
-def _rows(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
 def _draw_learning(by_variant: dict[str, list[Run]], out: Path) -> None:
     """Return without noise over the decisions collected: mean over seeds, band = all seeds."""
-    plt = _pyplot()
-    figure, axes = plt.subplots(1, 2, figsize=(10, 3.6), sharey=True, layout="constrained")
+    figure = Figure(figsize=(10, 3.6), layout="constrained")
+    axes = figure.subplots(1, 2, sharey=True)
     panels = (("transition models", _TRANSITIONS), ("planning and collecting", _PLANNING))
     for axis, (title, names) in zip(axes, panels, strict=True):
         for name in names:
@@ -174,13 +162,12 @@ def _draw_learning(by_variant: dict[str, list[Run]], out: Path) -> None:
         axis.legend(frameon=False, fontsize="small", loc="lower right")
     axes[0].set(ylabel="return on held-out starts")
     figure.savefig(out, dpi=130)
-    plt.close(figure)
 
 
 def _draw_open_loop(by_variant: dict[str, list[Run]], out: Path) -> None:
     """Error of prediction over the steps since the last frame seen, of all trained variants."""
-    plt = _pyplot()
-    figure, axis = plt.subplots(figsize=(5.6, 3.6), layout="constrained")
+    figure = Figure(figsize=(5.6, 3.6), layout="constrained")
+    axis = figure.subplots()
     stays = None
     for name, runs in by_variant.items():
         errors = [run.model_error for run in runs if run.model_error is not None]
@@ -203,18 +190,17 @@ def _draw_open_loop(by_variant: dict[str, list[Run]], out: Path) -> None:
     axis.spines[["top", "right"]].set_visible(False)
     axis.legend(frameon=False, fontsize="small")
     figure.savefig(out, dpi=130)
-    plt.close(figure)
 
 
 def _draw_prediction(folder: Path, out: Path) -> None:
     """Both cameras as they were and as they were predicted, in columns 1, 5, 10, ... steps on."""
-    plt = _pyplot()
     config = ModelConfig.from_dict(json.loads((folder / "config.json").read_text())["model"])
     model = load((folder / "weights.safetensors").read_bytes(), config)
     episode = films(1)[0]
     truth, predicted = seen(model, episode)[CONTEXT:], predict(model, episode)
     steps = [1, *range(5, len(predicted) + 1, 5)]
-    figure, axes = plt.subplots(4, 1, figsize=(1.2 * len(steps), 5.2), layout="constrained")
+    figure = Figure(figsize=(1.2 * len(steps), 5.2), layout="constrained")
+    axes = figure.subplots(4, 1)
     for camera, name in enumerate(config.cameras):
         columns = slice(64 * camera, 64 * (camera + 1))
         for row, frames in enumerate((truth, predicted)):
@@ -229,13 +215,3 @@ def _draw_prediction(folder: Path, out: Path) -> None:
         xlabel=f"steps after the last of {CONTEXT} frames seen",
     )
     figure.savefig(out, dpi=110)
-    plt.close(figure)
-
-
-def _pyplot() -> Any:
-    import matplotlib as mpl  # late: only pictures need it
-
-    mpl.use("Agg")
-    from matplotlib import pyplot as plt
-
-    return plt

@@ -7,7 +7,6 @@ machine is, so variants are compared at the same number of decisions and of upda
 
 from __future__ import annotations
 
-import csv
 import json
 import time
 from collections.abc import Iterator, Sequence
@@ -20,6 +19,7 @@ import torch
 from experiments.point_push.environment import CAMERAS, PointPush
 from experiments.point_push.open_loop import films, prediction_errors
 from experiments.point_push.rollout import Acting, OraclePolicy, play
+from experiments.tables import fresh
 from planet_core.config import Config, setting
 from planet_learner.mirror import Mirror
 from planet_model.actor import PlanetActor
@@ -32,6 +32,9 @@ from planet_roller.policy import ActorPolicy, RandomPolicy
 
 TRAINING_STARTS = 1_000_000
 """Starts of training episodes have seeds from here on; held-out ones have 0, 1, 2, ..."""
+
+AT = ("episodes", "decisions", "updates", "seconds")
+"""How far a run is: the first columns of its tables."""
 
 SEED_ACTION_HOLDS = (1, 2, 5)
 
@@ -119,11 +122,9 @@ def _reference(name: str, seed: int, schedule: Schedule, folder: Path) -> None:
         if name == "oracle"
         else RandomPolicy(2, [1], np.random.default_rng(seed))
     )
-    with _Table(folder / "evaluations.csv") as evaluations:
-        for start, value in enumerate(_returns(environment, policy, schedule.final_episodes)):
-            evaluations.row(
-                episodes=0, decisions=0, updates=0, seconds=0, held_out=start, result=value
-            )
+    evaluations = fresh(folder / "evaluations.csv", [*AT, "held_out", "result"])
+    for start, value in enumerate(_returns(environment, policy, schedule.final_episodes)):
+        evaluations.append(dict.fromkeys(AT, 0) | {"held_out": start, "result": value})
 
 
 def _train(variant: Variant, seed: int, schedule: Schedule, folder: Path) -> None:
@@ -135,54 +136,47 @@ def _train(variant: Variant, seed: int, schedule: Schedule, folder: Path) -> Non
     random = RandomPolicy(MODEL.action_size, SEED_ACTION_HOLDS, np.random.default_rng(seed))
     model: WorldModel | None = None
     updates, seconds = 0, 0.0
-    with (
-        _Table(folder / "episodes.csv") as episodes,
-        _Table(folder / "updates.csv") as losses,
-        _Table(folder / "evaluations.csv") as evaluations,
-    ):
-        for n in range(1, schedule.episodes + 1):
-            began = time.perf_counter()
-            policy: Acting = random
-            if model is not None and variant.acting is not None:
-                agent = Agent(model, variant.acting, seed=n)
-                actor = PlanetActor(agent, schedule.exploration_noise)
-                policy = ActorPolicy(actor, updates, evaluation=False)
-            # Runs with the same seed have the same starts.
-            episode = play(environment, policy, TRAINING_STARTS * (seed + 1) + n, f"{seed}-{n}")
-            mirror.add(episode, n)
-            learnt: list[dict[str, float]] = []
-            if n >= schedule.seed_episodes:
-                first = n == schedule.seed_episodes
-                count = schedule.pretrain_updates if first else schedule.collect_interval
-                learnt = [trainer.update(mirror) for _ in range(count)]
-                updates += count
-                model = load(trainer.weights(full=True).data, trainer.model_config)
-            seconds += time.perf_counter() - began
-            at = {
-                "episodes": n,
-                "decisions": n * schedule.steps,
-                "updates": updates,
-                "seconds": round(seconds, 1),
-            }
-            episodes.row(**at, policy=episode.policy, result=round(episode.episode_return, 4))
-            if learnt:
-                losses.row(**at, **_mean(learnt[-100:]))
-            last = n == schedule.episodes
-            if model is not None and (last or n % schedule.evaluation_interval == 0):
-                count = schedule.final_episodes if last else schedule.evaluation_episodes
-                assert variant.evaluated is not None
-                actor = PlanetActor(Agent(model, variant.evaluated, seed), 0.0)
-                tested = ActorPolicy(actor, updates, evaluation=True)
-                for start, value in enumerate(_returns(environment, tested, count)):
-                    evaluations.row(**at, held_out=start, result=value)
+    episodes = fresh(folder / "episodes.csv", [*AT, "policy", "result"])
+    losses = fresh(folder / "updates.csv", AT)
+    evaluations = fresh(folder / "evaluations.csv", [*AT, "held_out", "result"])
+    for n in range(1, schedule.episodes + 1):
+        began = time.perf_counter()
+        policy: Acting = random
+        if model is not None and variant.acting is not None:
+            agent = Agent(model, variant.acting, seed=n)
+            actor = PlanetActor(agent, schedule.exploration_noise)
+            policy = ActorPolicy(actor, updates, evaluation=False)
+        # Runs with the same seed have the same starts.
+        episode = play(environment, policy, TRAINING_STARTS * (seed + 1) + n, f"{seed}-{n}")
+        mirror.add(episode, n)
+        learnt: list[dict[str, float]] = []
+        if n >= schedule.seed_episodes:
+            first = n == schedule.seed_episodes
+            count = schedule.pretrain_updates if first else schedule.collect_interval
+            learnt = [trainer.update(mirror) for _ in range(count)]
+            updates += count
+            model = load(trainer.weights(full=True).data, trainer.model_config)
+        seconds += time.perf_counter() - began
+        at = dict(zip(AT, (n, n * schedule.steps, updates, round(seconds, 1)), strict=True))
+        episodes.append(at | {"policy": episode.policy, "result": round(episode.episode_return, 4)})
+        if learnt:
+            losses.append({**at, **_mean(learnt[-100:])})
+        last = n == schedule.episodes
+        if model is not None and (last or n % schedule.evaluation_interval == 0):
+            count = schedule.final_episodes if last else schedule.evaluation_episodes
+            assert variant.evaluated is not None
+            actor = PlanetActor(Agent(model, variant.evaluated, seed), 0.0)
+            tested = ActorPolicy(actor, updates, evaluation=True)
+            for start, value in enumerate(_returns(environment, tested, count)):
+                evaluations.append(at | {"held_out": start, "result": value})
     assert model is not None
     weights = trainer.weights(full=True)
     (folder / "weights.safetensors").write_bytes(weights.data)
     (folder / "config.json").write_text(weights.config_json + "\n")
     ours, stays = prediction_errors(model, films(schedule.open_loop_episodes))
-    with _Table(folder / "open_loop.csv") as table:
-        for step, (a, b) in enumerate(zip(ours, stays, strict=True), 1):
-            table.row(step=step, model=f"{a:.6g}", last_frame=f"{b:.6g}")
+    open_loop = fresh(folder / "open_loop.csv", ["step", "model", "last_frame"])
+    for step, (a, b) in enumerate(zip(ours, stays, strict=True), 1):
+        open_loop.append({"step": step, "model": f"{a:.6g}", "last_frame": f"{b:.6g}"})
 
 
 def _returns(environment: PointPush, policy: Acting, count: int) -> Iterator[float]:
@@ -193,25 +187,3 @@ def _returns(environment: PointPush, policy: Acting, count: int) -> Iterator[flo
 
 def _mean(updates: Sequence[dict[str, float]]) -> dict[str, str]:
     return {name: f"{np.mean([u[name] for u in updates]):.6g}" for name in updates[0]}
-
-
-class _Table:
-    """A CSV file whose columns are those of its first row; every row is on disk at once."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def __enter__(self) -> _Table:
-        self._file = self._path.open("w", newline="")
-        self._writer: csv.DictWriter[str] | None = None
-        return self
-
-    def row(self, **values: object) -> None:
-        if self._writer is None:
-            self._writer = csv.DictWriter(self._file, list(values))
-            self._writer.writeheader()
-        self._writer.writerow(values)
-        self._file.flush()
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()

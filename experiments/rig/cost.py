@@ -7,7 +7,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from experiments.rig.processes import command_line
+from experiments.processes import command_line
 
 
 def cost(launch: int, seconds: float) -> str:

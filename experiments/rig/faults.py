@@ -1,13 +1,12 @@
 """The fault table, tried on the rig: each fault on a running graph, with its times.
 
-Times are read from three clocks' one, the machine's: when the fault was made, when the driver said
-what it had found (the stamp of its status), and when the last virtual servo lost its torque (the
-stamp of `rig/torque`).
+All times are of the machine's one clock: when the fault was made, when the driver said what it had
+found (the stamp of its status), and when the last virtual servo lost its torque (the stamp of
+`rig/torque`).
 """
 
 from __future__ import annotations
 
-import csv
 import math
 import os
 import signal
@@ -21,6 +20,7 @@ from planet_msgs.srv import InjectFault
 from sensor_msgs.msg import JointState
 from std_srvs.srv import SetBool
 
+from experiments import tables
 from experiments.rig.graph import Graph, graph
 from planet_node.stamps import to_ns
 
@@ -217,33 +217,24 @@ def try_letting_go(running: Graph, fault: str, made_by: str, make: Make, ends: b
     )
 
 
-def trials(out: Path, domain: int, arguments: tuple[str, ...], only: str) -> list[Row]:
-    """Try every fault whose name holds `only`; rows are printed as they come."""
-    rows: list[Row] = []
+def trials(out: Path, domain: int, arguments: tuple[str, ...], only: str) -> None:
+    """Try every fault whose name holds `only`, and write out/faults.csv, a row for each."""
+    table = tables.fresh(out / "faults.csv", [field.name for field in fields(Row)])
+    going_on = [fault for fault in GOES_ON if only in fault[0]]
+    letting_go = [fault for fault in LETS_GO if only in fault[0]]
+    ending = [fault for fault in ENDS if only in fault[0]]
 
     def keep(row: Row) -> None:
-        rows.append(row)
         print(row, flush=True)
-        write(out / "faults.csv", rows)
+        table.append(vars(row))
 
-    lasting = [f for f in GOES_ON if only in f[0]], [f for f in LETS_GO if only in f[0]]
-    if any(lasting):
+    if going_on or letting_go:
         with graph(out / "lasting", domain, *arguments) as running:
-            for trial in lasting[0]:
-                keep(try_going_on(running, *trial))
-            for fault in lasting[1]:
+            for lasting in going_on:
+                keep(try_going_on(running, *lasting))
+            for fault in letting_go:
                 keep(try_letting_go(running, *fault, ends=False))
-    for number, fault in enumerate(f for f in ENDS if only in f[0]):
+    for number, fault in enumerate(ending):
         folder, own = out / f"ending_{number}", domain + 1 + number
         with graph(folder, own, *arguments, apart=True) as running:
             keep(try_letting_go(running, *fault, ends=True))
-    return rows
-
-
-def write(path: Path, rows: list[Row]) -> None:
-    """One line per fault."""
-    names = [item.name for item in fields(Row)]
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(names)
-        writer.writerows([getattr(row, name) for name in names] for row in rows)

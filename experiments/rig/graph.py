@@ -24,7 +24,7 @@ from rclpy.executors import SingleThreadedExecutor
 from sensor_msgs.msg import JointState
 from std_srvs.srv import SetBool
 
-from experiments.rig.processes import MARK, command_line, marked
+from experiments.processes import MARK, command_line, marked
 from planet_node.qos import COMMAND, LATCHED, STREAM
 from planet_node.stamps import to_ns
 

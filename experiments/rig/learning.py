@@ -6,28 +6,19 @@ that and the `episodes.csv` of the run.
 
 from __future__ import annotations
 
-import csv
 import json
 from collections import deque
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from scipy import stats
+
+from experiments import tables
 
 WINDOW = 20  # episodes
-
-
-def ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Ranks from 0, ties sharing their mean."""
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    last = np.cumsum(counts)
-    return np.asarray(((last - counts + last - 1) / 2)[inverse])
-
-
-def rank_correlation(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
-    """Spearman's rho."""
-    return float(np.corrcoef(ranks(a), ranks(b))[0, 1])
 
 
 def record(out: Path) -> None:
@@ -51,75 +42,70 @@ def record(out: Path) -> None:
     newest_transition = 0
     stamps: deque[int] = deque(maxlen=60_000)
     summary: dict[str, Any] = {}
-    with out.open("w", newline="", buffering=1) as file:
-        writer = csv.writer(file)
-        writer.writerow(["stamp", "pixel_distance", "distance", "pixel_touched", "touched"])
+    columns = ("stamp", "pixel_distance", "distance", "pixel_touched", "touched")
+    table = tables.fresh(out, columns)
 
-        def on_truth(message: Reward) -> None:
-            truths.append((to_ns(message.header.stamp), message.distance, message.touched))
+    def on_truth(message: Reward) -> None:
+        truths.append((to_ns(message.header.stamp), message.distance, message.touched))
 
-        def on_transition(message: Transition) -> None:
-            nonlocal newest_transition
-            newest_transition = to_ns(message.header.stamp)
+    def on_transition(message: Transition) -> None:
+        nonlocal newest_transition
+        newest_transition = to_ns(message.header.stamp)
 
-        def on_reward(message: Reward) -> None:
-            stamp = to_ns(message.header.stamp)
-            if not message.valid or not truths or stamp - newest_transition > 0.3e9:
-                return
-            near = min(truths, key=lambda truth: abs(truth[0] - stamp))
-            if abs(near[0] - stamp) < 30e6:
-                distances = (f"{message.distance:.5f}", f"{near[1]:.5f}")
-                writer.writerow([stamp, *distances, int(message.touched), int(near[2])])
-
-        def on_joints(message: JointState) -> None:
-            stamps.append(to_ns(message.header.stamp))
-
-        def on_diagnostics(message: DiagnosticArray) -> None:
-            for status in message.status:
-                if status.name.endswith(("roller: control", "driver: bus")):
-                    summary[status.name] = {pair.key: pair.value for pair in status.values}
-
-        def summarise() -> None:
-            gaps = np.diff(stamps) * 1e-6
-            if len(gaps):
-                summary["joint_states"] = {
-                    "rate_hz": round(float(1e3 / gaps.mean()), 2),
-                    "gap_p99_ms": round(float(np.quantile(gaps, 0.99)), 2),
-                }
-            out.with_suffix(".json").write_text(json.dumps(summary, indent=1) + "\n")
-
-        node.create_subscription(Reward, "/ergojr/rig/truth", on_truth, STREAM)
-        node.create_subscription(Reward, "/ergojr/reward", on_reward, STREAM)
-        node.create_subscription(Transition, "/ergojr/transition", on_transition, STREAM)
-        node.create_subscription(JointState, "/ergojr/joint_states", on_joints, STREAM)
-        node.create_subscription(DiagnosticArray, "/diagnostics", on_diagnostics, STREAM)
-        node.create_timer(10.0, summarise)
-        try:
-            rclpy.spin(node)
-        except (KeyboardInterrupt, ExternalShutdownException):
+    def on_reward(message: Reward) -> None:
+        stamp = to_ns(message.header.stamp)
+        if not message.valid or not truths or stamp - newest_transition > 0.3e9:
             return
+        near = min(truths, key=lambda truth: abs(truth[0] - stamp))
+        if abs(near[0] - stamp) < 30e6:
+            distances = (f"{message.distance:.5f}", f"{near[1]:.5f}")
+            row = (stamp, *distances, int(message.touched), int(near[2]))
+            table.append(dict(zip(columns, row, strict=True)))
+
+    def on_joints(message: JointState) -> None:
+        stamps.append(to_ns(message.header.stamp))
+
+    def on_diagnostics(message: DiagnosticArray) -> None:
+        for status in message.status:
+            if status.name.endswith(("roller: control", "driver: bus")):
+                summary[status.name] = {pair.key: pair.value for pair in status.values}
+
+    def summarise() -> None:
+        gaps = np.diff(stamps) * 1e-6
+        if len(gaps):
+            summary["joint_states"] = {
+                "rate_hz": round(float(1e3 / gaps.mean()), 2),
+                "gap_p99_ms": round(float(np.quantile(gaps, 0.99)), 2),
+            }
+        out.with_suffix(".json").write_text(json.dumps(summary, indent=1) + "\n")
+
+    node.create_subscription(Reward, "/ergojr/rig/truth", on_truth, STREAM)
+    node.create_subscription(Reward, "/ergojr/reward", on_reward, STREAM)
+    node.create_subscription(Transition, "/ergojr/transition", on_transition, STREAM)
+    node.create_subscription(JointState, "/ergojr/joint_states", on_joints, STREAM)
+    node.create_subscription(DiagnosticArray, "/diagnostics", on_diagnostics, STREAM)
+    node.create_timer(10.0, summarise)
+    try:
+        rclpy.spin(node)
+    except (KeyboardInterrupt, ExternalShutdownException):
+        return
 
 
 def report(episodes: Path, rewards: Path, out: Path) -> str:
     """Draw `out` and return what it shows, as lines of text."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    from matplotlib import pyplot as plt
-
-    with episodes.open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    minutes = np.array([float(row["wall_time"]) for row in rows])
-    minutes = (minutes - minutes[0]) / 60
-    returns = np.array([float(row["return"]) for row in rows])
+    rows = tables.read(episodes)
+    times = tables.column(rows, "wall_time")
+    minutes = (times - times[0]) / 60
+    returns = tables.column(rows, "return")
     touched = np.array([row["touched"] in {"1", "True"} for row in rows])
     random = np.array([row["policy"] == "random" for row in rows])
-    pixels, truth, *_ = np.loadtxt(rewards, delimiter=",", skiprows=1, usecols=(1, 2, 3, 4)).T
-    rho = rank_correlation(-pixels, -truth)
+    pairs = tables.read(rewards)
+    pixels, truth = tables.column(pairs, "pixel_distance"), tables.column(pairs, "distance")
+    rho = float(stats.spearmanr(pixels, truth).statistic)
 
     def stated(name: str, chosen: NDArray[np.bool_]) -> tuple[str, float, float]:
         values = returns[chosen]
-        error = float(values.std(ddof=1) / np.sqrt(len(values)))
+        error = float(stats.sem(values))
         line = (
             f"{name}: {len(values)} episodes, return {values.mean():.2f} ± {error:.2f} "
             f"(standard error), touched {touched[chosen].sum()} ({touched[chosen].mean():.0%})"
@@ -138,7 +124,8 @@ def report(episodes: Path, rewards: Path, out: Path) -> str:
         f"rank correlation of reward and true distance: {rho:.3f} over {len(pixels)} steps",
     ]
 
-    figure, axes = plt.subplots(1, 3, figsize=(13, 3.6), layout="constrained")
+    figure = Figure(figsize=(13, 3.6), layout="constrained")
+    axes = figure.subplots(1, 3)
     for chosen, colour, name in ((random, "0.6", "random"), (planned, "C0", "planned")):
         axes[0].plot(minutes[chosen], returns[chosen], ".", color=colour, alpha=0.5, label=name)
         mean = np.convolve(returns[chosen], np.ones(WINDOW) / WINDOW, "valid")

@@ -7,7 +7,6 @@ next.
 
 from __future__ import annotations
 
-import csv
 import math
 import os
 import signal
@@ -15,11 +14,12 @@ import subprocess
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 
+from experiments.processes import command_line, kill
 from experiments.rig.graph import Graph
-from experiments.rig.processes import command_line, kill
+from experiments.tables import fresh
 
 HUNG = 180.0  # s within which a start must get as far as it is asked to
 ENDING = 60.0  # s for an end that Ctrl-C asked for
@@ -58,20 +58,17 @@ def starts(
     """
     rows: list[Start] = []
     (out / "logs").mkdir(parents=True, exist_ok=True)
-    with (out / "starts.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, [item.name for item in fields(Start)])
-        writer.writeheader()
-        for number in range(count):
-            signalled = "SIGINT"
-            if number * killed // count != (number + 1) * killed // count:
-                signalled = "SIGKILL"
-            log = out / "logs" / f"{number:03d}.log"
-            log.unlink(missing_ok=True)
-            row = start(number, signalled, out / "data", log, domain, until, arguments)
-            rows.append(row)
-            writer.writerow(asdict(row))
-            file.flush()
-            print(row, flush=True)
+    table = fresh(out / "starts.csv", [field.name for field in fields(Start)])
+    for number in range(count):
+        signalled = "SIGINT"
+        if number * killed // count != (number + 1) * killed // count:
+            signalled = "SIGKILL"
+        log = out / "logs" / f"{number:03d}.log"
+        log.unlink(missing_ok=True)
+        row = start(number, signalled, out / "data", log, domain, until, arguments)
+        rows.append(row)
+        table.append(vars(row))
+        print(row, flush=True)
     print(summary(rows))
     return rows
 

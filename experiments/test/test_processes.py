@@ -1,14 +1,29 @@
-"""Whoever a launch started is found and ended, wherever it went."""
+"""Where launches take place, and that whoever they started is found and ended."""
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import sys
 import time
 import uuid
+from contextlib import ExitStack
+from pathlib import Path
 
-from experiments.rig.processes import MARK, command_line, kill, marked
+import pytest
+
+from experiments.definition import DefinitionError
+from experiments.processes import (
+    LAST_DOMAIN,
+    MARK,
+    Slot,
+    claimed,
+    command_line,
+    kill,
+    launched,
+    marked,
+)
 
 # Starts a process in a session of its own and ends, so that it has no parent of ours.
 ORPHAN = """
@@ -40,3 +55,29 @@ def test_nobody_else_is_found_or_killed() -> None:
     assert other.poll() is None
     other.communicate(b"\n")
     assert other.returncode == 0
+
+
+def test_domains_that_are_all_taken_are_one_sentence() -> None:
+    with ExitStack() as held:
+        claimed(LAST_DOMAIN - 1, 1, held)
+        with pytest.raises(DefinitionError, match=f"free ROS domains from {LAST_DOMAIN - 1} "):
+            claimed(LAST_DOMAIN - 1, 2, held)
+
+
+def test_nodes_do_not_survive_a_launch_that_was_killed(tmp_path: Path) -> None:
+    node = "import os, signal, time; signal.signal(signal.SIGINT, signal.SIG_IGN); time.sleep(300)"
+    launch = (
+        "import os, signal, subprocess, sys\n"
+        f"print(subprocess.Popen([sys.executable, '-c', {node!r}]).pid, flush=True)\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    slot = Slot(tuple(sorted(os.sched_getaffinity(0))), 61)
+
+    async def make() -> None:
+        command = [sys.executable, "-c", launch]
+        async with launched(command, tmp_path / "log", slot) as process:
+            await process.wait()
+
+    asyncio.run(make())
+    pid = int((tmp_path / "log").read_text().split()[-1])
+    assert command_line(pid) == ""

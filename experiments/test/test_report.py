@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +11,10 @@ import yaml
 
 from experiments import report
 from experiments.definition import DefinitionError, load
-from experiments.results import bootstrap, interquartile_mean, over_seeds, read, wilson
-from experiments.run import Record
+from experiments.figures import look, over_seeds
+from experiments.record import Record
+from experiments.results import CompleteRun, by_method, read
+from experiments.tables import fresh
 
 START = 1_000_000.0
 
@@ -26,14 +27,16 @@ DEFINITION: dict[str, Any] = {
     "methods": [{"name": "async"}, {"name": "sync C = 10", "launch": {"mode": "sync"}}],
 }
 
-Episode = tuple[float, str, int, float, int]
-"""Seconds since the launch, policy, steps, return, touched."""
+Episode = tuple[float, str, int, float]
+"""Seconds since the launch, policy, steps, return."""
 EPISODES: list[Episode] = [
-    (10.0, "random", 50, -10.0, 0),
-    (50.0, "planner", 100, -4.0, 0),
-    (55.0, "evaluation", 100, 100.0, 1),
-    (599.0, "planner", 10, -1.0, 1),
+    (10.0, "random", 50, -10.0),
+    (50.0, "planner", 100, -4.0),
+    (55.0, "evaluation", 100, 100.0),
+    (599.0, "planner", 10, -1.0),
 ]
+UPDATES = [(60.0, 100), (590.0, 1600)]
+"""Seconds since the launch, updates."""
 RATES = [(5.0, 0.5, 20), (10.0, 0.96, 100)]
 
 
@@ -52,45 +55,51 @@ def complete(
 ) -> None:
     """Write what a complete run leaves."""
     record.begin([0, 1])
-    with (record.folder / "episodes.csv").open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(
-            [
-                "sequence",
-                "id",
-                "wall_time",
-                "robot",
-                "policy",
-                "steps",
-                "return",
-                "touched",
-                "weights_version",
-            ]
-        )
-        for number, (second, policy, steps, value, touched) in enumerate(episodes):
-            writer.writerow(
-                [number, f"e{number}", START + second, "ergojr", policy, steps, value, touched, 1]
-            )
-    (record.folder / "updates.csv").write_text(
-        f"wall_time,update\n{START + 60},100\n{START + 590},1600\n"
-    )
-    with record.evaluations.open("w") as out:
-        out.write(
-            "minutes,update,episodes,touched,touch_rate,return_mean,return_std,"
-            "steps_to_touch_median,real_time_factor,seconds\n"
-        )
-        for minutes, rate, count in rates:
-            out.write(
-                f"{minutes},{minutes:.0f}00,{count},{rate * count:.0f},{rate},-1,0.5,7,0,30\n"
-            )
-        out.write("10,1000,100,90,0.9,-1,0.5,7,1,200\n")
-    record.update(state="complete", started=START, decision_seconds=seconds)
+    record.update(started=START, decision_seconds=seconds)
+    metrics = record.data / "metrics"
+    metrics.mkdir(parents=True)
+    columns = ("wall_time", "policy", "steps", "return")
+    table = fresh(metrics / "episodes.csv", columns)
+    for second, *values in episodes:
+        table.append(dict(zip(columns, [START + second, *values], strict=True)))
+    table = fresh(metrics / "updates.csv", ["wall_time", "update"])
+    for second, update in UPDATES:
+        table.append({"wall_time": START + second, "update": update})
+    record.log.touch()
+    (record.data / "control").touch()
+    record.end_training(START + 600)
+    for minutes, rate, count in rates:
+        record.add(evaluation(minutes, rate, count, factor=0.0, seconds=30.0))
+    record.add(evaluation(10.0, 0.9, 100, factor=1.0, seconds=200.0))
+    record.update(state="complete", error="")
+
+
+def evaluation(
+    minutes: float, rate: float, count: int, factor: float, seconds: float
+) -> dict[str, Any]:
+    return {
+        "minutes": minutes,
+        "update": f"{minutes:.0f}00",
+        "episodes": count,
+        "touched": f"{rate * count:.0f}",
+        "touch_rate": rate,
+        "return_mean": -1.0,
+        "return_std": 0.5,
+        "steps_to_touch_median": 7.0,
+        "real_time_factor": factor,
+        "seconds": seconds,
+    }
+
+
+def first_run(folder: Path) -> CompleteRun:
+    run = read(folder)[1][0]
+    assert isinstance(run, CompleteRun)
+    return run
 
 
 def test_a_run_s_numbers_are_those_of_its_files(tmp_path: Path) -> None:
     complete(begin(tmp_path)[0])
-    run = read(tmp_path)[1][0]
-    np.testing.assert_allclose(run.ended[:2], [1 / 6, 5 / 6])
+    run = first_run(tmp_path)
     np.testing.assert_allclose(run.decisions_at(np.array([0.0, 0.5, 10.0])), [0, 50, 260])
     assert run.final == (96, 100)
     assert run.final_in_real_time == (90, 100)
@@ -102,14 +111,14 @@ def test_a_run_s_numbers_are_those_of_its_files(tmp_path: Path) -> None:
 
 def test_the_touch_curve_begins_at_nothing(tmp_path: Path) -> None:
     complete(begin(tmp_path)[0])
-    run = read(tmp_path)[1][0]
+    run = first_run(tmp_path)
     assert run.touch_area(10) == pytest.approx((0.25 * 5 + 0.73 * 5) / 10)
     assert (run.time_to(0.5), run.time_to(0.9), run.time_to(0.97)) == (5.0, 10.0, float("inf"))
 
 
 def test_areas_are_of_the_same_time_for_all_methods(tmp_path: Path) -> None:
     complete(begin(tmp_path)[0])
-    run = read(tmp_path)[1][0]
+    run = first_run(tmp_path)
     assert run.touch_area(8) == pytest.approx((0.25 * 5 + (0.5 + 0.776) / 2 * 3) / 8)
     assert run.touch_area(12) == pytest.approx((0.25 * 5 + 0.73 * 5 + 0.96 * 2) / 12)
     methods = [{"name": "slow", "minutes": 20}, {"name": "fast", "minutes": 8}]
@@ -144,13 +153,13 @@ def test_of_one_seed_no_deviation_is_drawn() -> None:
 
 def test_returns_are_binned_without_the_evaluations(tmp_path: Path) -> None:
     complete(begin(tmp_path)[0])
-    bins = read(tmp_path)[1][0].binned_returns()
+    bins = first_run(tmp_path).curve.binned_returns(10)
     np.testing.assert_allclose(bins, [-7.0, *[np.nan] * 8, -1.0])
 
 
 def test_in_lockstep_no_idle_time_is_claimed(tmp_path: Path) -> None:
     complete(begin(tmp_path, launch={"profile": "laptop"})[0], seconds=None)
-    assert np.isnan(read(tmp_path)[1][0].idle_share)
+    assert np.isnan(first_run(tmp_path).idle_share)
     assert "Robot idle" not in report.write(tmp_path).read_text()
 
 
@@ -214,8 +223,8 @@ def test_no_two_of_many_methods_are_drawn_alike(tmp_path: Path) -> None:
     methods = [{"name": f"method {number}"} for number in range(12)]
     records = begin(tmp_path, methods=methods, seeds=[0])
     complete(records[0])
-    drawn = report._methods(*read(tmp_path))
-    assert len({(method.colour, method.marker, method.line) for method in drawn}) == 12
+    drawn = [tuple(look(method).values()) for method in by_method(*read(tmp_path))]
+    assert len(set(drawn)) == 12
 
 
 def test_the_cores_on_the_page_are_the_run_s(tmp_path: Path) -> None:
@@ -249,7 +258,7 @@ def test_a_run_of_another_definition_is_not_drawn(tmp_path: Path) -> None:
         ("run.json", "[]"),
         ("run.json", "{}"),
         ("evaluations.csv", "1,2\n3,4\n"),
-        ("updates.csv", "wall_time,update\n12"),
+        ("learning_curve.csv", "minutes,episodes\n12"),
     ],
 )
 def test_a_damaged_run_is_one_sentence(tmp_path: Path, file: str, content: str) -> None:
@@ -265,19 +274,10 @@ def test_a_folder_that_is_no_experiment_is_named(tmp_path: Path) -> None:
         read(tmp_path)
 
 
-def test_wilson_s_interval() -> None:
-    assert wilson(27, 30) == pytest.approx((0.744, 0.965), abs=1e-3)
-    assert wilson(30, 30)[1] == 1.0
-
-
-def test_the_interquartile_mean_leaves_out_a_quarter_at_each_end() -> None:
-    assert interquartile_mean(np.array([100.0, 2.0, 1.0, -50.0])) == 1.5
-    assert interquartile_mean(np.array([0.0, 3.0, 9.0])) == 4.0
-
-
-def test_the_bootstrap_holds_the_mean_of_runs() -> None:
-    values = np.random.default_rng(1).normal(size=40)
-    interval = bootstrap(values)
-    assert interval is not None
-    assert interval[0] < float(interquartile_mean(values)) < interval[1]
-    assert bootstrap(values[:3]) is None
+def test_four_seeds_have_an_interval_and_three_the_lowest_and_the_highest(tmp_path: Path) -> None:
+    methods = [{"name": "three", "seeds": [0, 1, 2]}, {"name": "four", "seeds": [0, 1, 2, 3]}]
+    for record in begin(tmp_path, methods=methods):
+        complete(record, rates=[(10.0, (0.2, 0.9, 0.7, 0.4)[record.definition.seed], 100)])
+    page = report.write(tmp_path).read_text()
+    assert "<td>60 % <small>(20 to 90)</small></td>" in page  # the mean of all three
+    assert "<td>55 % <small>[20, 90]</small></td>" in page  # of the middle two, resampled

@@ -5,21 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import pytest
 
-from experiments.rig.learning import rank_correlation, ranks, report
+from experiments.rig.learning import report
 
 HEADER = "sequence,id,wall_time,robot,policy,steps,return,touched,weights_version\n"
-
-
-def test_ties_share_the_mean_of_their_ranks() -> None:
-    assert ranks(np.array([3.0, 1.0, 3.0, 2.0])).tolist() == [2.5, 0.0, 2.5, 1.0]
-
-
-def test_any_monotonous_relation_has_rank_correlation_one() -> None:
-    x = np.random.default_rng(0).normal(size=50)
-    assert rank_correlation(x, np.exp(3 * x)) == pytest.approx(1.0)
-    assert rank_correlation(x, -(x**3)) == pytest.approx(-1.0)
 
 
 def test_the_report_compares_random_with_the_last_planned_episodes(tmp_path: Path) -> None:

@@ -22,21 +22,13 @@ from launch_ros.substitutions import FindPackageShare
 
 from launch import Action, LaunchContext
 from planet_bringup import cores, parameter_files
-from planet_bringup.cores import Fixed, Share, Times
+from planet_bringup.cores import MALLOC, Fixed, Share, Times
 from planet_bringup.endings import Endings
 from planet_bringup.nodes import NODES, ROBOT, ROBOT_NODES
 
 YIELDING = 15  # niceness of what no motion waits for
 TRIAL_TIMEOUT = 60.0  # s for the measurement of threads, which takes a few with a small model
 URGENT = 10  # priority under SCHED_RR of what a motion waits for; the bus process has a higher one
-
-# Tensors freed and allocated again every update stay with the process: returning them to the
-# system costs a learner almost half of its time in page faults.
-MALLOC = {
-    "MALLOC_MMAP_THRESHOLD_": str(2**30),
-    "MALLOC_TRIM_THRESHOLD_": str(2**32),
-    "MALLOC_TOP_PAD_": str(2**26),
-}
 
 _LOG = get_logger("planet_bringup")
 _AS_MEASURED = (

@@ -8,31 +8,15 @@ from __future__ import annotations
 
 import sys
 import time
-from dataclasses import dataclass, field
 
 from planet_msgs.msg import Metrics, OperatorRequest, ReplayStatus, RobotSpec, Transition
 from rclpy.node import Node
 
+from planet_bringup.config import ProgressConfig
 from planet_bringup.progress import EpisodeEnd, Progress
 from planet_node.main import run
 from planet_node.parameters import declare
 from planet_node.qos import LATCHED, STREAM
-
-
-@dataclass(frozen=True)
-class ProgressConfig:
-    period: float = field(
-        default=5.0,
-        metadata={"doc": "A line is printed each time this time (s) has passed.", "low": 0.1},
-    )
-    usual_updates: int = field(
-        default=0,
-        metadata={
-            "doc": "Updates after which the task is usually learnt; 0 = not known. On a computer "
-            "that needs more than ten minutes for them, the line says how long it takes.",
-            "low": 0,
-        },
-    )
 
 
 class ProgressNode(Node):

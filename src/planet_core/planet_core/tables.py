@@ -53,7 +53,7 @@ class Table:
             raise durable.DirectoryError(f"{path} cannot be written: {error.strerror}") from error
 
     def append(self, row: Mapping[str, object]) -> None:
-        """Write one row; on OSError the file is as it was."""
+        """Write one row, its values by column; on OSError the file is as it was."""
         new = [name for name in row if name not in self._columns]
         if new:
             rows = _parsed(self._path.read_text())[1]
