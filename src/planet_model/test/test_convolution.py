@@ -127,6 +127,27 @@ def test_a_decoded_image_and_its_gradient_are_those_of_pytorch() -> None:
 
 @needs_kernel
 @pytest.mark.usefixtures("kernel")
+@pytest.mark.parametrize("layer", ["conv1", "conv2", "conv3"])
+def test_an_encoder_that_has_broken_down_gives_no_finite_embedding(layer: str) -> None:
+    encoder = Encoder(8, 20)
+    with torch.no_grad():
+        encoder.get_submodule(layer).weight.fill_(torch.nan)
+    assert encoder(torch.zeros(3, 32, 32, 16)).isnan().all()
+
+
+@needs_kernel
+@pytest.mark.usefixtures("kernel")
+@pytest.mark.parametrize("layer", ["deconv2", "deconv3", "deconv4"])
+def test_a_decoder_that_has_broken_down_has_no_finite_loss(layer: str) -> None:
+    decoder = Decoder(9, 8)
+    with torch.no_grad():
+        decoder.get_submodule(layer).weight.fill_(torch.nan)
+    loss = decoder.loss(torch.zeros(3, 9), torch.zeros(3, 32, 32, 16), torch.arange(3))
+    assert loss.isnan()
+
+
+@needs_kernel
+@pytest.mark.usefixtures("kernel")
 @pytest.mark.parametrize("cameras", [1, 2, 3])
 def test_blocks_of_pixels_are_those_of_pytorch(cameras: int) -> None:
     images = torch.randint(0, 256, (2, 3, 64, 64 * cameras, 3), dtype=torch.uint8)
