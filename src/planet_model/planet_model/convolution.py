@@ -357,7 +357,7 @@ class Encode(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         blocks, x1, x2, x3, weight1, weight2, weight3 = ctx.saved_tensors
         program = _Program()
-        g3 = F.pad(gradients[0] * (x3 > 0), (0, 0, 1, 1, 1, 1))
+        g3 = F.pad(gradients[0] * (x3 > 0), (0, 0, 1, 1, 1, 1)).contiguous()
         g2 = program.local(16, 16, len(weight2))
         g1 = program.local(31, 31, len(weight1))
 
@@ -402,6 +402,8 @@ class Decode(torch.autograd.Function):
         ctx: Any, x: Tensor, target: Tensor | None, rows: Tensor | None, *parameters: Tensor
     ) -> Tensor:
         weight2, bias2, weight3, bias3, weight4, bias4 = parameters
+        if target is not None and rows is not None:
+            target, rows = target.contiguous(), rows.long().contiguous()
         n, channels2, channels3 = len(x), weight2.shape[1], weight3.shape[1]
         x1 = F.pad(x, (0, 0, 2, 2, 2, 2))
         x2 = x.new_zeros(n, 17, 17, channels2)
@@ -418,7 +420,7 @@ class Decode(torch.autograd.Function):
             _whole(blocks),
             F.pad(bias4, (0, fill)),
             _PLAIN if target is None else _MINUS,
-            None if target is None else _Images(target, _whole(target).pixels, rows=rows),
+            None if target is None else _whole(target)._replace(rows=rows),
         )
         if target is None:
             program.run(n)
