@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from planet_model.networks import Frames
 from planet_model.objective import Batch
-from planet_replay.mirror import Mirror, Span
+from planet_replay.mirror import Draw, Mirror, Span
 from torch import Tensor
 
 
@@ -36,9 +36,15 @@ class Batches:
         self, batch_size: int, length: int, rng: np.random.Generator, clipped_starts: bool
     ) -> Batch:
         """See :meth:`Mirror.draw`; rows that are padding are zero, but for their frames."""
+        return self._batch(self.mirror.draw(batch_size, length, rng, clipped_starts))
+
+    def evaluation(self, episodes: int, length: int) -> Batch:
+        """See :meth:`Mirror.evaluation`; padded as in `draw`."""
+        return self._batch(self.mirror.evaluation(episodes, length))
+
+    def _batch(self, draw: Draw) -> Batch:
         if self._copied:
             self._refresh()
-        draw = self.mirror.draw(batch_size, length, rng, clipped_starts)
         rows = torch.from_numpy(draw.rows).to(self._device)
         mask = torch.from_numpy(draw.mask).to(self._device)
         small = {name: held[rows] for name, held in self._rows.items() if name != "images"}
@@ -50,7 +56,8 @@ class Batches:
         spans = self.mirror.spans
         for span in spans:
             if span not in self._spans:
-                where = slice(span.start, span.start + span.length)
-                for name, rows in self.mirror.rows(where).items():
-                    self._rows[name][where] = torch.from_numpy(rows).to(self._device)
+                places = self.mirror.places(span)
+                where = torch.from_numpy(places).to(self._device)
+                for name, rows in self.mirror.rows().items():
+                    self._rows[name][where] = torch.from_numpy(rows[places]).to(self._device)
         self._spans = frozenset(spans)

@@ -57,7 +57,7 @@ class LearnerConfig(Config):
     chunk_length: int = field(default=50, metadata={"doc": "Steps L of a chunk.", "low": 2})
     clipped_starts: bool = field(
         default=True,
-        metadata={"doc": "Draw an episode's last rows as often as its middle ones."},
+        metadata={"doc": "Draw every row equally often: an episode's ends may clip a chunk."},
     )
     learning_rate: float = field(default=1e-3, metadata={"doc": "Adam's step size.", "low": 0.0})
     adam_epsilon: float = field(default=1e-4, metadata={"doc": "Adam's epsilon.", "low": 0.0})
