@@ -67,7 +67,7 @@ class Trainer:
     """The world model in training.
 
     Raises:
-        TrainerError: the device is not there.
+        TrainerError: the device is not there, or latent overshooting reaches beyond a chunk.
     """
 
     def __init__(
@@ -76,6 +76,7 @@ class Trainer:
         self.model_config = model
         self.objective_config = objective_config
         self._config = config
+        check_overshooting(objective_config, config)
         self._device = find_device(config.device)
         with torch.random.fork_rng(devices=[]):  # the weights do not depend on who drew before
             torch.manual_seed(config.seed)
@@ -183,6 +184,16 @@ class Trainer:
                 self._noise.manual_seed(int(self._draws.integers(2**63)))
         except (KeyError, ValueError, RuntimeError) as error:
             raise TrainerError(f"the checkpoint does not fit the model: {error}") from error
+
+
+def check_overshooting(objective_config: ObjectiveConfig, config: LearnerConfig) -> None:
+    """Raise TrainerError when no step of a chunk has a prior from so far back."""
+    distance, length = objective_config.overshooting_distance, config.chunk_length
+    if distance > length:
+        raise TrainerError(
+            f"objective.overshooting_distance is {distance}, "
+            f"expected at most chunk_length = {length}"
+        )
 
 
 def image_dtype(precision: str, device: torch.device, depth: int) -> torch.dtype:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from planet_learner.config import LearnerConfig
-from planet_learner.trainer import Trainer
+from planet_learner.trainer import Trainer, TrainerError
 from planet_model.config import ModelConfig, ObjectiveConfig
 from planet_model.episode import Episode
 from planet_replay.mirror import Mirror
@@ -57,6 +57,15 @@ def test_few_channels_stay_in_float32_where_there_is_a_kernel_for_them(
     monkeypatch.setattr(trainer, "cpu_features", lambda: {"avx512_bf16"})
     monkeypatch.setattr(convolution, "library", lambda: compiled)
     assert trainer.image_dtype("auto", torch.device("cpu"), 8) == expected
+
+
+def test_overshooting_beyond_the_chunk_is_refused() -> None:
+    config = LearnerConfig(chunk_length=5)
+    Trainer(MODEL, ObjectiveConfig(overshooting_distance=5), config)
+    with pytest.raises(
+        TrainerError, match=r"overshooting_distance is 6, expected at most chunk_length = 5"
+    ):
+        Trainer(MODEL, ObjectiveConfig(overshooting_distance=6), config)
 
 
 def test_a_run_goes_on_from_another_device_s_noise_reproducibly(
