@@ -26,6 +26,7 @@ from torch import Tensor
 
 from planet_learner.batches import Batches
 from planet_learner.config import LearnerConfig
+from planet_learner.held_out import held_out
 from planet_model import convolution
 
 
@@ -122,8 +123,18 @@ class Trainer:
             self._optimiser.step()
         return update
 
+    def held_out(self, mirror: Mirror) -> dict[str, float]:
+        """See :func:`held_out`; the noise is always the same, and no later update notices."""
+        generator = torch.Generator(self._device).manual_seed(self._config.seed)
+        # To compile for other sizes than an update's would take longer than it saves.
+        with torch.compiler.set_stance("force_eager"):
+            return held_out(self._model, self._of(mirror), self.objective_config, generator)
+
     def _draw(self, mirror: Mirror) -> Batch:
         c = self._config
+        return self._of(mirror).draw(c.batch_size, c.chunk_length, self._draws, c.clipped_starts)
+
+    def _of(self, mirror: Mirror) -> Batches:
         if self._batches is None or self._batches.mirror is not mirror:
             try:
                 self._batches = Batches(mirror, self._device, copied=self._device.type != "cpu")
@@ -132,7 +143,7 @@ class Trainer:
                     f"capacity_steps = {mirror.capacity} observations do not fit into the"
                     f" memory of {self._device}: set it lower"
                 ) from error
-        return self._batches.draw(c.batch_size, c.chunk_length, self._draws, c.clipped_starts)
+        return self._batches
 
     def weights(self, with_decoder: bool) -> Weights:
         """Return the weights as they are now."""

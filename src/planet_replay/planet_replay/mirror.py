@@ -215,12 +215,13 @@ class Mirror:
     def evaluation(self, episodes: int, length: int) -> Draw:
         """Return the first `length` rows of the newest evaluation episodes, oldest of them first.
 
-        There are fewer chunks than `episodes` when fewer are held, possibly none: [0, L].
+        There are fewer chunks than `episodes` when fewer are held, and fewer columns than `length`
+        when all of them are shorter; without one, [0, 0].
         """
         newest = [span for span in self._spans if span.evaluation][-episodes:]
         first = np.array([span.start for span in newest], np.int64)
         count = np.array([min(span.length, length) for span in newest], np.int64)
-        return self._chunks(first, count, length)
+        return self._chunks(first, count, int(count.max(initial=0)))
 
     def _chunks(
         self, first: npt.NDArray[np.int64], count: npt.NDArray[np.int64], length: int

@@ -143,7 +143,7 @@ def test_evaluation_episodes_are_held_and_never_drawn(make_episode: Make) -> Non
 
 def test_the_newest_evaluation_episodes_are_shown_from_their_first_row(make_episode: Make) -> None:
     mirror = filled(make_episode, [3])
-    assert mirror.evaluation(2, 4).mask.shape == (0, 4)
+    assert mirror.evaluation(2, 4).mask.shape == (0, 0)
     for number, steps in enumerate((2, 1, 9), 2):
         mirror.add(make_episode("v", steps=steps, policy="evaluation"), number)
         mirror.add(make_episode("r", steps=steps), number)
@@ -152,6 +152,7 @@ def test_the_newest_evaluation_episodes_are_shown_from_their_first_row(make_epis
     assert sequence[draw.rows].tolist() == [[3] * 4, [4] * 4]
     assert place[draw.rows].tolist() == [[0, 1, 1, 1], [0, 1, 2, 3]]
     assert draw.mask.tolist() == [[True, True, False, False], [True] * 4]
+    assert mirror.evaluation(3, 100).mask.shape == (3, 10)
 
 
 @settings(max_examples=50, deadline=None)
