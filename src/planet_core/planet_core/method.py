@@ -161,6 +161,9 @@ class Trainer(Protocol):
         An update whose numbers are not all finite has changed no weight.
         """
 
+    def held_out(self, experience: Experience) -> Mapping[str, float]:
+        """Return losses on evaluation episodes by name, none without one; nothing is learnt."""
+
     def weights(self, full: bool) -> Weights:
         """Return the weights as they are now; `full`: with what acting does not need."""
 

@@ -120,9 +120,10 @@ class Intake:
         self.refilled = True
 
     def _add(self, episode: Episode, sequence: int) -> bool:
-        """Put an episode into the mirror, if it is one to learn from."""
-        if episode.policy == "evaluation":
-            return False
+        """Put an episode into the mirror; return whether it is one to learn from."""
+        evaluation = episode.policy == "evaluation"
+        if self._inputs is None and evaluation:
+            return False  # what is learnt from is not known yet
         if self._inputs is None:
             robot = Inputs(episode.cameras, episode.action.shape[1], 2 * episode.position.shape[1])
             self._inputs = self._inputs_of(robot)
@@ -143,7 +144,7 @@ class Intake:
             self._skip(f"skipped: {error}")
             return False
         self._report("episodes", "ok", "learning from them", held=self.mirror.episodes)
-        return True
+        return not evaluation
 
     def _check_room(self) -> None:
         """Warn where episodes are dropped before the first weights know them."""

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from planet_core.experience import Experience, Span
+from planet_core.experience import Draw, Experience, Span
 from planet_model.networks import Frames
 from planet_model.objective import Batch
 
@@ -37,9 +37,15 @@ class Batches:
         self, batch_size: int, length: int, rng: np.random.Generator, clipped_starts: bool
     ) -> Batch:
         """Draw chunks as the experience does; padding is zero, but for its frames."""
+        return self._batch(self.experience.draw(batch_size, length, rng, clipped_starts))
+
+    def evaluation(self, episodes: int, length: int) -> Batch:
+        """Return evaluation episodes as the experience does, padded as in `draw`."""
+        return self._batch(self.experience.evaluation(episodes, length))
+
+    def _batch(self, draw: Draw) -> Batch:
         if self._copied:
             self._refresh()
-        draw = self.experience.draw(batch_size, length, rng, clipped_starts)
         rows = torch.from_numpy(draw.rows).to(self._device)
         mask = torch.from_numpy(draw.mask).to(self._device)
         small = {name: held[rows] for name, held in self._rows.items() if name != "images"}
@@ -51,7 +57,8 @@ class Batches:
         spans = self.experience.spans
         for span in spans:
             if span not in self._spans:
-                where = slice(span.start, span.start + span.length)
-                for name, rows in self.experience.rows(where).items():
-                    self._rows[name][where] = torch.from_numpy(rows).to(self._device)
+                places = self.experience.places(span)
+                where = torch.from_numpy(places).to(self._device)
+                for name, rows in self.experience.rows().items():
+                    self._rows[name][where] = torch.from_numpy(rows[places]).to(self._device)
         self._spans = frozenset(spans)

@@ -48,7 +48,7 @@ class Frames(NamedTuple):
     store: Tensor
     """uint8 [rows, 64, 64 N, 3]."""
     rows: Tensor
-    """int64 [B, L] into `store`: consecutive in each chunk, then its last row again as padding."""
+    """int64 [B, L] into `store`."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -92,8 +92,7 @@ def preprocess(
         dithered.bitwise_or_(images & (255 - low))
     elif images.device.type == "cpu":  # chunk by chunk, each of which stays in the cache
         for chunk, rows in zip(dithered, images.rows, strict=True):
-            first, last = int(rows[0]), int(rows[-1])
-            chunk[: last + 1 - first].bitwise_or_(images.store[first : last + 1] & (255 - low))
+            chunk.bitwise_or_(images.store[rows] & (255 - low))
     else:
         dithered.bitwise_or_(images.store[images.rows] & (255 - low))
 

@@ -21,6 +21,7 @@ from planet_model import convolution
 from planet_model.batches import Batches
 from planet_model.compiled import cpu_features
 from planet_model.config import ModelConfig, ObjectiveConfig, TrainingConfig
+from planet_model.held_out import held_out
 from planet_model.objective import Batch, objective
 from planet_model.weights import architecture_hash, to_bytes
 from planet_model.world_model import WorldModel
@@ -33,7 +34,7 @@ class PlanetTrainer:
         seed: of the first weights, the noise and the batches.
 
     Raises:
-        MethodError: the device is not there.
+        MethodError: the device is not there, or latent overshooting reaches beyond a chunk.
     """
 
     def __init__(
@@ -49,7 +50,9 @@ class PlanetTrainer:
         self.model_config = model
         self.objective_config = objective_config
         self._config = config
+        check_overshooting(objective_config, config)
         self._device = find_device(device)
+        self._seed = seed
         torch.set_num_threads(threads)
         with torch.random.fork_rng(devices=[]):  # the weights do not depend on who drew before
             torch.manual_seed(seed)
@@ -113,8 +116,19 @@ class PlanetTrainer:
             self._optimiser.step()
         return dict(zip((*losses._fields, "gradient_norm"), numbers, strict=True))
 
+    def held_out(self, experience: Experience) -> dict[str, float]:
+        """See :func:`held_out`; the noise is always the same, and no later update notices."""
+        generator = torch.Generator(self._device).manual_seed(self._seed)
+        # To compile for other sizes than an update's would take longer than it saves.
+        with torch.compiler.set_stance("force_eager"):
+            return held_out(self._model, self._of(experience), self.objective_config, generator)
+
     def _draw(self, experience: Experience) -> Batch:
         c = self._config
+        batches = self._of(experience)
+        return batches.draw(c.batch_size, c.chunk_length, self._draws, c.clipped_starts)
+
+    def _of(self, experience: Experience) -> Batches:
         if self._batches is None or self._batches.experience is not experience:
             try:
                 self._batches = Batches(experience, self._device, copied=self._device.type != "cpu")
@@ -123,7 +137,7 @@ class PlanetTrainer:
                     f"capacity_steps = {experience.capacity} observations do not fit into the"
                     f" memory of {self._device}: set it lower"
                 ) from error
-        return self._batches.draw(c.batch_size, c.chunk_length, self._draws, c.clipped_starts)
+        return self._batches
 
     def weights(self, full: bool) -> Weights:
         """Return the weights as they are now, with the decoders if they are wanted in full."""
@@ -171,6 +185,16 @@ class PlanetTrainer:
                 self._noise.manual_seed(int(self._draws.integers(2**63)))
         except (KeyError, ValueError, RuntimeError) as error:
             raise MethodError(f"the checkpoint does not fit the model: {error}") from error
+
+
+def check_overshooting(objective_config: ObjectiveConfig, config: TrainingConfig) -> None:
+    """Raise MethodError when no step of a chunk has a prior from so far back."""
+    distance, length = objective_config.overshooting_distance, config.chunk_length
+    if distance > length:
+        raise MethodError(
+            f"objective.overshooting_distance is {distance}, "
+            f"expected at most chunk_length = {length}"
+        )
 
 
 def image_dtype(precision: str, device: torch.device, depth: int) -> torch.dtype:
