@@ -122,6 +122,7 @@ class Learner:
         self._failed_updates = 0
         self._resumed_from: Path | None = None  # until an update of this process was finite
         self._published: Weights | None = None
+        self._held_out: Mapping[str, float] = {}  # of the last publication
         self._saved_at = clock()
         self._saved_update = 0
         self._snapshot: _Snapshot | None = None
@@ -317,6 +318,8 @@ class Learner:
         )
         self._schedule.published()
         self._publish_to(self._published)
+        if self._intake.mirror is not None:
+            self._held_out = self._trainer.held_out(self._intake.mirror)
 
     def _publish_again(self) -> None:
         """Publish the same version under a newer sequence, which owed no update."""
@@ -340,7 +343,8 @@ class Learner:
             losses={
                 name: sum(losses[name] for losses in window.updates) / n
                 for name in window.updates[0]
-            },
+            }
+            | dict(self._held_out),
             updates_per_second=n / elapsed,
             data_wait=window.waited / elapsed,
             staleness=now - self._intake.received_at,

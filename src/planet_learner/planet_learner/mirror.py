@@ -159,11 +159,11 @@ class Mirror:
     ) -> Draw:
         """Draw `batch_size` chunks of at most L = `length` rows, each from one training episode.
 
-        With `clipped_starts` every row is equally likely. An episode of n rows is overlapped by
-        n + L - 1 windows of L rows, and each of its rows lies in L of them. One of the
-        W = sum (n + L - 1) windows of all episodes is drawn uniformly and clipped to its episode.
-        So a row is in the chunk with probability L / W, wherever it stands in its episode and
-        however short that is.
+        With `clipped_starts` every row is equally likely. An episode of n > L rows is overlapped by
+        n + L - 1 windows of L rows, and each of its rows lies in L of them; one of n <= L rows
+        counts as L windows, each of which holds all of it. One of the W windows of all episodes is
+        drawn uniformly and clipped to its episode. So a row is in the chunk with probability L / W,
+        wherever it stands in its episode and however short that is.
 
         Without, an episode is drawn in proportion to max(n, L), then a start uniformly from
         [0, n - L], or 0 if n < L. First and last rows are then rarer than middle ones, but the
@@ -179,12 +179,15 @@ class Mirror:
         origins, lengths = self._training
         if len(origins) == 0:
             raise MirrorError("there is no training episode to draw from yet")
-        ends = np.cumsum(lengths + length - 1 if clipped_starts else np.maximum(lengths, length))
+        windows = np.maximum(lengths, length)
+        if clipped_starts:
+            windows[lengths > length] += length - 1
+        ends = np.cumsum(windows)
         window = rng.integers(ends[-1], size=batch_size)
         drawn = np.searchsorted(ends, window, side="right")
         n = lengths[drawn]
         if clipped_starts:
-            start = window - ends[drawn] + n  # 1 - L, ..., n - 1
+            start = np.where(n > length, window - ends[drawn] + n, 0)  # 1 - L, ..., n - 1
         else:
             start = rng.integers(0, np.maximum(n - length, 0), endpoint=True)
         first = np.maximum(start, 0)

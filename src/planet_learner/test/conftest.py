@@ -84,6 +84,10 @@ class FakeTrainer:
         self.seen.append(experience.spans[-1].sequence)
         return {"loss": float(self.count), "other_loss": 1.0}
 
+    def held_out(self, experience: Experience) -> dict[str, float]:
+        evaluations = [span for span in experience.spans if span.evaluation]
+        return {"held_out_loss": float(len(evaluations))} if evaluations else {}
+
     def weights(self, full: bool) -> Weights:
         return Weights("hash", "{}", str(self.count).encode())
 

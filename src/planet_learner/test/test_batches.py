@@ -62,7 +62,7 @@ def test_rows_of_a_batch_are_the_episodes_and_padding_is_zero(
     episode = make_episode("e", steps=3)
     mirror.add(episode, 1)
     batch = Batches(mirror, torch.device("cpu"), copied=False).draw(
-        2, 6, np.random.default_rng(0), False
+        2, 6, np.random.default_rng(0), True
     )
     assert batch.mask.tolist() == [[True] * 4 + [False] * 2] * 2
     joints = np.hstack([episode.position, episode.velocity])

@@ -21,23 +21,21 @@ LENGTHS = (3, 9, 5)  # decisions; chunks are longer than the first and the last
 CHUNK = 7
 
 
-def draw(
-    make_episode: Callable[..., Episode], seeds: tuple[int, ...], clipped: bool
-) -> dict[int, Batch]:
+def draw(make_episode: Callable[..., Episode], seeds: tuple[int, ...]) -> dict[int, Batch]:
     """The chunks of each episode, out of one draw from a mirror of three that stand in a row."""
     mirror = Mirror(100, (64, 64, 3), 2, 4)
     for number, (steps, seed) in enumerate(zip(LENGTHS, seeds, strict=True), 1):
         mirror.add(make_episode(f"e{number}", steps=steps, seed=seed), number)
-    batch = drawn(mirror, 40, clipped)
+    batch = drawn(mirror, 40)
     first = torch.tensor([span.start for span in mirror.spans])
     assert isinstance(batch.images, Frames)
     episode = torch.searchsorted(first, batch.images.rows[:, 0].contiguous(), right=True)
     return {number: of(batch, episode == number) for number in (1, 2, 3)}
 
 
-def drawn(mirror: Mirror, size: int, clipped: bool) -> Batch:
+def drawn(mirror: Mirror, size: int) -> Batch:
     batches = Batches(mirror, torch.device("cpu"), copied=False)
-    return batches.draw(size, CHUNK, np.random.default_rng(0), clipped)
+    return batches.draw(size, CHUNK, np.random.default_rng(0), True)
 
 
 def of(batch: Batch, chosen: Tensor) -> Batch:
@@ -77,9 +75,9 @@ def test_neighbouring_episodes_change_neither_loss_nor_gradient(
             conv_depth=2,
         )
     )
-    before = draw(make_episode, (1, 2, 3), clipped=True)
+    before = draw(make_episode, (1, 2, 3))
     for seeds in ((7, 2, 9), (1, 8, 3)):
-        after = draw(make_episode, seeds, clipped=True)
+        after = draw(make_episode, seeds)
         for number in (1, 2, 3):
             (loss, gradient), (other, others) = (train(model, b[number]) for b in (before, after))
             if seeds[number - 1] == number:  # the same episode beside other ones
@@ -92,10 +90,10 @@ def test_neighbouring_episodes_change_neither_loss_nor_gradient(
 def test_an_episode_alone_gives_the_chunks_that_it_gives_among_others(
     make_episode: Callable[..., Episode],
 ) -> None:
-    among = draw(make_episode, (1, 2, 3), clipped=False)[3]
+    among = draw(make_episode, (1, 2, 3))[3]
     alone = Mirror(100, (64, 64, 3), 2, 4)
     alone.add(make_episode("e3", steps=LENGTHS[2], seed=3), 1)
-    chunk = drawn(alone, 1, clipped=False)
+    chunk = drawn(alone, 1)
     for one, other in zip(among[1:], chunk[1:], strict=True):
         for row in one:  # too short for more than one start
             assert torch.equal(row, other[0])

@@ -190,6 +190,17 @@ def test_sync_makes_exactly_the_missing_updates_after_a_restart(
     assert rig.publications[-1].replay_sequence == 4
 
 
+def test_losses_on_evaluation_episodes_stand_beside_those_of_the_training(rig) -> None:
+    rig.start(metrics_updates=1, publish_updates=1)
+    rig.replay.add()
+    rig.replay.add()
+    rig.steps(6)
+    assert set(rig.metrics[-1].losses) == {"loss", "other_loss"}
+    rig.replay.add("evaluation")
+    rig.steps(2)
+    assert rig.metrics[-1].losses["held_out_loss"] == 1.0
+
+
 # Starting again
 
 

@@ -126,7 +126,8 @@ def test_with_clipped_starts_every_row_is_equally_likely(
     make_episode: Make, lengths: list[int], length: int
 ) -> None:
     mirror = filled(make_episode, lengths, capacity=150)
-    windows = sum(steps + 1 + length - 1 for steps in lengths)
+    rows = [steps + 1 for steps in lengths]
+    windows = sum(n + length - 1 if n > length else length for n in rows)
     draw = every_chunk(mirror, windows, length, clipped=True)
     drawn = np.bincount(draw.rows[draw.mask], minlength=mirror.capacity)
     assert (drawn == np.where(whence(mirror)[0] > 0, length, 0)).all()

@@ -15,6 +15,7 @@ from planet_model.batches import Batches
 from planet_model.config import ModelConfig, ObjectiveConfig, TrainingConfig
 from planet_model.held_out import CONTEXT, EPISODES, STEPS, held_out
 from planet_model.objective import objective
+from planet_model.trainer import PlanetTrainer
 from planet_model.world_model import WorldModel
 
 Make = Callable[..., Episode]
