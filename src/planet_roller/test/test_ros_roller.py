@@ -222,7 +222,7 @@ def test_kill_9_loses_no_spooled_episode(graph: Graph) -> None:
     [
         ("seed_action_holds:=[0]", "seed_action_holds is [0]"),
         ("device:=abacus", "the device 'abacus' cannot be used here"),
-        ("data_dir:=/proc/nowhere", "the spool /proc/nowhere/spool/ergojr cannot be written"),
+        ("data_dir:=/proc/nowhere", "the directory /proc/nowhere/spool/ergojr cannot be written"),
     ],
 )
 def test_a_misconfigured_roller_says_so_in_one_sentence(
