@@ -23,7 +23,7 @@ VELOCITY_UNIT = 1.0
 """rad/s: the same for an observed velocity."""
 
 
-class Observation(NamedTuple):
+class NetworkInput(NamedTuple):
     """o_t as the networks see it."""
 
     cameras: tuple[Tensor, ...]

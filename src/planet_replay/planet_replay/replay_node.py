@@ -34,7 +34,7 @@ from planet_node.parameters import declare
 from planet_node.qos import LATCHED
 from planet_replay.config import ReplayConfig
 from planet_replay.episode_log import EpisodeLog
-from planet_replay.store import Entry, EpisodeStore, RefusedError
+from planet_replay.store import EpisodeStore, RefusedError, StoredEpisode
 
 
 class ReplayNode(Node):
@@ -120,7 +120,7 @@ class ReplayNode(Node):
         response.newest_sequence = status.newest_sequence
         return response
 
-    def _log_episode(self, entry: Entry, episode: Episode, wall_time: float) -> None:
+    def _log_episode(self, entry: StoredEpisode, episode: Episode, wall_time: float) -> None:
         try:
             self._log.append(entry.sequence, wall_time, episode)
         except OSError as error:  # the episode is safe, and its row is written at the next start

@@ -26,7 +26,7 @@ class RefusedError(Exception):
 
 
 @dataclass(frozen=True)
-class Entry:
+class StoredEpisode:
     """What the index knows of one stored episode."""
 
     sequence: int
@@ -52,7 +52,7 @@ class Status:
 class Added:
     """The answer to `add`: where the episode is, and whether this call stored it."""
 
-    entry: Entry
+    entry: StoredEpisode
     new: bool
     episode: Episode
 
@@ -84,8 +84,8 @@ class EpisodeStore:
         self._on_change = on_change
         self._index_lock = threading.RLock()
         self._add_lock = threading.Lock()
-        self._entries: list[Entry] = []  # by sequence
-        self._by_id: dict[str, Entry] = {}
+        self._entries: list[StoredEpisode] = []  # by sequence
+        self._by_id: dict[str, StoredEpisode] = {}
         self._frames = 0
         self._newest = 0
         self._directory_lock = durable.open_directory(directory)
@@ -112,7 +112,7 @@ class EpisodeStore:
                 newest_sequence=self._newest,
             )
 
-    def entries(self) -> list[Entry]:
+    def entries(self) -> list[StoredEpisode]:
         """Return what is held, by sequence."""
         with self._index_lock:
             return list(self._entries)
@@ -156,7 +156,7 @@ class EpisodeStore:
                     f"episode '{episode.id}' could not be written to {self._directory}: "
                     f"{error.strerror or error}"
                 ) from error
-            entry = Entry(sequence, header, path, len(data))
+            entry = StoredEpisode(sequence, header, path, len(data))
             with self._index_lock:
                 self._insert(entry)
                 self._newest = sequence
@@ -164,7 +164,9 @@ class EpisodeStore:
         self._on_change()
         return Added(entry, new=True, episode=episode)
 
-    def get(self, after_sequence: int, max_bytes: int) -> tuple[list[tuple[Entry, bytes]], Status]:
+    def get(
+        self, after_sequence: int, max_bytes: int
+    ) -> tuple[list[tuple[StoredEpisode, bytes]], Status]:
         """Return the oldest episodes with a sequence above `after_sequence`, and the status.
 
         As many as fit into `max_bytes`, and at least one when there is one. The status is of the
@@ -174,7 +176,7 @@ class EpisodeStore:
             status = self.status()
             keys = [entry.sequence for entry in self._entries]
             wanted = self._entries[bisect.bisect_right(keys, after_sequence) :]
-        found: list[tuple[Entry, bytes]] = []
+        found: list[tuple[StoredEpisode, bytes]] = []
         total = 0
         for entry in wanted:
             if found and total + entry.size > max_bytes:
@@ -185,12 +187,12 @@ class EpisodeStore:
                 total += len(data)
         return found, status
 
-    def read(self, entry: Entry) -> Episode | None:
+    def read(self, entry: StoredEpisode) -> Episode | None:
         """Return a stored episode, None when it was evicted or set aside meanwhile."""
         data = self._read(entry)
         return None if data is None else Episode.from_bytes(data)
 
-    def _read(self, entry: Entry) -> bytes | None:
+    def _read(self, entry: StoredEpisode) -> bytes | None:
         try:
             return durable.read(entry.path)
         except FileNotFoundError:
@@ -226,7 +228,7 @@ class EpisodeStore:
         self._entries.sort(key=lambda entry: entry.sequence)
         self._evict()
 
-    def _check(self, path: Path) -> Entry:
+    def _check(self, path: Path) -> StoredEpisode:
         stem = durable.stem(path)
         match = None if stem is None else _STEM.match(stem)
         if path.name.endswith(durable.PARTIAL_SUFFIX):
@@ -239,7 +241,7 @@ class EpisodeStore:
             raise durable.CorruptFileError(f"it holds episode '{header.id}'")
         if header.id in self._by_id or any(e.sequence == sequence for e in self._entries[-1:]):
             raise durable.CorruptFileError("its id or sequence is that of another file")
-        return Entry(sequence, header, path, path.stat().st_size)
+        return StoredEpisode(sequence, header, path, path.stat().st_size)
 
     def _set_aside(self, path: Path, reason: str) -> None:
         try:
@@ -249,12 +251,12 @@ class EpisodeStore:
         else:
             self._log.warning("%s is corrupt (%s): moved to %s", path, reason, target)
 
-    def _insert(self, entry: Entry) -> None:
+    def _insert(self, entry: StoredEpisode) -> None:
         self._entries.append(entry)
         self._by_id[entry.header.id] = entry
         self._frames += entry.header.frame_count
 
-    def _remove(self, entry: Entry) -> None:
+    def _remove(self, entry: StoredEpisode) -> None:
         self._entries.remove(entry)
         del self._by_id[entry.header.id]
         self._frames -= entry.header.frame_count
