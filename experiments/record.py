@@ -69,6 +69,7 @@ class Record:
 
     @property
     def state(self) -> str:
+        """How far the run has come; "new" before it began."""
         return str(self.values.get("state", "new"))
 
     @property

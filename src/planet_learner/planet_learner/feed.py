@@ -23,12 +23,13 @@ PATIENCE = 3.0  # s, for which a replay may be absent before that is reported
 
 
 class Send(Protocol):
-    """Ask for episodes after a sequence, without waiting; `Feed.answer` gets the same `token`.
+    """Asks for episodes after a sequence."""
 
-    Returns what to call when the answer is not waited for any longer.
-    """
+    def __call__(self, after: int, max_bytes: int, token: int) -> Callable[[], None]:
+        """Do not wait; :meth:`Feed.answer` gets the same `token`.
 
-    def __call__(self, after: int, max_bytes: int, token: int) -> Callable[[], None]: ...
+        Returns what to call when the answer is not waited for any longer.
+        """
 
 
 @dataclass(frozen=True)

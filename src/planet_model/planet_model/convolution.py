@@ -154,7 +154,7 @@ class _Program:
         end: int = _PLAIN,
         d: _Images | None = None,
     ) -> None:
-        """c = windows of a times matrix [segments, length, N] (+ bias), ending as `end` says."""
+        """Add c = windows of a times matrix [segments, length, N] (+ bias), ended as `end` says."""
         length, n = matrix.shape[1:]
         width = self._library.width(n)
         panels = matrix.reshape(-1, n // width, width).transpose(0, 1).contiguous()
@@ -337,6 +337,7 @@ class Encode(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, blocks: Tensor, *parameters: Tensor) -> Tensor:
+        """Compute the three layers, one after the other."""
         weight1, bias1, weight2, bias2, weight3, bias3 = parameters
         n = len(blocks)
         blocks = blocks.contiguous()
@@ -355,6 +356,7 @@ class Encode(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        """Compute the gradients of weights and biases; pixels have none."""
         blocks, x1, x2, x3, weight1, weight2, weight3 = ctx.saved_tensors
         program = _Program()
         g3 = F.pad(gradients[0] * (x3 > 0), (0, 0, 1, 1, 1, 1)).contiguous()
@@ -401,6 +403,7 @@ class Decode(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, target: Tensor | None, rows: Tensor | None, *parameters: Tensor
     ) -> Tensor:
+        """Compute the layers, and the loss if there is a target."""
         weight2, bias2, weight3, bias3, weight4, bias4 = parameters
         if target is not None and rows is not None:
             target, rows = target.contiguous(), rows.long().contiguous()
@@ -433,6 +436,7 @@ class Decode(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        """Compute the gradients of x, weights and biases."""
         x1, x2, x3, weight2, weight3, weight4, *error = ctx.saved_tensors
         # The loss' gradient is a factor of the error, and of all that comes of it.
         g4, factor = (error[0], gradients[0]) if error else (gradients[0].contiguous(), 1)

@@ -57,6 +57,7 @@ class Frames(NamedTuple):
 
     @property
     def device(self) -> torch.device:
+        """Where the frames are."""
         return self.store.device
 
 

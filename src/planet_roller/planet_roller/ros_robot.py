@@ -121,12 +121,14 @@ class RosRobot:
         )
 
     def close(self) -> None:
+        """Let a wait for the robot end."""
         self._closed.set()
         self._announced.set()
         if self._assembler is not None:
             self._assembler.close()
 
     def reset(self, seed: int, evaluation: bool) -> None:
+        """See :class:`planet_roller.robot.Robot`."""
         self._rolling = False
         self._joined.clear()
         announced = self._announcements
@@ -158,20 +160,25 @@ class RosRobot:
             self._joined.interrupt(self._let_go)
 
     def observe(self, after: int | None, timeout: float, wanted: Wanted = ANY) -> Snapshot:
+        """See :class:`planet_roller.robot.Robot`."""
         return self._joined.observe(after, timeout, wanted)
 
     def newer(self, after: int, until: float) -> Snapshot | None:
+        """See :class:`planet_roller.robot.Robot`."""
         return self._joined.newer(after, until)
 
     def command(self, effort: npt.NDArray[np.float64], stamp: int) -> None:
+        """See :class:`planet_roller.robot.Robot`."""
         message = JointState(name=self._names, effort=effort.tolist())
         message.header.stamp = from_ns(stamp)
         self._commands.publish(message)
 
     def drain(self) -> tuple[list[JointSample], list[RewardSample]]:
+        """See :class:`planet_roller.robot.Robot`."""
         return self._joined.drain()
 
     def wait_reward(self, stamp: int, timeout: float) -> bool:
+        """See :class:`planet_roller.robot.Robot`."""
         return self._joined.wait_reward(stamp, timeout)
 
     @property
