@@ -28,6 +28,7 @@ from planet_bringup.nodes import NODES, ROBOT, ROBOT_NODES
 
 YIELDING = 15  # niceness of what no motion waits for
 TRIAL_TIMEOUT = 60.0  # s for the measurement of threads, which takes a few with a small model
+LAST_SAVE = 60  # s that a learner on a busy computer has for its last checkpoint
 URGENT = 10  # priority under SCHED_RR of what a motion waits for; the bus process has a higher one
 
 _LOG = get_logger("planet_bringup")
@@ -352,6 +353,7 @@ class Run:
                 cpus=None if yields else self.training.cpus,
                 threads=self.training.threads,
                 yields=yields,
+                sigkill_timeout=str(LAST_SAVE),
             ),
             self.node("planet_bringup", "progress_node", "progress", cpus=light, yields=yields),
         ]
