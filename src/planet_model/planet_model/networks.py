@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from planet_core.episode import IMAGE_SIZE
-from planet_model import convolution
+from planet_model import convolution, convolution_kernel
 
 POSITION_UNIT = 0.1
 """rad: what the model takes for 1, and so its standard deviation of an observed position."""
@@ -81,7 +81,7 @@ def preprocess(
     # Random words are several times cheaper to draw than random floats or bytes.
     words = torch.empty((count + 7) // 8, dtype=torch.int64, device=images.device)
     noise = words.random_(-(2**63), None, generator=generator).view(torch.uint8)[:count]
-    if images.device.type == "cpu" and convolution.library():
+    if images.device.type == "cpu" and convolution_kernel.library():
         if isinstance(images, Frames):
             store, rows = images
         else:

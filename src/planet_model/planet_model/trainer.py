@@ -17,7 +17,7 @@ import torch
 from planet_core.experience import Experience
 from planet_core.method import Inputs, MethodError, State, config_json
 from planet_core.weights import Weights
-from planet_model import convolution
+from planet_model import convolution, convolution_kernel
 from planet_model.batches import Batches
 from planet_model.compiled import cpu_features
 from planet_model.config import ModelConfig, ObjectiveConfig, TrainingConfig
@@ -93,7 +93,7 @@ class PlanetTrainer:
         dtype = self._model.image_dtype
         images = torch.empty(0, dtype=dtype, device=self._device)
         ours = convolution.usable(images, self.model_config.conv_depth)
-        by = convolution.title() if ours else f"PyTorch on {self._device}"
+        by = convolution_kernel.title() if ours else f"PyTorch on {self._device}"
         threads = torch.get_num_threads()
         words = f"{str(dtype).removeprefix('torch.')} {by}, {threads} thread"
         return words if threads == 1 else f"{words}s"
@@ -201,7 +201,7 @@ def image_dtype(precision: str, device: torch.device, depth: int) -> torch.dtype
     """Return what TrainingConfig.precision means for convolutions of this depth on this device."""
     if precision == "auto":
         few = depth < convolution.FEWER_THAN and depth % 8 == 0
-        fast = "avx512_bf16" in cpu_features() and not (few and convolution.library())
+        fast = "avx512_bf16" in cpu_features() and not (few and convolution_kernel.library())
         if device.type == "cuda":
             fast = torch.cuda.is_bf16_supported(including_emulation=False)
         precision = "bfloat16" if fast else "float32"

@@ -11,12 +11,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from planet_model import convolution
+from planet_model import convolution, convolution_kernel
 from planet_model.compiled import CompileError, compiled
 from planet_model.networks import Decoder, Encoder, preprocess
 
 needs_kernel = pytest.mark.skipif(
-    convolution.library() is None, reason="convolution.c needs AVX2 or NEON and a C compiler"
+    convolution_kernel.library() is None, reason="convolution.c needs AVX2 or NEON and a C compiler"
 )
 
 
@@ -25,7 +25,7 @@ def kernel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
     """Each instruction set of this CPU in turn."""
     if request.param == "avx2":
         monkeypatch.setenv("ATEN_CPU_CAPABILITY", "avx2")
-    found = convolution.library.__wrapped__()
+    found = convolution_kernel.library.__wrapped__()
     monkeypatch.setattr(convolution, "library", lambda: found)
 
 
@@ -196,7 +196,7 @@ def test_without_a_compiler_pytorch_computes_and_the_log_says_why(
 
     monkeypatch.setattr(convolution, "compiled", none)
     monkeypatch.setattr(convolution, "instruction_set", lambda: ())
-    assert convolution.library.__wrapped__() is None
+    assert convolution_kernel.library.__wrapped__() is None
     assert caplog.messages == [
         "the learner's convolutions are PyTorch's, which are slower: there is no C compiler (cc)"
     ]

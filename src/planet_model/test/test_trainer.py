@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from planet_core.method import MethodError, State
 from planet_core.testing import make_episode
 from planet_learner.mirror import Mirror
-from planet_model import convolution, trainer
+from planet_model import convolution_kernel, trainer
 from planet_model.config import ModelConfig, ObjectiveConfig, TrainingConfig
 from planet_model.trainer import PlanetTrainer
 
@@ -53,7 +53,7 @@ def test_few_channels_stay_in_float32_where_there_is_a_kernel_for_them(
     monkeypatch: pytest.MonkeyPatch, compiled: object | None, expected: torch.dtype
 ) -> None:
     monkeypatch.setattr(trainer, "cpu_features", lambda: {"avx512_bf16"})
-    monkeypatch.setattr(convolution, "library", lambda: compiled)
+    monkeypatch.setattr(convolution_kernel, "library", lambda: compiled)
     assert trainer.image_dtype("auto", torch.device("cpu"), 8) == expected
 
 
