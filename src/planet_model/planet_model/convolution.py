@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
+from planet_model import convolution_kernel
 from planet_model.convolution_kernel import (
     BLOCK,
     GATE,
@@ -27,7 +28,6 @@ from planet_model.convolution_kernel import (
     Images,
     Program,
     grid,
-    library,
     numbers,
 )
 
@@ -39,7 +39,7 @@ def usable(x: Tensor, depth: int) -> bool:
     """Whether images like `x` go through convolution.c, in a network of this depth."""
     ours = x.device.type == "cpu" and x.dtype == torch.float32 and depth % 8 == 0
     plain = not (torch.compiler.is_compiling() or torch.is_autocast_enabled("cpu"))
-    return ours and plain and library() is not None
+    return ours and plain and convolution_kernel.library() is not None
 
 
 def blocks(store: Tensor, rows: Tensor, noise: Tensor, low: int) -> tuple[Tensor, ...]:
@@ -48,7 +48,7 @@ def blocks(store: Tensor, rows: Tensor, noise: Tensor, low: int) -> tuple[Tensor
     The bits of `low` are those of `noise`, as many bytes as the rows have. See
     :func:`planet_model.networks.preprocess`.
     """
-    found = library()
+    found = convolution_kernel.library()
     assert found is not None
     cameras = store.shape[2] // store.shape[1]
     out = torch.empty(cameras, *rows.shape, 32, 32, BLOCK)

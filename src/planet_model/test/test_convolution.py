@@ -26,14 +26,14 @@ def kernel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
     if request.param == "avx2":
         monkeypatch.setenv("ATEN_CPU_CAPABILITY", "avx2")
     found = convolution_kernel.library.__wrapped__()
-    monkeypatch.setattr(convolution, "library", lambda: found)
+    monkeypatch.setattr(convolution_kernel, "library", lambda: found)
 
 
 @contextmanager
 def pytorch() -> Iterator[None]:
     """Everything within goes through PyTorch's convolutions."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(convolution, "library", lambda: None)
+        patch.setattr(convolution_kernel, "library", lambda: None)
         yield
 
 
@@ -194,8 +194,8 @@ def test_without_a_compiler_pytorch_computes_and_the_log_says_why(
     def none(source: Path, flags: object) -> ctypes.CDLL:
         raise CompileError("there is no C compiler (cc)")
 
-    monkeypatch.setattr(convolution, "compiled", none)
-    monkeypatch.setattr(convolution, "instruction_set", lambda: ())
+    monkeypatch.setattr(convolution_kernel, "compiled", none)
+    monkeypatch.setattr(convolution_kernel, "instruction_set", lambda: ())
     assert convolution_kernel.library.__wrapped__() is None
     assert caplog.messages == [
         "the learner's convolutions are PyTorch's, which are slower: there is no C compiler (cc)"
