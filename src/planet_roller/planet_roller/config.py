@@ -23,6 +23,12 @@ class RollerConfig(Config):
         5, "S: training episodes in the replay before the planner acts.", low=0
     )
     action_repeat: int = setting(1, "R: ticks that one decision holds.", low=1)
+    train_ratio: float = setting(
+        0.0,
+        "Smallest number of updates per decision in the replay, in async mode; the robot pauses "
+        "between two episodes rather than outrun the learner. 0 never pauses.",
+        low=0.0,
+    )
     evaluation_interval: int = setting(
         0, "Every n-th planned episode is an evaluation; 0 = none is.", low=0
     )

@@ -139,7 +139,7 @@ class RollerNode(Node):
 
     def _on_status(self, message: ReplayStatus) -> None:
         self._inbox.put_status(
-            inbox.ReplayStatus(message.training_episodes, message.newest_sequence)
+            inbox.ReplayStatus(message.training_episodes, message.newest_sequence, message.steps)
         )
 
     def _on_weights(self, message: WeightsMessage) -> None:

@@ -405,6 +405,17 @@ def test_a_learner_that_lacks_an_episode_gets_another_random_one(bench):
     assert waits[1][0] == "ok"
 
 
+def test_the_robot_does_not_outrun_the_learner(bench):
+    b = bench(seed_episodes=0, train_ratio=0.5)
+    b.inbox.put_weights(b.weights(1, update=10))
+    b.inbox.put_status(ReplayStatus(1, 1, decisions=20))
+    b.courier.decisions = 30  # after the first episode
+    b.clock.at(50.0, lambda: b.inbox.put_weights(b.weights(2, update=15)))
+    b.run(2)
+    assert [episode.weights_version for episode in b.episodes] == [1, 2]
+    assert b.clock.now() >= 50.0
+
+
 def test_weights_alone_do_not_end_the_seed_episodes(bench):
     b = bench(seed_episodes=3)
     b.inbox.put_weights(b.weights())
