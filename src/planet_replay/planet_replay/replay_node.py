@@ -54,6 +54,7 @@ class ReplayNode(Node):
             self._log = EpisodeLog(data_dir / "metrics" / "episodes.csv")
         except DirectoryError as error:
             raise StartupError(f"{self.get_name()}: {error}.") from error
+        self._store.remember(self._log.training_episodes)
         self._complete_log()
         # Reading for the learner must not keep a robot's episode waiting.
         self.create_service(
