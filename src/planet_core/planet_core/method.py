@@ -74,7 +74,7 @@ class Observation:
     """What an actor sees of one step."""
 
     images: npt.NDArray[np.uint8]
-    """uint8 [64, 64 N, 3] RGB, the N cameras side by side in the robot's order."""
+    """uint8 [64, 64 N, 3] RGB, the N cameras side by side in the robot's order; N may be 0."""
     state: npt.NDArray[np.float32] | None = None
     """Joint positions (rad) | velocities (rad/s), [2 J]; None without joint states."""
 
@@ -145,7 +145,7 @@ class Trainer(Protocol):
 
     @property
     def inputs(self) -> Inputs:
-        """What the trainer reads of the experience; a state size of 0 reads no joints."""
+        """What the experience is to hold: the robot's cameras or none, its joints or none."""
 
     @property
     def title(self) -> str:
