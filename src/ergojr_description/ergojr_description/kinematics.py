@@ -1,4 +1,4 @@
-"""Forward kinematics of the Poppy Ergo Jr with its gripper, as arm.urdf describes it.
+"""Forward kinematics of the Poppy Ergo Jr with its gripper, and where its URDF files lie.
 
 Frames. The base frame has its origin in the middle of the base, at the table, z up; at zero joint
 angles the arm points along +y. At zero angles every link frame is parallel to the base frame, so a
@@ -10,34 +10,60 @@ other way round; that is the driver's business.) All lengths in metres, angles i
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
-from ergojr_description import urdf
-
-Array = urdf.Array
+Array = NDArray[np.float64]
 
 JOINT_NAMES: tuple[str, ...] = ("m1", "m2", "m3", "m4", "m5", "m6")
 ACTIVE_JOINTS: tuple[int, ...] = (0, 1, 2, 4)
 """Indices of the joints that take effort; m4 (roll) and m6 (gripper) are held."""
 ACTIVE_NAMES: tuple[str, ...] = tuple(JOINT_NAMES[index] for index in ACTIVE_JOINTS)
 
-_ARM = urdf.chain("arm", JOINT_NAMES)
-JOINT_OFFSETS: Array = _ARM.offsets
+JOINT_OFFSETS: Array = np.array(
+    [
+        [0.0, 0.0350, 0.0328],
+        [0.0, 0.0, 0.0240],
+        [0.0, 0.0, 0.0540],
+        [0.0, 0.0, 0.0298],
+        [0.0, 0.0480, 0.0152],
+        [0.0, 0.0540, 0.0],
+    ]
+)
 """[6, 3] m: each joint's origin in its parent's frame."""
-JOINT_AXES: Array = _ARM.axes
+JOINT_AXES: Array = np.array(
+    [
+        [0.0, 0.0, 1.0],
+        [-1.0, 0.0, 0.0],
+        [-1.0, 0.0, 0.0],
+        [0.0, 0.0, 1.0],
+        [-1.0, 0.0, 0.0],
+        [0.0, 0.0, -1.0],
+    ]
+)
 """[6, 3]: each joint's axis in its own frame."""
 JOINT_LOW: Array = np.radians([-150.0, -90.0, -90.0, -150.0, -90.0, -110.0])
 JOINT_HIGH: Array = np.radians([150.0, 125.0, 90.0, 150.0, 90.0, 90.0])
 
-LINK_MASSES: Array = _ARM.masses
+LINK_MASSES: Array = np.array([0.0042, 0.0201, 0.0178, 0.0201, 0.0201, 0.0165])
 """[6] kg: the link that each joint moves."""
-LINK_CENTRES: Array = _ARM.centres
+LINK_CENTRES: Array = np.array(
+    [
+        [0.0, 0.0, 0.0129],
+        [0.0, 0.0, 0.0134],
+        [0.0, 0.0, 0.0084],
+        [0.0, 0.0124, 0.0148],
+        [0.0, 0.0134, 0.0],
+        [0.0140, 0.0220, 0.0],
+    ]
+)
 """[6, 3] m: each link's centre of mass in its own frame."""
 
 HAND = 4
 """Index of the link (moved by m5) that carries the fixed finger and the tip."""
-TIP_OFFSET: Array = urdf.chain("arm", ["tip"]).offsets[0]
+TIP_OFFSET: Array = np.array([0.0, 0.1240, 0.0])
 """[3] m: the `pickuppoint` between the fingers, in the hand's frame."""
 
 
@@ -79,6 +105,18 @@ _SKEW[:, 1, 0], _SKEW[:, 1, 2] = JOINT_AXES[:, 2], -JOINT_AXES[:, 0]
 _SKEW[:, 2, 0], _SKEW[:, 2, 1] = -JOINT_AXES[:, 1], JOINT_AXES[:, 0]
 _SKEW_SQUARED = _SKEW @ _SKEW
 _IDENTITY = np.eye(3)
+
+
+def urdf_path(name: str) -> Path:
+    """The URDF file of `arm`, `cube` or `floor`.
+
+    Raises:
+        FileNotFoundError: if there is none of that name.
+    """
+    path = Path(__file__).with_name("urdf") / f"{name}.urdf"
+    if not path.is_file():
+        raise FileNotFoundError(f"ergojr_description has no URDF {name!r}: {path} does not exist")
+    return path
 
 
 def forward(position: Array) -> Array:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ergojr_description import kinematics, urdf
+from ergojr_description import kinematics
 from ergojr_description.kinematics import Array
 
 angles = st.lists(st.floats(-3.0, 3.0), min_size=6, max_size=6).map(np.array)
@@ -62,34 +62,42 @@ def test_link_frames_stay_rigid(position: Array) -> None:
         assert np.linalg.det(rotation) == pytest.approx(1.0)
 
 
-def test_the_arm_is_as_long_and_as_heavy_as_it_was_measured() -> None:
-    assert np.linalg.norm(kinematics.JOINT_OFFSETS, axis=1).sum() == pytest.approx(0.2601, abs=1e-4)
-    assert kinematics.LINK_MASSES.sum() == pytest.approx(0.0988)
-    assert kinematics.TIP_OFFSET.tolist() == [0.0, 0.124, 0.0]
-    assert np.linalg.norm(kinematics.JOINT_AXES, axis=1).tolist() == [1.0] * 6
-    assert (kinematics.LINK_CENTRES[1] == [0.0, 0.0, 0.0134]).all()
-
-
-def test_joint_limits_are_those_of_the_urdf() -> None:
-    robot = ElementTree.parse(urdf.path("arm")).getroot()
-    limits = {joint.get("name"): joint.find("limit") for joint in robot.findall("joint")}
+def test_urdf_and_constants_describe_the_same_chain() -> None:
+    robot = ElementTree.parse(kinematics.urdf_path("arm")).getroot()
+    joints = {joint.get("name"): joint for joint in robot.findall("joint")}
+    links = {link.get("name"): link for link in robot.findall("link")}
     for index, name in enumerate(kinematics.JOINT_NAMES):
-        limit = limits[name]
+        joint = joints[name]
+        origin, axis, limit = joint.find("origin"), joint.find("axis"), joint.find("limit")
+        child = joint.find("child")
+        assert origin is not None
+        assert axis is not None
         assert limit is not None
-        low, high = (float(limit.get(end, "")) for end in ("lower", "upper"))
-        assert low == pytest.approx(kinematics.JOINT_LOW[index], abs=1e-6)
-        assert high == pytest.approx(kinematics.JOINT_HIGH[index], abs=1e-6)
-
-
-def test_the_tip_is_fixed_to_the_hand() -> None:
-    robot = ElementTree.parse(urdf.path("arm")).getroot()
-    parents = {joint.get("name"): joint.find("parent") for joint in robot.findall("joint")}
-    assert parents["tip"] is not None
-    assert parents["tip"].get("link") == "hand"
+        assert child is not None
+        np.testing.assert_allclose(numbers(origin.get("xyz")), kinematics.JOINT_OFFSETS[index])
+        assert origin.get("rpy") is None
+        np.testing.assert_allclose(numbers(axis.get("xyz")), kinematics.JOINT_AXES[index])
+        assert float(limit.get("lower", "")) == pytest.approx(kinematics.JOINT_LOW[index], abs=1e-6)
+        assert float(limit.get("upper", "")) == pytest.approx(
+            kinematics.JOINT_HIGH[index], abs=1e-6
+        )
+        inertial = links[child.get("link")].find("inertial")
+        assert inertial is not None
+        mass, centre = inertial.find("mass"), inertial.find("origin")
+        assert mass is not None
+        assert centre is not None
+        assert float(mass.get("value", "")) == pytest.approx(kinematics.LINK_MASSES[index])
+        np.testing.assert_allclose(numbers(centre.get("xyz")), kinematics.LINK_CENTRES[index])
+    tip = joints["tip"]
+    origin, parent = tip.find("origin"), tip.find("parent")
+    assert origin is not None
+    assert parent is not None
+    np.testing.assert_allclose(numbers(origin.get("xyz")), kinematics.TIP_OFFSET)
+    assert parent.get("link") == "hand"
 
 
 def test_the_base_is_as_large_as_in_the_urdf() -> None:
-    robot = ElementTree.parse(urdf.path("arm")).getroot()
+    robot = ElementTree.parse(kinematics.urdf_path("arm")).getroot()
     disc = robot.find("link[@name='base_link']/collision/geometry/cylinder")
     assert disc is not None
     assert float(disc.get("radius", "")) == kinematics.BASE_RADIUS
@@ -122,7 +130,7 @@ def test_the_slope_of_the_ground_is_the_derivative_of_its_height() -> None:
 
 def test_urdf_inertias_obey_the_triangle_inequality() -> None:
     # PyBullet silently zeroes a tensor that violates it.
-    robot = ElementTree.parse(urdf.path("arm")).getroot()
+    robot = ElementTree.parse(kinematics.urdf_path("arm")).getroot()
     for inertia in robot.iter("inertia"):
         x, y, z = (float(inertia.get(key, "")) for key in ("ixx", "iyy", "izz"))
         assert x + y >= z
@@ -132,8 +140,8 @@ def test_urdf_inertias_obey_the_triangle_inequality() -> None:
 
 def test_an_unknown_urdf_is_named_in_the_error() -> None:
     with pytest.raises(FileNotFoundError, match="no URDF 'leg'"):
-        urdf.path("leg")
+        kinematics.urdf_path("leg")
 
 
 def test_urdf_files_lie_in_the_package() -> None:
-    assert Path(urdf.path("cube")).parent.name == "urdf"
+    assert Path(kinematics.urdf_path("cube")).parent.name == "urdf"

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import radians, tan
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from ergojr_description.pinhole import Pinhole
 from ergojr_driver.camera_config import CameraConfig, CameraError
 from ergojr_driver.camera_picture import Cut, cut
 
@@ -90,8 +90,11 @@ def pinhole(field_of_view: float, width: int, height: int) -> Calibration:
     identity = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]
     if not field_of_view:
         return Calibration(width, height, "plumb_bob", [0.0] * 5, [0.0] * 9, identity, [0.0] * 12)
-    ideal = Pinhole(width, height, field_of_view)
-    return Calibration(width, height, "plumb_bob", [0.0] * 5, ideal.k, identity, ideal.p)
+    focal = height / 2 / tan(radians(field_of_view) / 2)
+    x, y = (width - 1) / 2, (height - 1) / 2  # pixel centres have whole numbers
+    k = [focal, 0.0, x, 0.0, focal, y, 0.0, 0.0, 1.0]
+    p = [focal, 0.0, x, 0.0, 0.0, focal, y, 0.0, 0.0, 0.0, 1.0, 0.0]
+    return Calibration(width, height, "plumb_bob", [0.0] * 5, k, identity, p)
 
 
 def load_calibration(path: str) -> Calibration:

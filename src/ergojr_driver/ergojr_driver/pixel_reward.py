@@ -13,12 +13,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from math import hypot, pi
+from math import hypot, pi, radians, tan
 from typing import Generic, TypeVar
 
 import numpy as np
 
-from ergojr_description.pinhole import Pinhole
 from ergojr_driver.detection import Point, View
 
 SHOULDER = (0.0, 0.0, 0.1)  # m, about where the arm's fingers point away from
@@ -105,7 +104,18 @@ class PoseConfig:
 
     def project(self, point: Sequence[float], width: int, height: int) -> Point | None:
         """The pixel of `point` [3] m; None behind the camera."""
-        return Pinhole(width, height, self.field_of_view).project(point, self.eye, self.target)
+        ahead = np.subtract(self.target, self.eye)
+        ahead /= np.linalg.norm(ahead)
+        right = np.cross(ahead, (0.0, 0.0, 1.0))
+        right /= np.linalg.norm(right)
+        offset = np.subtract(point, self.eye)
+        depth = float(offset @ ahead)
+        if depth <= 0.0:
+            return None
+        focal = height / 2 / tan(radians(self.field_of_view) / 2)
+        x = (width - 1) / 2 + focal * float(offset @ right) / depth
+        y = (height - 1) / 2 - focal * float(offset @ np.cross(right, ahead)) / depth
+        return x, y
 
     def footprint(
         self, x: float, y: float, yaw: float, width: int, height: int

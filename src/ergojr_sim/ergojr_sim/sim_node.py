@@ -27,6 +27,7 @@ from __future__ import annotations
 
 import sys
 import threading
+from math import radians, tan
 
 from builtin_interfaces.msg import Time
 from planet_msgs.msg import Reward, RobotSpec
@@ -37,7 +38,6 @@ from sensor_msgs.msg import CameraInfo, Image, JointState
 from std_srvs.srv import SetBool
 
 from ergojr_description.kinematics import ACTIVE_NAMES
-from ergojr_description.pinhole import Pinhole
 from ergojr_sim import session
 from ergojr_sim.session import (
     CommandError,
@@ -189,11 +189,13 @@ def _robot_spec(config: SimConfig) -> RobotSpec:
 
 def _calibration(camera: Camera, frame: str, size: int) -> CameraInfo:
     """An ideal pinhole: square pixels, principal point in the middle, no distortion."""
-    ideal = Pinhole(size, size, camera.field_of_view)
+    focal = size / 2 / tan(radians(camera.field_of_view) / 2)
+    centre = (size - 1) / 2  # pixel centres have whole numbers
     info = CameraInfo(height=size, width=size, distortion_model="plumb_bob", d=[0.0] * 5)
     info.header.frame_id = frame
-    info.k, info.p = ideal.k, ideal.p
+    info.k = [focal, 0.0, centre, 0.0, focal, centre, 0.0, 0.0, 1.0]
     info.r = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]
+    info.p = [focal, 0.0, centre, 0.0, 0.0, focal, centre, 0.0, 0.0, 0.0, 1.0, 0.0]
     return info
 
 

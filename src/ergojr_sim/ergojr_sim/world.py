@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ergojr_description import kinematics, urdf
+from ergojr_description import kinematics
 from ergojr_description.kinematics import ACTIVE_JOINTS, Array
 from ergojr_description.limiter import MAX_EFFORT, Limited, Limiter, LimiterConfig
 
@@ -135,7 +135,7 @@ class World:
         bullet = self._bullet
         bullet.setGravity(0.0, 0.0, -9.81)
         bullet.setTimeStep(self._dt)
-        path = urdf.path
+        path = kinematics.urdf_path
         self._table = bullet.loadURDF(str(path("floor")), useFixedBase=True)
         inertia_from_file = bullet.URDF_USE_INERTIA_FROM_FILE
         self._arm = bullet.loadURDF(str(path("arm")), useFixedBase=True, flags=inertia_from_file)
