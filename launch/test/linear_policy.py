@@ -153,9 +153,11 @@ class LinearActor:
         return
 
 
-def make_trainer(
-    settings: Settings, robot: Inputs, device: str, threads: int, seed: int
-) -> Trainer:
+def prepare(device: str, threads: int) -> None:
+    """NumPy is ready, and so small a matrix takes one thread, whatever is asked for."""
+
+
+def make_trainer(settings: Settings, robot: Inputs, device: str, seed: int) -> Trainer:
     """See :class:`planet_core.method.Method`."""
     return LinearTrainer(robot, setting_of(settings, "search", SearchConfig), seed)
 
@@ -185,6 +187,7 @@ def _hash(robot: Inputs) -> str:
 METHOD = Method(
     training={"search": SearchConfig},
     acting={"linear": NoiseConfig},
+    prepare=prepare,
     make_trainer=make_trainer,
     load_actor=load_actor,
 )

@@ -183,8 +183,10 @@ class Method:
     roller declare those of all methods: two with the same prefix must have the same type there."""
     acting: Mapping[str, type[Config]]
     """The roller's, likewise."""
-    make_trainer: Callable[[Settings, Inputs, str, int, int], Trainer]
-    """From settings, the robot's inputs, the device, the number of threads and a seed."""
+    prepare: Callable[[str, int], None]
+    """Makes this process ready to compute on a device, with so many threads on the CPU."""
+    make_trainer: Callable[[Settings, Inputs, str, int], Trainer]
+    """From settings, the robot's inputs, the device and a seed."""
     load_actor: Callable[[Weights, Settings, Inputs, str, int, Actor | None], Actor]
     """From weights, settings, the robot's inputs, the device, a seed, and the actor that there is,
     which adopts the weights where they fit it. Raises WeightsError; the actor is then as before."""

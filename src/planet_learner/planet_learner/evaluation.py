@@ -94,7 +94,7 @@ def _weights_of(saved: checkpoint.Checkpoint) -> Weights:
         for prefix, kind in method.training.items()
         if prefix in run.configuration
     }
-    trainer = method.make_trainer(settings, run.robot, "cpu", 1, 0)
+    trainer = method.make_trainer(settings, run.robot, "cpu", 0)
     trainer.load_state(saved.state)
     return replace(trainer.weights(full=True), update=run.progress.update)
 

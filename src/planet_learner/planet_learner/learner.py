@@ -96,9 +96,10 @@ class Learner:
         data_dir = Path(config.data_dir).expanduser()
         try:
             self._method = method or find(config.method)
+            self._method.prepare(config.device, config.threads)
             self._checkpoints = Checkpoints(data_dir / "checkpoints", log)
-            checkpoint = self._checkpoints.newest()
-            if checkpoint is None:  # a wrong parameter is told at once, before a robot is known
+            if (checkpoint := self._checkpoints.newest()) is None:
+                # A wrong parameter is told at once, before a robot is known.
                 inputs = self._make_trainer(Inputs(("any",), 1, 2)).inputs
             else:
                 inputs = self._resume(checkpoint).inputs
@@ -172,10 +173,8 @@ class Learner:
 
     def _make_trainer(self, robot: Inputs) -> Trainer:
         self._robot = robot
-        device, threads, seed = self._config.device, self._config.threads, self._config.seed
-        return self._method.make_trainer(self._settings, robot, device, threads, seed)
-
-    # Training.
+        device, seed = self._config.device, self._config.seed
+        return self._method.make_trainer(self._settings, robot, device, seed)
 
     def _due(self) -> bool:
         """Whether an update is to be made now; if not, tell what is waited for."""

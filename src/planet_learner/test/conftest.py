@@ -125,7 +125,7 @@ class Rig:
             self.trainers.append(FakeTrainer(size, Inputs(cameras, robot.action_size, 0)))
             return self.trainers[-1]
 
-        method = Method({"model": FakeConfig}, {}, make, load_actor=make)  # type: ignore[arg-type]
+        method = Method({"model": FakeConfig}, {}, lambda *_: None, make, make)  # type: ignore[arg-type]
 
         feed = Feed(self.replay.send, report, self.clock)
         feed.wait = lambda timeout: None  # type: ignore[method-assign]

@@ -36,7 +36,6 @@ import threading
 from pathlib import Path
 from typing import Any
 
-import torch
 from planet_msgs.msg import ReplayStatus
 from planet_msgs.msg import Transition as TransitionMessage
 from planet_msgs.msg import Weights as WeightsMessage
@@ -47,7 +46,7 @@ from sensor_msgs.msg import Image as ImageMessage
 
 from planet_core.clocks import SteadyClock
 from planet_core.episode import Episode
-from planet_core.method import Image, MethodError, TooSlowError, acting_parameters
+from planet_core.method import Image, MethodError, TooSlowError, acting_parameters, methods
 from planet_core.weights import Weights
 from planet_node.calls import CallError, call
 from planet_node.diagnostics import Diagnostics
@@ -76,11 +75,11 @@ class RollerNode(Node):
         self._config = declare(self, RollerConfig)
         try:
             acting = acting_parameters()
+            for method in methods().values():
+                method.prepare(self._config.device, self._config.threads)
         except MethodError as error:
             raise StartupError(f"{self.get_name()}: {error}.") from error
         self._settings = {prefix: declare(self, kind, prefix) for prefix, kind in acting.items()}
-        _check_device(self._config.device)
-        torch.set_num_threads(self._config.threads)
         directory = Path(self._config.data_dir).expanduser() / "spool"
         directory /= self.get_namespace().strip("/").replace("/", ".") or "robot"
         try:
@@ -218,15 +217,6 @@ class _Telemetry:
 
     def prediction(self, image: Image, stamp: int) -> None:
         self._predictions.publish(to_message(image, from_ns(stamp), "prediction"))
-
-
-def _check_device(name: str) -> None:
-    """Raises StartupError when torch has no such device here."""
-    try:
-        torch.zeros(1, device=name)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0]
-        raise StartupError(f"roller: the device '{name}' cannot be used here: {reason}.") from error
 
 
 def main() -> int:

@@ -221,7 +221,7 @@ def test_kill_9_loses_no_spooled_episode(graph: Graph) -> None:
     ("parameter", "sentence"),
     [
         ("seed_action_holds:=[0]", "seed_action_holds is [0]"),
-        ("device:=abacus", "the device 'abacus' cannot be used here"),
+        ("device:=abacus", "device is 'abacus', expected cpu, cuda or cuda:<n>"),
         ("data_dir:=/proc/nowhere", "the directory /proc/nowhere/spool/ergojr cannot be written"),
     ],
 )
