@@ -7,6 +7,7 @@ from math import pi
 from typing import Any
 
 from ergojr_driver.servo import Calibration
+from planet_core.run_id import run_id_setting
 
 
 def _value(doc: str, default: Any, low: float | None = None, high: float | None = None) -> Any:
@@ -21,6 +22,7 @@ class DriverConfig:
         ValueError: where a list has not six values, or values that cannot be.
     """
 
+    run_id: str = run_id_setting()
     port: str = _value("Serial port of the servo bus, e.g. /dev/serial/by-id/...", "/dev/ttyACM0")
     baud_rate: int = _value("Baud rate of the servo bus.", 1_000_000, 9600, 1_000_000)
     direction: tuple[float, ...] = _value(

@@ -35,6 +35,7 @@ from numpy.typing import NDArray
 from ergojr_description.kinematics import ACTIVE_NAMES, JOINT_NAMES, Array
 from ergojr_sim.environment import PokeEnvironment
 from ergojr_sim.world import CAMERAS, CONTROL_PERIOD, CONTROLS, JointState
+from planet_core.run_id import run_id_setting
 
 PERIOD_NS = round(CONTROL_PERIOD * 1e9)
 REPUBLISH_SECONDS = 0.5
@@ -64,6 +65,7 @@ class SimConfig:
             "high": 20.0,
         },
     )
+    run_id: str = run_id_setting()
     seed: int = field(
         default=0,
         metadata={"doc": "Seed of the starts of resets without a seed; -1 draws one.", "low": -1},
