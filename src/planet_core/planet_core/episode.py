@@ -16,7 +16,7 @@ import math
 import os
 import re
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeGuard
 
@@ -60,6 +60,11 @@ _ID = re.compile(r"(?!\.)[A-Za-z0-9._-]{1,128}\Z")
 _MAX_HEADER_BYTES = 1_000_000
 
 
+def image_shape(cameras: Sequence[str]) -> tuple[int, int, int]:
+    """Return the shape of one observation's images, (64, 64 N, 3)."""
+    return IMAGE_SIZE, IMAGE_SIZE * len(cameras), 3
+
+
 class EpisodeError(ValueError):
     """An episode, or its bytes, that is not what this module describes; one sentence says why."""
 
@@ -101,7 +106,7 @@ class Episode:
     weights_version: int
     """Version of the weights that acted; 0 when none did."""
     images: npt.NDArray[np.uint8]
-    """o_t, uint8 [T+1, 64, 64 N, 3] RGB, the N cameras side by side."""
+    """o_t, uint8 [T+1, 64, 64 N, 3] RGB, the N cameras side by side; there may be none."""
     action: npt.NDArray[np.float32]
     """a_{t-1} as requested, float32 [T+1, A] in [-1, 1]; the first row is zero."""
     reward: npt.NDArray[np.float32]
@@ -340,7 +345,7 @@ def _names(metadata: Mapping[str, str], key: str, id_: str) -> tuple[str, ...]:
         raise EpisodeError(f"episode '{id_}': metadata '{key}' must be a JSON list of names")
     if len(set(names)) != len(names):
         raise EpisodeError(f"episode '{id_}': metadata '{key}' names something twice")
-    if not names and key != "state_names":
+    if not names and key == "action_names":
         raise EpisodeError(f"episode '{id_}': metadata '{key}' is empty")
     return tuple(names)
 

@@ -9,7 +9,7 @@ Topics
     /diagnostics
 
 Parameters
-    those of LearnerConfig, and those that the method of that name is trained with
+    those of LearnerConfig, and those that any method is trained with
 
 Files, under the parameter data_dir
     checkpoints/, metrics/updates.csv, metrics/tensorboard/
@@ -30,7 +30,7 @@ from planet_msgs.srv import GetEpisodes
 from rclpy.node import Node
 from rclpy.task import Future
 
-from planet_core.method import MethodError, find
+from planet_core.method import MethodError, training_parameters
 from planet_core.run_id import RunFilter
 from planet_core.weights import Weights
 from planet_learner.config import LearnerConfig
@@ -52,7 +52,7 @@ class LearnerNode(Node):
         super().__init__("learner")
         config = declare(self, LearnerConfig)
         try:
-            training = find(config.method).training
+            training = training_parameters()
         except MethodError as error:
             raise StartupError(f"{self.get_name()}: {error}.") from error
         settings = {prefix: declare(self, kind, prefix) for prefix, kind in training.items()}
