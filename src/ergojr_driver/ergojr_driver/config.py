@@ -7,6 +7,7 @@ from math import pi
 
 from ergojr_driver.servo import Calibration
 from planet_core.config import Config, setting
+from planet_core.run_id import run_id_setting
 
 
 @dataclass(frozen=True)
@@ -17,6 +18,7 @@ class DriverConfig(Config):
         ValueError: if a value is out of its range, or a list does not have six values.
     """
 
+    run_id: str = run_id_setting()
     port: str = setting(
         "/dev/ttyACM0", "Path of the servo bus's serial port, such as /dev/serial/by-id/..."
     )

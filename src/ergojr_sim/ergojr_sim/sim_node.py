@@ -176,6 +176,7 @@ def _frame(camera: str) -> str:
 def _robot_spec(config: SimConfig) -> RobotSpec:
     low, high = command_bounds(config.control)
     return RobotSpec(
+        run_id=config.run_id,
         name="ergojr",
         action_names=list(ACTIVE_NAMES),
         action_low=low.tolist(),
