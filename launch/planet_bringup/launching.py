@@ -377,7 +377,10 @@ class Run:
 
     def hold(self, folder: Path, *, begin: bool, **meaning: str) -> None:
         """Refuse a run's folder whose data have another meaning (see `planet_core.run_folder`)."""
-        roller = parameter_files.values([*self.files, *self._over], f"/{ROBOT}/roller")
+        files = [*self.files, *self._over]
+        for path in files:
+            check(path)
+        roller = parameter_files.values(files, f"/{ROBOT}/roller")
         repeat = int(roller.get("action_repeat", 1))
         try:
             run_folder.hold(folder, {**meaning, "action_repeat": repeat}, begin=begin)
