@@ -47,6 +47,8 @@ def write(path: Path, weights: Weights, episodes: list[tuple[int, Episode]]) -> 
         WeightsError: no actor can be made of the weights.
     """
     first = episodes[0][1]
+    if not first.cameras:
+        raise VideoError(f"the robot '{first.robot}' has no camera to be seen by")
     robot = Inputs(first.cameras, first.action.shape[1], 2 * first.position.shape[1])
     actor = find(method_of(weights)).load_actor(weights, {}, robot, "cpu", 0, None)
     rate = _rate(first)
