@@ -12,7 +12,7 @@ from pathlib import Path
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
 
 from launch import LaunchContext, LaunchDescription
-from planet_bringup.launching import Run, arguments, hold_to_control, robot_arguments
+from planet_bringup.launching import Run, arguments, robot_arguments
 
 RESULTS = ("evaluation.json", "evaluation.csv", "video.webm", "weights.safetensors")
 
@@ -70,7 +70,7 @@ def start(context: LaunchContext) -> list:
     control = run.argument("control")
     # A checkpoint lies in a folder of its run's: checkpoints/, or an experiment's snapshots/.
     trained = checkpoint if checkpoint.is_dir() else checkpoint.parent.parent
-    hold_to_control(trained, control, begin=False)
+    run.hold(trained, control=control, begin=False)
     clear(run.data_dir, checkpoint)
     atexit.register(last_word, run.data_dir / "evaluation.json")
     world = {"control": control, **run.seed, **pace}

@@ -42,6 +42,7 @@ def generate_launch_description() -> LaunchDescription:
 def start(context: LaunchContext) -> list:
     run = Run(context, essential=["driver"], ends=["operator"])
     run.files.append(run.lab())
+    run.hold(run.data_dir, begin=True)
 
     def given(argument: str, parameter: str) -> list[dict]:
         value = run.argument(argument)

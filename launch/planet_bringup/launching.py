@@ -25,6 +25,8 @@ from planet_bringup import cores, parameter_files
 from planet_bringup.cores import MALLOC, Fixed, Share, Times
 from planet_bringup.endings import Endings
 from planet_bringup.nodes import NODES, ROBOT, ROBOT_NODES
+from planet_core import domains, run_folder
+from planet_core.domains import Claim
 
 YIELDING = 15  # niceness of what no motion waits for
 TRIAL_TIMEOUT = 60.0  # s for the measurement of threads, which takes a few with a small model
@@ -149,6 +151,7 @@ class Run:
         self.files = [str(self.config / f"{self.argument('profile')}.yaml")]
         self._over = self._further_file()
         self.machine = cores.read()
+        enter_domain(self.data_dir)
 
     @property
     def seed(self) -> dict[str, Any]:
@@ -372,6 +375,15 @@ class Run:
             )
         return actions
 
+    def hold(self, folder: Path, *, begin: bool, **meaning: str) -> None:
+        """Refuse a run's folder whose data have another meaning (see `planet_core.run_folder`)."""
+        roller = parameter_files.values([*self.files, *self._over], f"/{ROBOT}/roller")
+        repeat = int(roller.get("action_repeat", 1))
+        try:
+            run_folder.hold(folder, {**meaning, "action_repeat": repeat}, begin=begin)
+        except run_folder.RunFolderError as error:
+            raise RuntimeError(str(error)) from None
+
     def lab(self) -> str:
         """The path of the file that the argument `robot` names, with what is one lab's."""
         name = self.argument("robot")
@@ -418,21 +430,21 @@ def prepare(data_dir: Path) -> Path:
     return data_dir
 
 
-def hold_to_control(folder: Path, control: str, *, begin: bool) -> None:
-    """Refuse a run's folder that was commanded otherwise: nothing else in it would show that.
-
-    `begin`: a folder that does not say becomes one of this control.
-    """
-    note = folder / "control"
-    if note.exists():
-        held = note.read_text().strip()
-        if held != control:
-            raise RuntimeError(
-                f"{folder} holds a run with control:={held}, but control is {control}: "
-                "give that, or another folder."
-            )
-    elif begin:
-        note.write_text(f"{control}\n")
+@cache  # a launch file that includes another is one run
+def enter_domain(data_dir: Path) -> Claim:
+    """Have a ROS domain to itself; say so where it is not the usual one."""
+    asked = os.environ.get(domains.VARIABLE)
+    try:
+        claim = domains.enter(os.environ, data_dir)
+    except domains.DomainTakenError as error:
+        raise RuntimeError(f"{error}.") from None
+    domain = claim.holder.domain
+    if str(domain) != (asked or "0"):
+        _LOG.info(
+            f"another run is in domain {asked or 0}, so this one is in domain {domain}: "
+            f"export {domains.VARIABLE}={domain} in another terminal to see it"
+        )
+    return claim
 
 
 @cache

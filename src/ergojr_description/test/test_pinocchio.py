@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ergojr_description import kinematics, urdf
+from ergojr_description import kinematics
 from ergojr_description.kinematics import Array
 from ergojr_description.limiter import GRAVITY
 
@@ -18,7 +18,7 @@ POSES = np.random.default_rng(4).uniform(-np.pi, np.pi, (200, 6))
 
 @pytest.fixture(scope="module")
 def model() -> Any:
-    model = pinocchio.buildModelFromUrdf(str(urdf.path("arm")))
+    model = pinocchio.buildModelFromUrdf(str(kinematics.urdf_path("arm")))
     assert tuple(model.names)[1:] == kinematics.JOINT_NAMES
     return model
 

@@ -220,7 +220,7 @@ class BusProcess:
         if self._driver is not None:
             self._driver.close()
         self._setup = setup
-        self._config = config = DriverConfig.from_json(words["config"])
+        self._config = config = DriverConfig.from_dict(words["config"])
         self._driver = Driver(
             config,
             LimiterConfig(**words["limits"]),

@@ -304,11 +304,19 @@ def calibrate() -> int:
     """Calibrate, under the guard."""
     parser = argparse.ArgumentParser(
         prog="calibrate",
-        description="Calibrate an Ergo Jr: motors, offsets, directions, effort, step by step.",
+        description="Measure the motors' offsets, directions and effort scales, step by step.",
     )
-    parser.add_argument("--port", default="", help="the serial port; found by itself otherwise")
-    parser.add_argument("--baud-rate", type=int, default=xl320.BAUD_RATE, help="of the bus")
-    parser.add_argument("--output", type=Path, help="the YAML file to write; printed otherwise")
+    parser.add_argument(
+        "--port",
+        default="",
+        help="path of the servo bus's serial port (default: the first one with a motor)",
+    )
+    parser.add_argument(
+        "--baud-rate", type=int, default=xl320.BAUD_RATE, help="baud rate of the servo bus"
+    )
+    parser.add_argument(
+        "--output", type=Path, help="path of the YAML file to write (default: print it)"
+    )
     arguments = parser.parse_args()
     ports = [arguments.port] if arguments.port else serial_ports()
     try:

@@ -2,31 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from ergojr_description.pinhole import Pinhole
+from ergojr_description.cameras import Intrinsics, pinhole
 from ergojr_driver.camera_config import CameraConfig, CameraError
 from ergojr_driver.camera_picture import Cut, cut
 
 
-@dataclass(frozen=True)
-class Calibration:
-    """The fields of sensor_msgs/CameraInfo; k[0] = 0 means that nothing is known."""
-
-    width: int
-    height: int
-    distortion_model: str
-    d: list[float]
-    k: list[float]
-    r: list[float]
-    p: list[float]
-
-
-def calibration(config: CameraConfig, width: int, height: int) -> Calibration:
+def calibration(config: CameraConfig, width: int, height: int) -> Intrinsics:
     """Of what is published of a device's pictures of width x height.
 
     The calibration file is of these pictures, of the images that they are brought to, or of the
@@ -54,24 +40,24 @@ def calibration(config: CameraConfig, width: int, height: int) -> Calibration:
     )
 
 
-def _of_part(known: Calibration, part: Cut) -> Calibration:
+def _of_part(known: Intrinsics, part: Cut) -> Intrinsics:
     """The same of the part that is kept, scaled."""
     scale = part.wide / part.width, part.high / part.height
     return _moved(known, (part.x, part.y), scale, (part.wide, part.high))
 
 
-def _of_crop(known: Calibration, part: Cut) -> Calibration:
+def _of_crop(known: Intrinsics, part: Cut) -> Intrinsics:
     """The same of the crop."""
     x, y, width, height = part.crop
     return _moved(known, (x, y), (1.0, 1.0), (width, height))
 
 
 def _moved(
-    known: Calibration,
+    known: Intrinsics,
     corner: tuple[int, int],
     scale: tuple[float, float],
     size: tuple[int, int],
-) -> Calibration:
+) -> Intrinsics:
     """Of images that begin at `corner` of the known ones and are scaled then."""
     k, p = list(known.k), list(known.p)
     if k[0]:
@@ -82,19 +68,10 @@ def _moved(
                 # Pixel centres have whole numbers: the image's edge is at -1/2.
                 centre = axis * stride + 2
                 matrix[centre] += scale[axis] * (0.5 - corner[axis]) - 0.5
-    return Calibration(*size, known.distortion_model, known.d, k, known.r, p)
+    return Intrinsics(*size, known.distortion_model, known.d, k, known.r, p)
 
 
-def pinhole(field_of_view: float, width: int, height: int) -> Calibration:
-    """Square pixels, principal point in the middle, no distortion; 0 degrees: nothing known."""
-    identity = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]
-    if not field_of_view:
-        return Calibration(width, height, "plumb_bob", [0.0] * 5, [0.0] * 9, identity, [0.0] * 12)
-    ideal = Pinhole(width, height, field_of_view)
-    return Calibration(width, height, "plumb_bob", [0.0] * 5, ideal.k, identity, ideal.p)
-
-
-def load_calibration(path: str) -> Calibration:
+def load_calibration(path: str) -> Intrinsics:
     """The file of camera_calibration (camera_info_manager's YAML).
 
     Raises:
@@ -102,7 +79,7 @@ def load_calibration(path: str) -> Calibration:
     """
     try:
         content = yaml.safe_load(Path(path).expanduser().read_text(encoding="utf-8"))
-        return Calibration(
+        return Intrinsics(
             int(content["image_width"]),
             int(content["image_height"]),
             str(content["distortion_model"]),

@@ -16,6 +16,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 import cv2
@@ -110,14 +111,7 @@ class CameraNode(Node):
         if self._info is None or self._sent != frame.sent:
             known = calibration(self._config, *frame.sent)
             self._sent = frame.sent
-            self._info = CameraInfo(width=known.width, height=known.height)
-            self._info.distortion_model = known.distortion_model
-            self._info.d, self._info.k, self._info.r, self._info.p = (
-                known.d,
-                known.k,
-                known.r,
-                known.p,
-            )
+            self._info = CameraInfo(**asdict(known))
             self._info.header.frame_id = self._frame_id
         self._info.header.stamp = stamp
         return self._info

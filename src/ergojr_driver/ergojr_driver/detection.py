@@ -7,7 +7,7 @@ at the camera's full resolution: the learner's 64x64 images are too small for it
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from math import atan2, cos, hypot, inf, sin, sqrt
 from typing import Any
@@ -15,6 +15,8 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from planet_core.config import Config, setting
 
 Image = NDArray[np.uint8]
 Point = tuple[float, float]
@@ -25,76 +27,55 @@ PART = 0.2  # a blob of this share of the largest one belongs to the object (the
 
 
 @dataclass(frozen=True)
-class DetectionConfig:
+class DetectionConfig(Config):
     """What to look for. Colours in OpenCV's HSV: hue 0..179 (2 degrees each), 0..255, 0..255."""
 
-    gripper: str = field(
-        default="hsv",
-        metadata={
-            "doc": "The gripper is found by its colour (hsv) or by markers (aruco).",
-            "choices": METHODS,
-        },
+    gripper: str = setting(
+        "hsv", "The gripper is found by its colour (hsv) or by markers (aruco).", choices=METHODS
     )
-    cube: str = field(
-        default="hsv",
-        metadata={
-            "doc": "The cube is found by its colour (hsv) or by markers (aruco).",
-            "choices": METHODS,
-        },
+    cube: str = setting(
+        "hsv", "The cube is found by its colour (hsv) or by markers (aruco).", choices=METHODS
     )
-    gripper_low: tuple[int, ...] = field(
-        default=(45, 80, 60),
-        metadata={
-            "doc": "The least hue (0 to 179), saturation and value (0 to 255) of the gripper; a "
-            "least hue above the greatest one wraps around red."
-        },
+    gripper_low: tuple[int, ...] = setting(
+        (45, 80, 60),
+        "The least hue (0 to 179), saturation and value (0 to 255) of the gripper; a "
+        "least hue above the greatest one wraps around red.",
     )
-    gripper_high: tuple[int, ...] = field(
-        default=(80, 255, 255),
-        metadata={
-            "doc": "The greatest hue (0 to 179), saturation and value (0 to 255) of the gripper."
-        },
+    gripper_high: tuple[int, ...] = setting(
+        (80, 255, 255),
+        "The greatest hue (0 to 179), saturation and value (0 to 255) of the gripper.",
     )
-    cube_low: tuple[int, ...] = field(
-        default=(170, 120, 60),
-        metadata={
-            "doc": "The least hue (0 to 179), saturation and value (0 to 255) of the cube; a least "
-            "hue above the greatest one wraps around red."
-        },
+    cube_low: tuple[int, ...] = setting(
+        (170, 120, 60),
+        "The least hue (0 to 179), saturation and value (0 to 255) of the cube; a least "
+        "hue above the greatest one wraps around red.",
     )
-    cube_high: tuple[int, ...] = field(
-        default=(10, 255, 255),
-        metadata={
-            "doc": "The greatest hue (0 to 179), saturation and value (0 to 255) of the cube."
-        },
+    cube_high: tuple[int, ...] = setting(
+        (10, 255, 255), "The greatest hue (0 to 179), saturation and value (0 to 255) of the cube."
     )
-    min_area: float = field(
-        default=2e-4,
-        metadata={
-            "doc": "The least area of a gripper or cube found by its colour, as a share of the "
-            "image; anything smaller is noise.",
-            "low": 0.0,
-            "high": 1.0,
-        },
+    min_area: float = setting(
+        2e-4,
+        "The least area of a gripper or cube found by its colour, as a share of the "
+        "image; anything smaller is noise.",
+        low=0.0,
+        high=1.0,
     )
-    max_area: float = field(
-        default=0.25,
-        metadata={
-            "doc": "The greatest area of a gripper or cube found by its colour, as a share of the "
-            "image; anything larger is a broken picture or a wrong colour.",
-            "low": 0.0,
-            "high": 1.0,
-        },
+    max_area: float = setting(
+        0.25,
+        "The greatest area of a gripper or cube found by its colour, as a share of the "
+        "image; anything larger is a broken picture or a wrong colour.",
+        low=0.0,
+        high=1.0,
     )
-    gripper_markers: tuple[int, ...] = field(
-        default=(6,), metadata={"doc": "The ids of the ArUco 4x4_50 markers on the gripper."}
+    gripper_markers: tuple[int, ...] = setting(
+        (6,), "The ids of the ArUco 4x4_50 markers on the gripper."
     )
-    cube_markers: tuple[int, ...] = field(
-        default=(0, 1, 2, 3, 4, 5),
-        metadata={"doc": "The ids of the ArUco 4x4_50 markers on the cube's faces."},
+    cube_markers: tuple[int, ...] = setting(
+        (0, 1, 2, 3, 4, 5), "The ids of the ArUco 4x4_50 markers on the cube's faces."
     )
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name in ("gripper_low", "gripper_high", "cube_low", "cube_high"):
             bound = getattr(self, name)
             limits = (179, 255, 255)

@@ -59,7 +59,7 @@ class BusClient:
         self._link = link
         self._page = page
         self._config = config
-        self._setup = {"config": config.to_json(), "limits": limits}
+        self._setup = {"config": config.to_dict(), "limits": limits}
         self._on_joints = on_joints
         self._on_status = on_status
         self._on_report = on_report

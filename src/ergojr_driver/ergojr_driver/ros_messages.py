@@ -36,6 +36,7 @@ def robot_spec(config: DriverConfig, limits: LimiterConfig) -> RobotSpec:
     """What this robot is to whoever acts on it."""
     most = limits.max_effort
     return RobotSpec(
+        run_id=config.run_id,
         name="ergojr",
         action_names=list(ACTIVE_NAMES),
         action_low=[-most] * len(ACTIVE_NAMES),

@@ -112,10 +112,16 @@ def set_id() -> int:
     """Set an id, under the guard."""
     parser = argparse.ArgumentParser(
         prog="set_id",
-        description="Give the one motor that is connected its id and 1 Mbaud.",
+        description="Give the only connected motor its id and set it to 1 Mbaud.",
     )
-    parser.add_argument("motor", choices=JOINT_NAMES, help="the motor's name in the arm")
-    parser.add_argument("--port", default="", help="the serial port; found by itself otherwise")
+    parser.add_argument(
+        "motor", choices=JOINT_NAMES, help="name of the motor in the arm, which decides its id"
+    )
+    parser.add_argument(
+        "--port",
+        default="",
+        help="path of the servo bus's serial port (default: the first one with a motor)",
+    )
     arguments = parser.parse_args()
     id_ = MOTORS[JOINT_NAMES.index(arguments.motor)]
     try:

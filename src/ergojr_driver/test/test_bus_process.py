@@ -35,7 +35,7 @@ class Pair:
         )
         self.status: Words = {}
         self.answers: dict[int, Words] = {}
-        self.config = DriverConfig(port=wire.port).to_json()
+        self.config = DriverConfig(port=wire.port).to_dict()
 
     def turn(self, count: int = 1) -> None:
         for _ in range(count):

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
+from ergojr_description.cameras import CAMERAS
 from ergojr_driver.detection import (
     DetectionConfig,
     Detector,
@@ -27,7 +28,6 @@ from ergojr_driver.pixel_reward import (
 )
 from ergojr_sim.environment import PokeEnvironment
 from ergojr_sim.oracle import OraclePolicy
-from ergojr_sim.world import CAMERAS
 
 WIDTH, HEIGHT = 320, 240
 POSES = {"camera_front": PoseConfig(), "camera_side": SidePose()}

@@ -359,8 +359,8 @@ def attack(arm: Arm, name: str, commands: int, random: np.random.Generator) -> W
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--commands", type=int, default=10_000, help="in all")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--commands", type=int, default=10_000, help="number of commands in all")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the attacks")
     options = parser.parse_args()
     share = -(-options.commands // (len(ARMS) * len(ATTACKS)))
     print(

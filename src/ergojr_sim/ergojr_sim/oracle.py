@@ -157,8 +157,10 @@ def evaluate(environment: PokeEnvironment, policy: Policy, episodes: int, seed: 
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description="Random, zero and oracle on ErgoJrPoke-v0.")
-    parser.add_argument("--episodes", type=int, default=50)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--episodes", type=int, default=50, help="number of episodes of each policy"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="seed of the first episode")
     arguments = parser.parse_args()
     print("| control | policy | touches | return | steps to touch | limited ticks |")
     print("|---|---|---|---|---|---|")

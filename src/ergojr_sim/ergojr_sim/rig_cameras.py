@@ -26,8 +26,8 @@ from typing import Any
 
 import numpy as np
 
+from ergojr_description.cameras import CAMERAS
 from ergojr_sim.mjpeg import MjpegServer
-from ergojr_sim.world import CAMERAS
 
 PRIORITY = 5  # of real time, where that is allowed: below all that moves the arm
 PATIENCE = 3.0  # s for a killed rig's cameras to give their HTTP ports back

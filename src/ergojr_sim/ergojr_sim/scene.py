@@ -15,8 +15,9 @@ import cv2
 import numpy as np
 
 from ergojr_description import kinematics
+from ergojr_description.cameras import CAMERAS
 from ergojr_description.kinematics import Array
-from ergojr_sim.world import CAMERAS, Image, Window, World
+from ergojr_sim.world import NEAR, Image, Window, World
 
 REST = ([0.0] * 6, [0.0, 0.135, 0.015, 0.0, 0.0, 0.0, 1.0])
 MARGIN = 1  # pixels around the window, for what rounding does
@@ -82,7 +83,7 @@ class Scene:
         points = np.concatenate([links, self._cube + cube[:3]])
         lens = self._lenses[camera]
         seen = points @ lens[:, :3].T + lens[:, 3]
-        if seen[:, 3].min() < CAMERAS[camera].near:
+        if seen[:, 3].min() < NEAR:
             return (0, 0, width, height)
         across = (seen[:, 0] / seen[:, 3] + 1.0) * width / 2
         down = (1.0 - seen[:, 1] / seen[:, 3]) * height / 2

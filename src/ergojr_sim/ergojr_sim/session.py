@@ -26,15 +26,17 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError  # not the builtin before 3.11
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ergojr_description.cameras import CAMERAS
 from ergojr_description.kinematics import ACTIVE_NAMES, JOINT_NAMES, Array
+from ergojr_sim.config import SimConfig
 from ergojr_sim.environment import PokeEnvironment
-from ergojr_sim.world import CAMERAS, CONTROL_PERIOD, CONTROLS, JointState
+from ergojr_sim.world import CONTROL_PERIOD, JointState
 
 PERIOD_NS = round(CONTROL_PERIOD * 1e9)
 REPUBLISH_SECONDS = 0.5
@@ -43,57 +45,6 @@ STAMP_RATE = 20
 STAMP_EPOCH = 1_767_225_600  # 2026-01-01, s of Unix time
 
 OK, WARN, ERROR = "ok", "warn", "error"
-
-
-@dataclass(frozen=True)
-class SimConfig:
-    """Parameters of the simulated robot."""
-
-    control: str = field(
-        default="torque",
-        metadata={
-            "doc": "Commands: efforts in N m, or joint targets in rad as in the paper's simulator.",
-            "choices": CONTROLS,
-        },
-    )
-    real_time_factor: float = field(
-        default=0.0,
-        metadata={
-            "doc": "Simulated seconds per second; 0 is lockstep: each command is waited for.",
-            "low": 0.0,
-            "high": 20.0,
-        },
-    )
-    seed: int = field(
-        default=0,
-        metadata={"doc": "Seed of the starts of resets without a seed; -1 draws one.", "low": -1},
-    )
-    max_steps: int = field(
-        default=100, metadata={"doc": "Length of an episode, in ticks of 50 ms.", "low": 1}
-    )
-    image_size: int = field(
-        default=64,
-        metadata={"doc": "Height and width of the images, in pixels.", "low": 16, "high": 1024},
-    )
-    cube_in_state: bool = field(
-        default=False,
-        metadata={
-            "doc": "Tell the cube's place too, as joints cube_x and cube_y in m: for a model that "
-            "learns from the state instead of images. No real robot knows it."
-        },
-    )
-    max_observation_age: float = field(
-        default=0.5,
-        metadata={
-            "doc": "Real time only: a command that answers an observation older than this (s of "
-            "simulated time) is ignored.",
-            "low": 0.05,
-        },
-    )
-    publish_clock: bool = field(
-        default=True,
-        metadata={"doc": "Publish /clock; at most one simulator of a graph may."},
-    )
 
 
 CUBE_NAMES = ("cube_x", "cube_y")

@@ -27,6 +27,7 @@ from __future__ import annotations
 
 import sys
 import threading
+from dataclasses import asdict
 
 from builtin_interfaces.msg import Time
 from planet_msgs.msg import Reward, RobotSpec
@@ -36,18 +37,18 @@ from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, Image, JointState
 from std_srvs.srv import SetBool
 
+from ergojr_description.cameras import CAMERAS, Camera, pinhole
 from ergojr_description.kinematics import ACTIVE_NAMES
-from ergojr_description.pinhole import Pinhole
 from ergojr_sim import session
+from ergojr_sim.config import SimConfig
 from ergojr_sim.session import (
     CommandError,
     Observation,
     Session,
-    SimConfig,
     command_values,
     state_names,
 )
-from ergojr_sim.world import CAMERAS, CONTROL_PERIOD, Camera, command_bounds
+from ergojr_sim.world import CONTROL_PERIOD, command_bounds
 from planet_node import diagnostics
 from planet_node.diagnostics import Diagnostics
 from planet_node.images import to_message
@@ -80,8 +81,8 @@ class SimNode(Node):
             name: self.create_publisher(CameraInfo, f"{name}/camera_info", IMAGE)
             for name in CAMERAS
         }
-        self._calibrations = {
-            name: _calibration(camera, _frame(name), self._config.image_size)
+        self._camera_infos = {
+            name: _camera_info(camera, _frame(name), self._config.image_size)
             for name, camera in CAMERAS.items()
         }
         self._clock_publisher = (
@@ -160,11 +161,11 @@ class SimNode(Node):
         self._reward.publish(reward)
         for name, image in observation.images.items():
             self._images[name].publish(to_message(image, stamp, _frame(name)))
-            self._publish_calibration(name, stamp)
+            self._publish_camera_info(name, stamp)
 
-    def _publish_calibration(self, camera: str, stamp: Time) -> None:
-        self._calibrations[camera].header.stamp = stamp
-        self._infos[camera].publish(self._calibrations[camera])
+    def _publish_camera_info(self, camera: str, stamp: Time) -> None:
+        self._camera_infos[camera].header.stamp = stamp
+        self._infos[camera].publish(self._camera_infos[camera])
 
 
 def _frame(camera: str) -> str:
@@ -175,6 +176,7 @@ def _frame(camera: str) -> str:
 def _robot_spec(config: SimConfig) -> RobotSpec:
     low, high = command_bounds(config.control)
     return RobotSpec(
+        run_id=config.run_id,
         name="ergojr",
         action_names=list(ACTIVE_NAMES),
         action_low=low.tolist(),
@@ -187,13 +189,9 @@ def _robot_spec(config: SimConfig) -> RobotSpec:
     )
 
 
-def _calibration(camera: Camera, frame: str, size: int) -> CameraInfo:
-    """An ideal pinhole: square pixels, principal point in the middle, no distortion."""
-    ideal = Pinhole(size, size, camera.field_of_view)
-    info = CameraInfo(height=size, width=size, distortion_model="plumb_bob", d=[0.0] * 5)
+def _camera_info(camera: Camera, frame: str, size: int) -> CameraInfo:
+    info = CameraInfo(**asdict(pinhole(camera.field_of_view, size, size)))
     info.header.frame_id = frame
-    info.k, info.p = ideal.k, ideal.p
-    info.r = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]
     return info
 
 

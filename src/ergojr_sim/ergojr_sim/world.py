@@ -28,7 +28,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ergojr_description import kinematics, urdf
+from ergojr_description import kinematics
+from ergojr_description.cameras import CAMERAS
 from ergojr_description.kinematics import ACTIVE_JOINTS, Array
 from ergojr_description.limiter import MAX_EFFORT, Limited, Limiter, LimiterConfig
 
@@ -48,23 +49,7 @@ POSITION_SPEED = 0.8  # rad/s, paper
 POSITION_EFFORT = 0.8  # N m, paper
 POSITION_GAIN = 0.1  # share of the error that PyBullet's position motor removes per step
 POSITION_TARGET = pi / 2  # rad, greatest joint target, paper
-
-
-@dataclass(frozen=True)
-class Camera:
-    """A pinhole camera: eye and look-at point in the world frame (m), vertical field of view."""
-
-    eye: tuple[float, float, float]
-    target: tuple[float, float, float]
-    field_of_view: float = 60.0  # degrees
-    near: float = 0.1  # m
-    far: float = 0.8  # m
-
-
-CAMERAS: dict[str, Camera] = {
-    "camera_front": Camera(eye=(0.0, 0.45, 0.15), target=(0.0, 0.0, 0.05)),
-    "camera_side": Camera(eye=(-0.30, 0.15, 0.15), target=(0.0, 0.15, 0.05)),
-}
+NEAR, FAR = 0.1, 0.8  # m from a camera: what is drawn lies in between
 
 
 @dataclass(frozen=True)
@@ -135,7 +120,7 @@ class World:
         bullet = self._bullet
         bullet.setGravity(0.0, 0.0, -9.81)
         bullet.setTimeStep(self._dt)
-        path = urdf.path
+        path = kinematics.urdf_path
         self._table = bullet.loadURDF(str(path("floor")), useFixedBase=True)
         inertia_from_file = bullet.URDF_USE_INERTIA_FROM_FILE
         self._arm = bullet.loadURDF(str(path("arm")), useFixedBase=True, flags=inertia_from_file)
@@ -386,9 +371,7 @@ class World:
         """[4, 4] world to camera and [4, 4] camera to clip coordinates, as OpenGL has them."""
         bullet, setting = self._bullet, CAMERAS[camera]
         view = bullet.computeViewMatrix(setting.eye, setting.target, (0.0, 0.0, 1.0))
-        clip = bullet.computeProjectionMatrixFOV(
-            setting.field_of_view, aspect, setting.near, setting.far
-        )
+        clip = bullet.computeProjectionMatrixFOV(setting.field_of_view, aspect, NEAR, FAR)
         return np.reshape(view, (4, 4)).T, np.reshape(clip, (4, 4)).T
 
     def hide(self, *, moving: bool) -> None:

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from ergojr_description import kinematics
+from ergojr_description.cameras import CAMERAS
 from ergojr_description.kinematics import ACTIVE_JOINTS, CRITICAL_POINTS, Array
 from ergojr_description.limiter import MAX_EFFORT, MAX_SPHERE_RADIUS, Limited
-from ergojr_sim.world import CAMERAS, COULOMB_FRICTION, VISCOUS_FRICTION, World
+from ergojr_sim.world import COULOMB_FRICTION, VISCOUS_FRICTION, World
 
 ACTIVE = list(ACTIVE_JOINTS)
 AWAY = (0.0, 5.0)  # a cube out of reach

@@ -272,7 +272,7 @@ class Learner:
             self._report("weights", "ok", "published", version=self._checkpoints.version)
         self._published = dataclasses.replace(
             self._trainer.weights(self._config.publish_decoder),
-            run_id=self._checkpoints.run_id,
+            run_id=self._config.run_id or self._checkpoints.run_id,
             version=self._checkpoints.version,
             update=self._progress.update,
             replay_sequence=self._progress.replay_sequence,

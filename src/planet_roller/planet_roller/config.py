@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from planet_core.config import Config, setting
+from planet_core.run_id import run_id_setting
 
 
 @dataclass(frozen=True)
@@ -14,6 +15,7 @@ class RollerConfig(Config):
     data_dir: str = setting(
         "~/.local/share/robo_planet/sim", "Where the spool lies, under spool/<robot>."
     )
+    run_id: str = run_id_setting()
     mode: str = setting(
         "async",
         "async: nobody waits; sync: wait for weights trained on the last episode.",

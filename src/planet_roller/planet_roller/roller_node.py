@@ -47,9 +47,11 @@ from sensor_msgs.msg import Image as ImageMessage
 from planet_core.clocks import SteadyClock
 from planet_core.episode import Episode
 from planet_core.method import Image, MethodError, TooSlowError, acting_parameters, methods
+from planet_core.run_id import RunFilter
 from planet_core.weights import Weights
 from planet_node.calls import CallError, call
 from planet_node.diagnostics import Diagnostics
+from planet_node.exclusive import Exclusive
 from planet_node.images import to_message
 from planet_node.main import StartupError, fail, run
 from planet_node.parameters import declare
@@ -89,8 +91,10 @@ class RollerNode(Node):
         clock = SteadyClock()
         self._telemetry = _Telemetry(self)
         self._inbox = Inbox()
-        self._robot = RosRobot(self, self._telemetry, clock, self._config)
-        replay = _Replay(self)
+        self._run = RunFilter(self._config.run_id, self._telemetry.report)
+        self._robot = RosRobot(self, self._telemetry, clock, self._config, self._run)
+        self._exclusive = Exclusive(self, self._telemetry.report, self._robot.commands)
+        replay = _Replay(self, self._config.run_id)
         self._courier = Courier(
             self._spool,
             replay.add,
@@ -105,7 +109,7 @@ class RollerNode(Node):
         self.create_subscription(
             WeightsMessage, "/learner/weights", self._on_weights, LATCHED, callback_group=slow
         )
-        self._thread = threading.Thread(target=self._run, args=(clock,), name="loop", daemon=True)
+        self._thread = threading.Thread(target=self._roll, args=(clock,), name="loop", daemon=True)
         self._courier.start()
         self._thread.start()
 
@@ -117,7 +121,7 @@ class RollerNode(Node):
         self._courier.stop()
         self._spool.close()
 
-    def _run(self, clock: SteadyClock) -> None:
+    def _roll(self, clock: SteadyClock) -> None:
         try:
             self._robot.connect()
             ControlLoop(
@@ -137,11 +141,15 @@ class RollerNode(Node):
             fail(self, error)
 
     def _on_status(self, message: ReplayStatus) -> None:
+        if self._run.refusal("/replay/status", message.run_id) is not None:
+            return
         self._inbox.put_status(
             inbox.ReplayStatus(message.training_episodes, message.newest_sequence, message.steps)
         )
 
     def _on_weights(self, message: WeightsMessage) -> None:
+        if self._run.refusal("/learner/weights", message.run_id) is not None:
+            return
         self._inbox.put_weights(
             Weights(
                 run_id=message.run_id,
@@ -158,7 +166,8 @@ class RollerNode(Node):
 class _Replay:
     """The replay's service."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Node, run_id: str) -> None:
+        self._run_id = run_id
         self._client = node.create_client(
             AddEpisode, "/replay/add_episode", callback_group=MutuallyExclusiveCallbackGroup()
         )
@@ -166,6 +175,7 @@ class _Replay:
     def add(self, episode: Episode, data: bytes) -> int:
         """Store an episode and return its sequence. Raises DeliveryError."""
         request = AddEpisode.Request(
+            run_id=self._run_id,
             id=episode.id,
             robot=episode.robot,
             policy=episode.policy,
