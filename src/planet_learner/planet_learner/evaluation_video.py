@@ -12,7 +12,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from planet_core.episode import IMAGE_SIZE, Episode
+from planet_core.episode import Episode
+from planet_core.episode_format import IMAGE_SIZE
 from planet_core.method import Actor, Inputs, Observation, find, method_of
 from planet_core.weights import Weights
 

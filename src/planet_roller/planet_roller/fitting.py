@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from planet_core.episode import IMAGE_SIZE
+from planet_core.episode_format import IMAGE_SIZE
 
 
 def fit_image(camera: str, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from planet_core.clocks import Clock
-from planet_core.episode import image_shape
+from planet_core.episode_format import image_shape
 from planet_core.robot_spec import RobotSpec
 from planet_roller.fitting import fit_image
 from planet_roller.joining import Frame, Heard, Source, make_join, newer
