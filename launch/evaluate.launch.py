@@ -61,6 +61,7 @@ def start(context: LaunchContext) -> list:
         "checkpoint": run.argument("checkpoint") or str(shipped),
         "episodes": run.number("episodes", int),
         "video": run.argument("video") == "true",
+        **run.run_id,
         **run.seed,
         **pace,
     }
@@ -68,12 +69,13 @@ def start(context: LaunchContext) -> list:
     if not checkpoint.exists():
         raise RuntimeError(f"there is no checkpoint {checkpoint}.")
     control = run.argument("control")
-    # A checkpoint lies in a folder of its run's: checkpoints/, or an experiment's snapshots/.
-    trained = checkpoint if checkpoint.is_dir() else checkpoint.parent.parent
-    run.hold(trained, control=control, begin=False)
+    if checkpoint.is_dir():
+        run.check(checkpoint, control=control)
+    elif checkpoint.parent.name in ("checkpoints", "snapshots"):  # of a run, of an experiment
+        run.check(checkpoint.parent.parent, control=control)
     clear(run.data_dir, checkpoint)
     atexit.register(last_word, run.data_dir / "evaluation.json")
-    world = {"control": control, **run.seed, **pace}
+    world = {"control": control, **run.run_id, **run.seed, **pace}
     in_real_time = pace["real_time_factor"] > 0.0  # acting has cores of its own then
     return [
         run.node("ergojr_sim", "sim_node", "sim", [world], cpus=run.training.cpus),

@@ -349,12 +349,8 @@ def build(ros: str) -> None:
 
 # A terminal sees the run that is active, where there is one and the user asks for no domain.
 FOLLOW = """\
-if [ -z "${ROS_DOMAIN_ID:-}" ]; then
-    _domain=$(python3 -m planet_core.domains 2> /dev/null)
-    if [ -n "$_domain" ]; then
-        export ROS_DOMAIN_ID=$_domain ROBO_PLANET_FOLLOWED_DOMAIN=$_domain
-    fi
-    unset _domain
+if [ "${ROS_DOMAIN_ID:-}" = "${ROBO_PLANET_FOLLOWED_DOMAIN:-}" ]; then
+    eval "$(python3 -m planet_core.domains)"
 fi"""
 
 

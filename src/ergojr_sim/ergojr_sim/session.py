@@ -32,11 +32,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ergojr_description import CONTROL_PERIOD
 from ergojr_description.cameras import CAMERAS
 from ergojr_description.kinematics import ACTIVE_NAMES, JOINT_NAMES, Array
 from ergojr_sim.config import SimConfig
 from ergojr_sim.environment import PokeEnvironment
-from ergojr_sim.world import CONTROL_PERIOD, JointState
+from ergojr_sim.world import JointState
 
 PERIOD_NS = round(CONTROL_PERIOD * 1e9)
 REPUBLISH_SECONDS = 0.5

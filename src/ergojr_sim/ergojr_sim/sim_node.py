@@ -37,6 +37,7 @@ from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, Image, JointState
 from std_srvs.srv import SetBool
 
+from ergojr_description import CONTROL_PERIOD
 from ergojr_description.cameras import CAMERAS, Camera, pinhole
 from ergojr_description.kinematics import ACTIVE_NAMES
 from ergojr_sim import session
@@ -48,7 +49,7 @@ from ergojr_sim.session import (
     command_values,
     state_names,
 )
-from ergojr_sim.world import CONTROL_PERIOD, command_bounds
+from ergojr_sim.world import command_bounds
 from planet_node import diagnostics
 from planet_node.diagnostics import Diagnostics
 from planet_node.images import to_message

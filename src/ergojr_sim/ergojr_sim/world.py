@@ -37,7 +37,6 @@ Image = NDArray[np.uint8]
 Window = tuple[int, int, int, int]
 """Pixels: left, top, and the first ones right of and below it."""
 
-CONTROL_PERIOD = 0.05  # s
 CONTROLS = ("torque", "position")  # of the simulator; the rig of virtual hardware has "servo"
 
 ROTOR_INERTIA = 1e-3  # kg m^2

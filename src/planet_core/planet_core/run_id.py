@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import secrets
+
 from planet_core.config import setting
 from planet_core.report import Report
+
+
+def new() -> str:
+    """Return the id of a new run."""
+    return secrets.token_hex(8)
 
 
 def run_id_setting() -> str:
