@@ -362,11 +362,7 @@ class Run:
         if self._minutes > 0:
             reason = f"{self._minutes:g} minutes are over"
             actions.append(
-                TimerAction(
-                    period=self._minutes * 60,
-                    actions=[Shutdown(reason=reason)],
-                    cancel_on_shutdown=True,
-                )
+                TimerAction(period=self._minutes * 60, actions=[Shutdown(reason=reason)])
             )
         return actions
 
