@@ -143,7 +143,7 @@ class Run:
         self._mode = self.argument("mode") if learning else "sync"
         self._seed = self.number("seed", int)
         self._minutes = self.number("minutes", float) if learning else 0
-        self.data_dir = prepare(Path(self.argument("data_dir")).expanduser())
+        self.data_dir = prepare(self.path("data_dir"))
         self.config = Path(FindPackageShare("planet_bringup").perform(context)) / "config"
         self.files = [str(self.config / f"{self.argument('profile')}.yaml")]
         self._over = self._further_file()
@@ -166,6 +166,20 @@ class Run:
         except ValueError:
             expected = "a whole number" if kind is int else "a number"
             raise RuntimeError(f"{name} is '{text}', but must be {expected}.") from None
+
+    def path(self, name: str) -> Path:
+        """The absolute path that a launch argument names; one sentence where there is no home.
+
+        A relative one would not reach a node as it is: ROS takes n, 0928 and 1e5 for values of
+        other types.
+        """
+        text = self.argument(name)
+        try:
+            return Path(text).expanduser().absolute()
+        except RuntimeError:
+            raise RuntimeError(
+                f"{name} is '{text}', but this user has no home directory: name another."
+            ) from None
 
     @cached_property
     def shares(self) -> tuple[Share, Share]:
@@ -369,7 +383,7 @@ class Run:
     def lab(self) -> str:
         """The path of the file that the argument `robot` names, with what is one lab's."""
         name = self.argument("robot")
-        path = Path(name).expanduser() if name.endswith(".yaml") else self.config / f"{name}.yaml"
+        path = self.path("robot") if name.endswith(".yaml") else self.config / f"{name}.yaml"
         if not path.is_file():
             raise RuntimeError(f"robot is '{name}', but there is no file {path}.")
         return str(path)
@@ -378,7 +392,7 @@ class Run:
         name = self.argument("config")
         if not name:
             return []
-        path = Path(name).expanduser().absolute()
+        path = self.path("config")
         if not path.is_file():
             raise RuntimeError(f"config is '{name}', but there is no file {path}.")
         return [str(path)]
