@@ -50,7 +50,7 @@ def start(context: LaunchContext) -> list:
     return [
         run.node(
             "ergojr_driver",
-            "driver_node",
+            "driver",
             "driver",
             [{"autostart": True}, *given("port", "port")],
             remappings=[("reset", "driver/reset")],
