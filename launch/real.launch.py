@@ -55,7 +55,7 @@ def start(context: LaunchContext) -> list:
     return [
         run.node(
             "ergojr_driver",
-            "driver_node",
+            "driver",
             "driver",
             [{"autostart": True, **run.run_id}, *given("port", "port")],
             remappings=[("reset", "driver/reset")],

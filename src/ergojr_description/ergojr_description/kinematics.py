@@ -74,6 +74,8 @@ LINK_MASSES: Array = _numbers(_LINKS, "inertial/mass", "value")[:, 0]
 LINK_CENTRES: Array = _numbers(_LINKS, "inertial/origin", "xyz")
 """[6, 3] m: each link's centre of mass in its own frame."""
 
+GRAVITY = 9.81  # m/s^2
+
 HAND = 4
 """Index of the link (moved by m5) that carries the fixed finger and the tip."""
 TIP_OFFSET: Array = _numbers(_URDF.findall("joint[@name='tip']"), "origin", "xyz")[0]
@@ -189,6 +191,7 @@ def ground(points: Array) -> tuple[Array, Array]:
 
 
 _TIP = Points((HAND,), TIP_OFFSET[None])
+_MASSES = Points(tuple(range(6)), LINK_CENTRES)
 
 
 def tip(position: Array) -> Array:
@@ -206,6 +209,13 @@ def reach() -> float:
     """Return the greatest distance in m of the tip from the axis of m2 (arm straight)."""
     elbow = np.linalg.norm(JOINT_OFFSETS[3] + JOINT_OFFSETS[4])
     return float(JOINT_OFFSETS[2, 2] + elbow + TIP_OFFSET[1])
+
+
+def gravity_effort(position: Array) -> Array:
+    """Return the effort that holds the arm against gravity, [6] N m, for [6] rad."""
+    poses = forward(position)
+    heights = _MASSES.jacobian(poses, _MASSES.positions(poses))[:, 2]
+    return np.asarray(GRAVITY * (LINK_MASSES @ heights))
 
 
 SHOULDER: Array = JOINT_OFFSETS[0] + JOINT_OFFSETS[1]

@@ -13,10 +13,16 @@ from ergojr_driver.camera_picture import Cut, cut
 
 
 def calibration(config: CameraConfig, width: int, height: int) -> Intrinsics:
-    """Of what is published of a device's pictures of width x height.
+    """Compute the intrinsics of the published images.
 
-    The calibration file is of these pictures, of the images that they are brought to, or of the
-    published ones, which are cropped: its size tells. Without a file: an ideal pinhole, or unknown.
+    The calibration file may describe the device's pictures, the scaled images, or the published
+    images, which are cropped: the size in the file tells which. Without a file the camera is an
+    ideal pinhole, or unknown.
+
+    Args:
+        config: the camera's configuration.
+        width: width of the device's pictures in pixels.
+        height: height of the device's pictures in pixels.
 
     Raises:
         CameraError: if the file cannot be read or belongs to images of another size, or the crop
@@ -41,13 +47,13 @@ def calibration(config: CameraConfig, width: int, height: int) -> Intrinsics:
 
 
 def _of_part(known: Intrinsics, part: Cut) -> Intrinsics:
-    """The same of the part that is kept, scaled."""
+    """Return the intrinsics of the part that is kept of a picture, after scaling."""
     scale = part.wide / part.width, part.high / part.height
     return _moved(known, (part.x, part.y), scale, (part.wide, part.high))
 
 
 def _of_crop(known: Intrinsics, part: Cut) -> Intrinsics:
-    """The same of the crop."""
+    """Return the intrinsics of the crop of a scaled image."""
     x, y, width, height = part.crop
     return _moved(known, (x, y), (1.0, 1.0), (width, height))
 
@@ -58,24 +64,24 @@ def _moved(
     scale: tuple[float, float],
     size: tuple[int, int],
 ) -> Intrinsics:
-    """Of images that begin at `corner` of the known ones and are scaled then."""
+    """Return the intrinsics of images that begin at `corner` of the known ones and are scaled."""
     k, p = list(known.k), list(known.p)
     if k[0]:
         for matrix, stride in ((k, 3), (p, 4)):
             for axis in range(2):
                 row = slice(axis * stride, axis * stride + stride)
                 matrix[row] = [value * scale[axis] for value in matrix[row]]
-                # Pixel centres have whole numbers: the image's edge is at -1/2.
+                # Pixel centres have whole numbers, so the image's edge is at -1/2.
                 centre = axis * stride + 2
                 matrix[centre] += scale[axis] * (0.5 - corner[axis]) - 0.5
     return Intrinsics(*size, known.distortion_model, known.d, k, known.r, p)
 
 
 def load_calibration(path: str) -> Intrinsics:
-    """The file of camera_calibration (camera_info_manager's YAML).
+    """Read a file that camera_calibration wrote (the YAML of camera_info_manager).
 
     Raises:
-        CameraError: if it cannot be read.
+        CameraError: if the file cannot be read.
     """
     try:
         content = yaml.safe_load(Path(path).expanduser().read_text(encoding="utf-8"))

@@ -93,7 +93,7 @@ class DetectionConfig(Config):
 
 
 @dataclass(frozen=True)
-class Found:
+class Detection:
     """An object in an image.
 
     Attributes:
@@ -141,7 +141,7 @@ class Detector:
         self._config = config
         self._reach = reach
 
-    def find(self, image: Image) -> tuple[Found | None, Found | None]:
+    def find(self, image: Image) -> tuple[Detection | None, Detection | None]:
         """The gripper and the cube."""
         config = self._config
         area = config.min_area, config.max_area
@@ -166,7 +166,9 @@ class Detector:
         in the image, is the tip."""
         return self.judge(*self.find(image), image, arm)
 
-    def judge(self, gripper: Found | None, cube: Found | None, image: Image, arm: Point) -> View:
+    def judge(
+        self, gripper: Detection | None, cube: Detection | None, image: Image, arm: Point
+    ) -> View:
         """The same for what was found already."""
         diagonal = hypot(*image.shape[:2])
         return View(
@@ -193,7 +195,7 @@ def find_blob(
     high: Sequence[int],
     area: tuple[float, float],
     part: float = 1.0,
-) -> Found | None:
+) -> Detection | None:
     """The largest blob of a colour, with all others that have at least its size times `part`.
 
     None where it is smaller than the first `area`, or all together are larger than the second one;
@@ -230,7 +232,7 @@ def find_blob(
     angle = 0.5 * atan2(2 * xy, xx - yy)
     variance = (xx + yy) / 2 + hypot((xx - yy) / 2, xy)
     half = sqrt(3 * variance)  # of a rectangle's length
-    return Found((x, y), (half * cos(angle), half * sin(angle)), chosen)
+    return Detection((x, y), (half * cos(angle), half * sin(angle)), chosen)
 
 
 @lru_cache(maxsize=1)
@@ -249,7 +251,7 @@ def find_markers(image: Image) -> dict[int, NDArray[np.float32]]:
 
 def _marked(
     image: Image, markers: dict[int, NDArray[np.float32]], ids: Sequence[int]
-) -> Found | None:
+) -> Detection | None:
     seen = [markers[i] for i in ids if i in markers]
     if not seen:
         return None
@@ -257,7 +259,7 @@ def _marked(
     for corners in seen:
         cv2.fillConvexPoly(mask, np.round(corners).astype(np.int32), 255)
     x, y = np.mean([corners.mean(axis=0) for corners in seen], axis=0)
-    return Found((float(x), float(y)), (0.0, 0.0), mask)
+    return Detection((float(x), float(y)), (0.0, 0.0), mask)
 
 
 def gap(one: Image, other: Image, reach: float = inf) -> float:
@@ -277,7 +279,7 @@ def gap(one: Image, other: Image, reach: float = inf) -> float:
     return float(away[other[y0:y1, x0:x1] > 0].min())
 
 
-def annotate(image: Image, found: tuple[Found | None, Found | None], view: View) -> None:
+def annotate(image: Image, found: tuple[Detection | None, Detection | None], view: View) -> None:
     """Draw the outlines of gripper and cube, their points and the line between, into `image`."""
     for one, colour in zip(found, (_DARK_GREEN, _DARK_RED), strict=True):
         if one is not None:

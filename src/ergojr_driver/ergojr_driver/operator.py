@@ -16,7 +16,7 @@ from math import pi
 
 import numpy as np
 
-from ergojr_driver.orders import ACTIVATE, HOLD, UNSTOP, Driver, Order, OrderError, Orders
+from ergojr_driver.orders import ACTIVATE, HOLD, UNSTOP, DriverSnapshot, Order, OrderError, Orders
 from planet_core.config import Config, setting
 
 CONFIRM, PAUSE, RESUME, SKIP, STOP, RELEASE, END = ACTIONS = (
@@ -127,7 +127,7 @@ class Operator:
         self._clock = clock
         self._rng = np.random.default_rng(config.seed)
         self._lock = threading.RLock()
-        self._driver: Driver | None = None
+        self._driver: DriverSnapshot | None = None
         self._heard = clock()  # when its status was heard last, or the start
         self._paused = False
         self._ended = False
@@ -147,7 +147,7 @@ class Operator:
         with self._lock:
             return self._driver.state if self._driver is not None and not self.missing else ""
 
-    def on_driver(self, driver: Driver) -> None:
+    def on_driver(self, driver: DriverSnapshot) -> None:
         """The driver's status, new or said again."""
         with self._lock:
             if driver.state in _MOVED:

@@ -132,7 +132,7 @@ class Pairing(Generic[Item]):
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Judgement:
     """On one set of images.
 
     Attributes:
@@ -175,7 +175,7 @@ class PixelReward:
         self._distance = 0.0
         self._touches = 0
 
-    def judge(self, stamp: int, views: Mapping[str, View]) -> Verdict:
+    def judge(self, stamp: int, views: Mapping[str, View]) -> Judgement:
         """One set of views, by camera, with its stamp (ns)."""
         config = self._config
         known: list[float] = []
@@ -195,4 +195,4 @@ class PixelReward:
         touch = together and self._distance <= config.touch_distance
         self._touches = self._touches + 1 if touch else 0
         touched = self._touches >= config.touch_frames
-        return Verdict(self._distance, touched, bool(known), tuple(unseen))
+        return Judgement(self._distance, touched, bool(known), tuple(unseen))

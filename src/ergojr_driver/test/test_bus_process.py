@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from ergojr_description import xl320
-from ergojr_description.limiter import LimiterConfig
+from ergojr_description.config import LimiterConfig
 from ergojr_driver.bus import MotorCommand
 from ergojr_driver.bus_process import BusProcess, open_port
 from ergojr_driver.config import DriverConfig

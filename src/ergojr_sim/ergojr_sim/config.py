@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ergojr_description.kinematics import JOINT_NAMES
 from ergojr_sim.world import CONTROLS
 from planet_core.config import Config, setting
 from planet_core.run_id import run_id_setting
@@ -45,6 +46,11 @@ class SimConfig(Config):
     publish_clock: bool = setting(
         True, "Whether to publish /clock, which one simulator of a graph may do at most."
     )
+
+    @property
+    def state_names(self) -> tuple[str, ...]:
+        """The names of the joints in joint_states."""
+        return (*JOINT_NAMES, *(("cube_x", "cube_y") if self.cube_in_state else ()))
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from ergojr_description import xl320
 from ergojr_description.cameras import CAMERAS
 from ergojr_description.kinematics import JOINT_NAMES
 from ergojr_sim.config import RigConfig
-from ergojr_sim.rig_cameras import CameraConfig, CameraFault, Cameras
+from ergojr_sim.rig_cameras import CameraFault, Cameras, StreamConfig
 from ergojr_sim.virtual_bus import BusFault, Line, VirtualBus
 from ergojr_sim.virtual_servo import SUPPLY, ServoFault, VirtualServo
 from ergojr_sim.world import SERVO_STEP, World
@@ -108,7 +108,7 @@ class Rig:
         self._servos = [VirtualServo(number) for number in range(1, 7)]
         self._bus = VirtualBus(self._servos, config.seed)
         ports = dict(zip(CAMERAS, (config.front_http_port, config.side_http_port), strict=True))
-        self._cameras = Cameras(CameraConfig(config.width, config.height, ports))
+        self._cameras = Cameras(StreamConfig(config.width, config.height, ports))
         try:
             self._line = Line(Path(config.port_link), self._answer, lambda: self._bus.fault.delay)
         except OSError:

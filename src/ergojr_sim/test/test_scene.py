@@ -35,7 +35,7 @@ def scene() -> Iterator[Scene]:
 
 def differing(scene: Scene, world: World, camera: str) -> float:
     """The share of pixels that are not the same."""
-    whole = world.render(camera, 160, 120)
+    whole = world.renderer.render(camera, 160, 120)
     return float((scene.picture(camera)[..., ::-1] != whole).any(axis=2).mean())
 
 
