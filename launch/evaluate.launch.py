@@ -56,16 +56,16 @@ def start(context: LaunchContext) -> list:
     )
     pace = {"real_time_factor": run.number("real_time_factor", float)}
     shipped = run.config.parent / "demo" / "poke.safetensors"
+    checkpoint = run.path("checkpoint") if run.argument("checkpoint") else shipped
     evaluation = {
         "data_dir": str(run.data_dir),
-        "checkpoint": run.argument("checkpoint") or str(shipped),
+        "checkpoint": str(checkpoint),
         "episodes": run.number("episodes", int),
         "video": run.argument("video") == "true",
         **run.run_id,
         **run.seed,
         **pace,
     }
-    checkpoint = Path(evaluation["checkpoint"]).expanduser().absolute()
     if not checkpoint.exists():
         raise RuntimeError(f"there is no checkpoint {checkpoint}.")
     control = run.argument("control")

@@ -149,7 +149,7 @@ class Run:
         self._mode = self.argument("mode") if learning else "sync"
         self._seed = self.number("seed", int)
         self._minutes = self.number("minutes", float) if learning else 0
-        self.data_dir = prepare(Path(self.argument("data_dir")).expanduser())
+        self.data_dir = prepare(self.path("data_dir"))
         self.config = Path(FindPackageShare("planet_bringup").perform(context)) / "config"
         self.files = [str(self.config / f"{self.argument('profile')}.yaml")]
         self._over = self._further_file()
@@ -179,6 +179,20 @@ class Run:
         except ValueError:
             expected = "a whole number" if kind is int else "a number"
             raise RuntimeError(f"{name} is '{text}', but must be {expected}.") from None
+
+    def path(self, name: str) -> Path:
+        """The absolute path that a launch argument names; one sentence where there is no home.
+
+        A relative one would not reach a node as it is: ROS takes n, 0928 and 1e5 for values of
+        other types.
+        """
+        text = self.argument(name)
+        try:
+            return Path(text).expanduser().absolute()
+        except RuntimeError:
+            raise RuntimeError(
+                f"{name} is '{text}', but this user has no home directory: name another."
+            ) from None
 
     @cached_property
     def shares(self) -> tuple[Share, Share]:
@@ -378,11 +392,7 @@ class Run:
         if self._minutes > 0:
             reason = f"{self._minutes:g} minutes are over"
             actions.append(
-                TimerAction(
-                    period=self._minutes * 60,
-                    actions=[Shutdown(reason=reason)],
-                    cancel_on_shutdown=True,
-                )
+                TimerAction(period=self._minutes * 60, actions=[Shutdown(reason=reason)])
             )
         return actions
 
@@ -401,14 +411,17 @@ class Run:
 
     def parameter(self, node: str, name: str, default: T) -> T:
         """The value that the files of parameters give to one of the robot's nodes."""
-        values = parameter_files.values([*self.files, *self._over], f"/{ROBOT}/{node}")
+        files = [*self.files, *self._over]
+        for path in files:
+            check(path)
+        values = parameter_files.values(files, f"/{ROBOT}/{node}")
         found: T = values.get(name, default)
         return found
 
     def lab(self) -> str:
         """The path of the file that the argument `robot` names, with what is one lab's."""
         name = self.argument("robot")
-        path = Path(name).expanduser() if name.endswith(".yaml") else self.config / f"{name}.yaml"
+        path = self.path("robot") if name.endswith(".yaml") else self.config / f"{name}.yaml"
         if not path.is_file():
             raise RuntimeError(f"robot is '{name}', but there is no file {path}.")
         return str(path)
@@ -417,7 +430,7 @@ class Run:
         name = self.argument("config")
         if not name:
             return []
-        path = Path(name).expanduser().absolute()
+        path = self.path("config")
         if not path.is_file():
             raise RuntimeError(f"config is '{name}', but there is no file {path}.")
         return [str(path)]

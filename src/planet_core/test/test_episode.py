@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from planet_core.episode import ARRAYS, Episode, EpisodeError, read_header
+from planet_core.episode import Episode
+from planet_core.episode_format import ARRAYS, EpisodeError, read_header
 
 
 def make_episode(

@@ -14,7 +14,8 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from planet_core import durable
-from planet_core.episode import Episode, EpisodeError
+from planet_core.episode import Episode
+from planet_core.episode_format import EpisodeError
 from planet_core.method import find
 from planet_core.weights import Weights, from_file
 from planet_learner import checkpoint

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from planet_core.episode import Episode, image_shape
+from planet_core.episode import Episode
+from planet_core.episode_format import image_shape
 from planet_core.method import Inputs
 from planet_core.report import Report
 from planet_learner.feed import Arrived, CaughtUp, Feed

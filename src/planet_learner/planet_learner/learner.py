@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from planet_core import durable
-from planet_core.episode import image_shape
+from planet_core.episode_format import image_shape
 from planet_core.method import Inputs, Method, Settings, Trainer, find
 from planet_core.report import Report
 from planet_core.weights import Weights

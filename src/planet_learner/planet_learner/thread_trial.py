@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from planet_core.config import Config
-from planet_core.episode import image_shape
+from planet_core.episode_format import image_shape
 from planet_core.method import Inputs, Observation, Settings, find
 from planet_core.testing import make_episode
 from planet_learner.config import LearnerConfig

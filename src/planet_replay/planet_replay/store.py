@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from planet_core import durable
-from planet_core.episode import Episode, EpisodeError, EpisodeHeader, read_header
+from planet_core.episode import Episode
+from planet_core.episode_format import EpisodeError, EpisodeHeader, read_header
 
 _STEM = re.compile(r"(?P<sequence>[0-9]{12,20})_(?P<id>.+)\Z", re.DOTALL)
 

@@ -321,8 +321,14 @@ class FakeTelemetry:
 class Bench:
     """All of it together, around a real ControlLoop."""
 
-    def __init__(self, *, real_time: bool = False, **config: Any) -> None:
-        spec = replace(SPEC, real_time_factor=1.0 if real_time else 0.0)
+    def __init__(
+        self,
+        *,
+        real_time: bool = False,
+        cameras: tuple[str, ...] = SPEC.cameras,
+        **config: Any,
+    ) -> None:
+        spec = replace(SPEC, cameras=cameras, real_time_factor=1.0 if real_time else 0.0)
         self.clock = FakeClock()
         self.inbox = Inbox()
         self.inbox.put_status(ReplayStatus(0, 0))

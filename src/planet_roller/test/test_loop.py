@@ -47,6 +47,16 @@ def test_the_policy_sees_the_joint_state_of_its_images_and_the_episode_keeps_it(
     assert episode.position[:, 0].tolist() == episode.velocity[:, 0].tolist() == shown
 
 
+@pytest.mark.parametrize("real_time", [False, True])
+def test_a_robot_without_cameras_acts_on_its_joints(bench, real_time):
+    b = bench(real_time=real_time, cameras=())
+    b.run()
+    (episode,) = b.episodes
+    assert episode.images.shape == (11, 64, 0, 3)
+    assert episode.position[:, 0].tolist() == list(range(11))
+    assert episode.reward_valid[1:].all()
+
+
 def test_a_decision_holds_r_ticks_and_sums_their_rewards(bench):
     b = bench(action_repeat=4)
     b.run()
