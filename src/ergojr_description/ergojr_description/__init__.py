@@ -1,1 +1,1 @@
-"""The Poppy Ergo Jr: URDF, forward kinematics and the torque limiter. Needs numpy only."""
+"""The Poppy Ergo Jr: URDF, kinematics, cameras, torque limiter and servo registers."""
