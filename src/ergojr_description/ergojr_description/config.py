@@ -8,7 +8,7 @@ from typing import Any
 MAX_EFFORT = 0.16  # N m, 41 % of the XL-320's stall torque
 MAX_SUSTAINED_EFFORT = 0.078  # N m, 20 % of stall
 MAX_SPEED = 2.5  # rad/s
-MAX_SPHERE_RADIUS = 0.235  # m around the axis of m2; the straight arm reaches 0.244 m
+MAX_SPHERE_RADIUS = 0.235  # m around the centre of m2; the straight arm reaches 0.244 m
 
 
 def _limit(doc: str, default: float, low: float, high: float) -> Any:
@@ -20,7 +20,7 @@ class LimiterConfig:
     """Limits in SI units; `low` and `high` of each field are hard.
 
     Raises:
-        ValueError: if a value is outside its bounds or not finite.
+        ValueError: if a value is outside of its bounds or not finite.
     """
 
     max_effort: float = _limit("Greatest effort of a joint, in N m.", MAX_EFFORT, 0.0, MAX_EFFORT)

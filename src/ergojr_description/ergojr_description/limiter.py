@@ -1,7 +1,7 @@
-"""The torque limiter: the last thing before the world and before the servos' bus.
+"""The torque limiter, which has the last word before the simulated world and the servo bus.
 
-Called in every control cycle with the fresh joint state, it predicts the joint velocity one cycle
-ahead and returns the effort nearest to the requested one for which, at the end of the cycle,
+Called in every control cycle with fresh joint state, it predicts the joint velocities one cycle
+ahead. It returns the effort nearest to the requested one for which, at the end of the cycle,
 
     joint range     v <= a (q_max - q)  and  v >= -a (q - q_min)
     joint speed     |v| <= v_max
@@ -9,14 +9,14 @@ ahead and returns the effort nearest to the requested one for which, at the end 
     bounding sphere d/dt s   >= -a s        s: distance of the tip to the sphere, from inside
     effort          |u| <= u_max, and less when the mean effort of the last seconds was high
 
-that is, nothing may approach a limit faster than it can stop before it (a discrete control barrier
+that is, nothing approaches a limit faster than it can stop before it (a discrete control barrier
 function: Ames et al., "Control Barrier Function Based Quadratic Programs for Safety Critical
 Systems", 2017, eq. 21 with a linear class-K function; bounding sphere: Gu et al., "Deep
 Reinforcement Learning for Robotic Manipulation with Asynchronous Off-Policy Updates", 2017, IV.B).
-Beyond a limit the same inequalities ask for motion back inside. The prediction uses one lumped
-model per joint, v' = v + dt (u - gravity(q) - b v) / I; what it leaves out (coupling, and on the
-robot the servos' own controllers) is corrected in the next cycle. What holds the arm beyond floor
-or sphere nevertheless, such as dry friction, is overcome by asking for more the longer it lasts.
+Beyond a limit, the same inequalities demand motion back inside. The prediction uses one lumped
+model per joint, v' = v + dt (u - gravity(q) - b v) / I. The next cycle corrects what it leaves out:
+coupling and, on the robot, the servos' own controllers. If something such as dry friction holds the
+arm beyond floor or sphere nevertheless, the limiter demands more speed the longer it lasts.
 
 The limits have hard maxima: a configuration can tighten them, never widen them.
 """
@@ -32,26 +32,26 @@ from ergojr_description import kinematics
 from ergojr_description.config import LimiterConfig
 from ergojr_description.kinematics import ACTIVE_JOINTS, ACTIVE_NAMES, GRAVITY, Array
 
-MAX_PLAUSIBLE_POSITION = 7.0  # rad; readings beyond are a fault of the sensor
+MAX_PLAUSIBLE_POSITION = 7.0  # rad; a greater reading is a fault of the sensor
 MAX_PLAUSIBLE_SPEED = 60.0  # rad/s; the XL-320 turns at 12 rad/s without load
 
 _ACTIVE = list(ACTIVE_JOINTS)
-_PROJECTIONS = 12  # sweeps over violated rows; more change nothing measurable
-_IMPATIENCE = 60.0  # 1/s^2: how fast the speed grows that is asked for beyond floor or sphere
-_MOST_MORE = 0.2  # m/s, by which it may grow
-_PATH_STEP = 0.05  # rad between the poses of a path that are looked at; 0.1 mm of the tip's arc
+_PROJECTIONS = 12  # sweeps over violated rows; further sweeps change nothing measurable
+_IMPATIENCE = 60.0  # 1/s^2, the rate at which the demanded speed grows beyond floor or sphere
+_MOST_MORE = 0.2  # m/s by which the demanded speed may grow
+_PATH_STEP = 0.05  # rad between the poses of a path that are checked; 0.1 mm of the tip's arc
 
 
 @dataclass(frozen=True)
 class Limited:
-    """What the limiter lets through.
+    """The limiter's result.
 
     Attributes:
-        command: [4], for m1 m2 m3 m5: N m, or rad/s for `limit_velocity`.
+        command: [4] for m1 m2 m3 m5 in N m, or in rad/s for `limit_velocity`.
         acted: names of the limits that changed the command: `effort`, `sustained`, `range`,
             `speed`, `floor`, `sphere`.
-        fault: one sentence when the command or state was unusable, and the command is then zero;
-            empty otherwise.
+        fault: one sentence if the command or state cannot be used, in which case the command is
+            zero; else empty.
     """
 
     command: Array
@@ -60,17 +60,20 @@ class Limited:
 
 
 class Limiter:
-    """Keeps one arm inside its limits. Not thread-safe; one object per arm."""
+    """Keeps one arm inside its limits. It is not thread-safe; each arm has a limiter of its own.
+
+    Args:
+        delay: s from the reading of a state until the effort that answers it acts.
+    """
 
     brake_rate = 12.0
-    """1/s: a, the rate at which the distance to a limit may shrink."""
+    """The rate a in 1/s at which the distance to a limit may shrink."""
     inertia: Array = np.array([3.0e-3, 2.0e-3, 1.5e-3, 1.0e-3])
-    """[4] kg m^2: least inertia seen by each active joint, rotor included. Too small a value brakes
-    softly, too large a value makes the discrete brake oscillate."""
+    """[4] kg m^2: the least inertia of each active joint, rotor included. With too small a value
+    the limiter brakes softly, with too large a value it oscillates."""
     viscous = 0.08  # N m s/rad, the servos' viscous friction
 
     def __init__(self, config: LimiterConfig | None = None, delay: float = 0.0) -> None:
-        """delay: s from reading a state until the effort that answers it acts."""
         self.delay = delay
         self.config = LimiterConfig() if config is None else config
         margin = self.config.range_margin
@@ -87,27 +90,27 @@ class Limiter:
         self._weights = GRAVITY * kinematics.LINK_MASSES
         self._most: Array = np.full(4, self.config.max_effort)
         self._mean_effort: Array = np.zeros(4)
-        self._more: Array = np.zeros(self._count + 1)  # m/s, asked of floor and sphere in addition
+        self._more: Array = np.zeros(self._count + 1)  # m/s, demanded further at floor and sphere
 
     def reset(self) -> None:
-        """Forget the past (a new arm, or one that has cooled down)."""
+        """Forget the past, for a new arm or one that has cooled down."""
         self._mean_effort = np.zeros(4)
         self._more = np.zeros(self._count + 1)
 
     def tire(self) -> None:
-        """As if the sustained effort were used up: the least there is to brake with."""
+        """Use the sustained effort up, so that the least effort is left to brake with."""
         self._mean_effort = np.full(4, self.config.max_effort)
 
     def remember(self, effort: Array, dt: float) -> None:
         """Count `effort` [4] N m over `dt` s towards the sustained effort.
 
-        `limit_effort` does so itself; this is for what the motors do besides, such as holding.
+        `limit_effort` counts its own results. This is for other efforts, such as holding a pose.
         """
         weight = min(dt / self.config.sustained_seconds, 1.0)
         self._mean_effort = self._mean_effort + weight * (np.abs(effort) - self._mean_effort)
 
     def limit_effort(self, effort: Array, position: Array, velocity: Array, dt: float) -> Limited:
-        """The effort to apply for the next cycle.
+        """Return the effort to apply in the next cycle.
 
         Args:
             effort: [4] N m requested for m1 m2 m3 m5.
@@ -116,8 +119,8 @@ class Limiter:
             dt: s until the next call.
 
         Raises:
-            ValueError: if a shape is wrong or dt is not positive (a programming error; bad
-                numbers are a fault in the result).
+            ValueError: if a shape is wrong or dt is not positive, which is a programming error;
+                bad numbers are a fault in the result.
         """
         fault = _fault(effort, position, velocity, dt)
         if fault:
@@ -154,7 +157,7 @@ class Limiter:
         return Limited(requested, frozenset(acted))
 
     def limit_velocity(self, speed: Array, position: Array, dt: float) -> Limited:
-        """The same limits for an arm that is driven by joint speeds: [4] rad/s -> [4] rad/s.
+        """Return the speed to apply in the next cycle, for an arm that is driven by joint speeds.
 
         Args:
             speed: [4] rad/s requested for m1 m2 m3 m5.
@@ -162,7 +165,7 @@ class Limiter:
             dt: s until the next call.
 
         Raises:
-            ValueError: as `limit_effort`.
+            ValueError: as for `limit_effort`.
         """
         fault = _fault(speed, position, np.zeros(6), dt)
         if fault:
@@ -174,14 +177,18 @@ class Limiter:
         return Limited(allowed, frozenset(acted))
 
     def clear(self, position: Array) -> str:
-        """Why the pose [6] rad is outside of the limits, in one sentence; empty if it is inside."""
+        """Return a sentence on why the pose [6] rad is beyond the limits; empty if it is not."""
         return self._why(self._excess(position))
 
     def clear_path(self, start: Array, end: Array) -> str:
-        """Why the arm may not go straight from `start` to `end`, both [6] rad; empty if it may.
+        """Return why the arm may not move straight from `start` to `end`; empty if it may.
 
-        `end` must be inside the limits; where `start` is outside (an arm that lay on the table), it
-        may get no worse on the way.
+        The end must be within the limits. Where the start is not, as for an arm that lay on the
+        table, the excess must not grow on the way.
+
+        Args:
+            start: [6] rad.
+            end: [6] rad.
         """
         steps = ceil(float(np.abs(end - start).max()) / _PATH_STEP)
         least = np.maximum(self._excess(start), 0.0)
@@ -193,7 +200,7 @@ class Limiter:
         return self.clear(end)
 
     def _excess(self, position: Array) -> Array:
-        """How far beyond each limit: six lower ends, six upper ends (rad), floor, sphere (m)."""
+        """Return the excess over six lower ends, six upper ends (rad), floor and sphere (m)."""
         margin = self.config.range_margin
         points = self._points.positions(kinematics.forward(position))[: self._count]
         distance = np.linalg.norm(points[self._tip] - kinematics.SHOULDER)
@@ -220,7 +227,7 @@ class Limiter:
         return f"the tip is {1e3 * beyond:.0f} mm outside of the sphere"
 
     def _geometry(self, position: Array) -> tuple[Array, Array]:
-        """[N, 3] m positions and [N, 3, 4] m/rad Jacobians of critical points, then of masses."""
+        """Return positions [N, 3] m and Jacobians [N, 3, 4] m/rad of critical points and masses."""
         poses = kinematics.forward(position)
         points = self._points.positions(poses)
         return points, self._points.jacobian(poses, points)[:, :, _ACTIVE]
@@ -236,10 +243,10 @@ class Limiter:
         dt: float,
         acted: set[str],
     ) -> Array:
-        """The velocity nearest to `wanted` (cyclic projections) that satisfies the limits.
+        """Find the velocity nearest to `wanted` that satisfies the limits, by cyclic projections.
 
-        least, greatest: [4] rad/s that the actuator can reach in this cycle; they win over every
-        other limit, because nothing can be done about them.
+        The actuator can reach `least` to `greatest`, both [4] rad/s, in this cycle. They win over
+        every other limit, because nothing can be done about them.
         """
         here = position[_ACTIVE]
         top = self.config.max_speed
@@ -285,7 +292,7 @@ class Limiter:
             row = row * np.where(row > 0.0, velocity < high, velocity > low)
             norm = float(row @ row)
             if norm < 1e-8:
-                bounds[worst] = -np.inf  # nothing left to do about this one
+                bounds[worst] = -np.inf  # nothing can be done about this limit
             else:
                 step = velocity + row * (shortfall[worst] / norm)
                 velocity = np.minimum(np.maximum(step, low), high)
@@ -293,8 +300,11 @@ class Limiter:
         return velocity
 
     def effort_cap(self) -> Array:
-        """[4] N m: falls from max_effort to sustained_effort while the mean effort goes from 80 %
-        to 100 % of sustained_effort."""
+        """Return the greatest effort at present, [4] N m.
+
+        It falls from max_effort to sustained_effort while the mean effort goes from 80 % to 100 %
+        of sustained_effort.
+        """
         config = self.config
         sustained = min(config.sustained_effort, config.max_effort)
         if self._mean_effort.max() <= 0.8 * sustained:

@@ -1,11 +1,11 @@
-"""The Robotis XL-320 on the wire: registers, units, and the packets of Dynamixel protocol 2.
+"""The Robotis XL-320: its registers and units, and the packets of Dynamixel protocol 2.
 
-Sources: the XL-320's e-manual (control table, units) and the protocol's (CRC-16 with polynomial
-0x8005, byte stuffing). Plain Python, used by the driver and by the virtual bus alike.
+The sources are the e-manuals of the XL-320 (control table, units) and of the protocol (CRC-16 with
+polynomial 0x8005, byte stuffing). Driver and virtual bus both use this module.
 
-A packet is FF FF FD 00, id, length (2), instruction, parameters, CRC (2), little-endian; length
-counts from the instruction on. A status packet is one with instruction 0x55 whose first parameter
-is the error byte. Whatever FF FF FD stands after the length is followed by a stuffed FD.
+A packet is FF FF FD 00, id, length (2), instruction, parameters and CRC (2), little-endian; the
+length counts from the instruction on. A status packet has the instruction 0x55, and its first
+parameter is the error byte. After the length, each FF FF FD is followed by a stuffed FD.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ MODEL = 350
 BAUD_RATE = 1_000_000
 BROADCAST = 254
 BAUD_RATES = (9600, 57_600, 115_200, 1_000_000)
-"""By BAUD_RATE_CODE."""
+"""The baud rates by BAUD_RATE_CODE."""
 
 
 class Register(NamedTuple):
@@ -29,12 +29,12 @@ class Register(NamedTuple):
     length: int
 
 
-# EEPROM: written only while the torque is off; it wears out.
+# The EEPROM can be written only while the torque is off, and wears out.
 MODEL_NUMBER = Register(0, 2)
 FIRMWARE = Register(2, 1)
 ID = Register(3, 1)
 BAUD_RATE_CODE = Register(4, 1)  # an index into BAUD_RATES
-RETURN_DELAY = Register(5, 1)  # 2 us each
+RETURN_DELAY = Register(5, 1)  # in units of 2 us
 ANGLE_LOW = Register(6, 2)
 ANGLE_HIGH = Register(8, 2)
 CONTROL_MODE = Register(11, 1)
@@ -51,8 +51,8 @@ D_GAIN = Register(27, 1)
 I_GAIN = Register(28, 1)
 P_GAIN = Register(29, 1)
 GOAL_POSITION = Register(30, 2)
-MOVING_SPEED = Register(32, 2)  # in joint mode the greatest speed; 0 = no bound
-TORQUE_LIMIT = Register(35, 2)  # set to 0 by the firmware on an overload
+MOVING_SPEED = Register(32, 2)  # in joint mode the greatest speed; 0 stands for no bound
+TORQUE_LIMIT = Register(35, 2)  # the firmware sets it to 0 on an overload
 PRESENT_POSITION = Register(37, 2)
 PRESENT_SPEED = Register(39, 2)
 PRESENT_LOAD = Register(41, 2)
@@ -70,7 +70,7 @@ HEALTH = Register(24, 27)  # torque enable, gains, ..., voltage, temperature, ..
 WHEEL_MODE, JOINT_MODE = 1, 2
 BAUD_RATE_1M = 3
 GAINS_DELIVERED = {D_GAIN: 0, I_GAIN: 0, P_GAIN: 32}  # in the RAM after switching on
-VOLTAGES = (6.0, 8.4)  # V that its supply may have
+VOLTAGES = (6.0, 8.4)  # V, the least and the greatest supply
 
 OVERLOAD, OVERHEATING, INPUT_VOLTAGE = 1, 2, 4  # bits of HARDWARE_ERROR
 _HARDWARE_ERRORS = {OVERLOAD: "overload", OVERHEATING: "overheating", INPUT_VOLTAGE: "voltage"}
@@ -79,7 +79,7 @@ _HARDWARE_ERRORS = {OVERLOAD: "overload", OVERHEATING: "overheating", INPUT_VOLT
 PING, READ, WRITE, REBOOT, STATUS = 0x01, 0x02, 0x03, 0x08, 0x55
 FACTORY_RESET, SYNC_READ, SYNC_WRITE = 0x06, 0x82, 0x83
 
-# The error byte of a status packet: a number, and the alert bit while HARDWARE_ERROR is not zero.
+# The error byte of a status packet is a number, and the alert bit while HARDWARE_ERROR is not 0.
 ERROR_INSTRUCTION, ERROR_CRC, ERROR_RANGE, ERROR_LENGTH = 2, 3, 4, 5
 ERROR_LIMIT, ERROR_ACCESS = 6, 7
 ALERT = 0x80
@@ -97,57 +97,61 @@ TORQUE_UNIT = STALL_TORQUE / 1023  # N m per unit of torque limit and of load
 MAX_POSITION = 511.5 * RESOLUTION  # rad
 
 
-# Units of the motor's own axis: positive is counter-clockwise, seen at the horn.
+# Units are those of the motor's own axis, positive counter-clockwise as seen at the horn.
 
 
 def position_to_raw(radians: float) -> int:
-    """0 to 1023; beyond the range, the nearest end."""
+    """Return the register's value, 0 to 1023, for an angle; the nearest end beyond the range."""
     return min(max(round(radians / RESOLUTION + 511.5), 0), 1023)
 
 
 def raw_to_position(raw: int) -> float:
-    """rad"""
+    """Return the angle in rad for a register's value."""
     return (raw - 511.5) * RESOLUTION
 
 
 def speed_to_raw(speed: float) -> int:
-    """A bound on the speed, in rad/s: 1 to 1023 (0 would mean that there is none)."""
+    """Return MOVING_SPEED for a bound in rad/s, 1 to 1023 (0 would stand for no bound)."""
     return min(max(round(abs(speed) / SPEED_UNIT), 1), 1023)
 
 
 def raw_to_speed(raw: int) -> float:
-    """rad/s of PRESENT_SPEED; bit 10 says clockwise."""
+    """Return the speed in rad/s for PRESENT_SPEED, whose bit 10 stands for clockwise."""
     return -(raw - 1024) * SPEED_UNIT if raw & 1024 else raw * SPEED_UNIT
 
 
 def torque_to_raw(torque: float) -> int:
-    """The magnitude, 0 to 1023."""
+    """Return TORQUE_LIMIT, 0 to 1023, for the magnitude of a torque in N m."""
     return min(round(abs(torque) / TORQUE_UNIT), 1023)
 
 
 def raw_to_load(raw: int) -> float:
-    """N m of PRESENT_LOAD, which the firmware infers from its own output; bit 10: clockwise."""
+    """Return the torque in N m for PRESENT_LOAD, which the firmware infers from its output."""
     return -(raw - 1024) * TORQUE_UNIT if raw & 1024 else raw * TORQUE_UNIT
 
 
 def signed_to_raw(value: float, unit: float) -> int:
-    """The inverse of `raw_to_speed` (unit SPEED_UNIT) and of `raw_to_load` (unit TORQUE_UNIT)."""
+    """Invert `raw_to_speed` (with SPEED_UNIT) or `raw_to_load` (with TORQUE_UNIT)."""
     magnitude = min(round(abs(value) / unit), 1023)
     return magnitude + 1024 if value < 0 and magnitude else magnitude
 
 
 def hardware_error_text(bits: int) -> str:
-    """What HARDWARE_ERROR says, e.g. 'overload and overheating'; empty for 0."""
+    """Return what HARDWARE_ERROR says, e.g. 'overload and overheating'; empty for 0."""
     names = [name for bit, name in _HARDWARE_ERRORS.items() if bits & bit]
     unknown = bits & ~sum(_HARDWARE_ERRORS)
     return " and ".join([*names, *([f"unknown (0x{unknown:02x})"] if unknown else [])])
 
 
 def refusal_text(error: int, written: bool = False) -> str:
-    """What an error byte says that came instead of what was asked for, e.g. 'overload'.
+    """Return what an error byte says that came in place of an answer, e.g. 'overload'.
 
     While a hardware error is latched, an XL-320 may put its bits where the protocol has a number.
-    A read that is correct has no other reason to be refused; a write has.
+    A correct read has no other reason to be refused.
+
+    Args:
+        error: the error byte.
+        written: whether it answers a write, which may be refused for other reasons as well.
     """
     number = error & ~ALERT
     if written and number in _REFUSALS:
@@ -160,7 +164,7 @@ def refusal_text(error: int, written: bool = False) -> str:
 _HEADER = b"\xff\xff\xfd\x00"
 _STUFFED = b"\xff\xff\xfd\xfd"
 _UNSTUFFED = b"\xff\xff\xfd"
-_LONGEST = 512  # bytes; a length beyond is noise
+_LONGEST = 512  # bytes; a greater length is noise
 
 
 def _crc_table() -> list[int]:
@@ -177,7 +181,7 @@ _CRC = _crc_table()
 
 
 def crc16(data: bytes | bytearray | memoryview) -> int:
-    """The protocol's CRC of everything before the CRC."""
+    """Return the protocol's CRC of everything before the CRC."""
     crc = 0
     for byte in data:
         crc = (crc << 8 & 0xFFFF) ^ _CRC[crc >> 8 ^ byte]
@@ -189,7 +193,9 @@ class Packet:
     """An instruction or status packet, without stuffing.
 
     Attributes:
-        parameters: of a status packet: error byte, then the data.
+        id: the servo's id, or `BROADCAST`.
+        instruction: the instruction; `STATUS` for a status packet.
+        parameters: its parameters; in a status packet the error byte, then the data.
     """
 
     id: int
@@ -207,41 +213,46 @@ class Packet:
         return self.parameters[1:]
 
     def encode(self) -> bytes:
-        """The bytes on the wire."""
+        """Return the packet's bytes on the wire."""
         body = (bytes([self.instruction]) + self.parameters).replace(_UNSTUFFED, _STUFFED)
         head = _HEADER + bytes([self.id]) + (len(body) + 2).to_bytes(2, "little") + body
         return head + crc16(head).to_bytes(2, "little")
 
 
 def ping(motor: int) -> Packet:
+    """Make the packet that asks a servo for its model and firmware."""
     return Packet(motor, PING)
 
 
 def read(motor: int, register: Register) -> Packet:
+    """Make the packet that reads a register."""
     return Packet(motor, READ, _words(*register))
 
 
 def write(motor: int, register: Register, value: int) -> Packet:
+    """Make the packet that writes a register."""
     data = value.to_bytes(register.length, "little")
     return Packet(motor, WRITE, _words(register.address) + data)
 
 
 def sync_read(motors: Sequence[int], register: Register) -> Packet:
+    """Make the packet that reads a register of several servos."""
     return Packet(BROADCAST, SYNC_READ, _words(*register) + bytes(motors))
 
 
 def sync_write(register: Register, values: Iterable[tuple[int, bytes]]) -> Packet:
-    """values: (motor, `register.length` bytes)."""
+    """Make the packet that writes a register of several servos: (id, `register.length` bytes)."""
     data = b"".join(bytes([motor]) + value for motor, value in values)
     return Packet(BROADCAST, SYNC_WRITE, _words(*register) + data)
 
 
 def status(motor: int, error: int, data: bytes = b"") -> Packet:
+    """Make the packet with which a servo answers."""
     return Packet(motor, STATUS, bytes([error]) + data)
 
 
 def torque_off(motors: Sequence[int]) -> bytes:
-    """The bytes that make an arm let go: to everybody, then to each motor, and nobody answers."""
+    """Return the bytes that switch the torque off, of all servos and then of each of `motors`."""
     everybody = write(BROADCAST, TORQUE_ENABLE, 0)
     return everybody.encode() + sync_write(TORQUE_ENABLE, [(m, b"\0") for m in motors]).encode()
 
@@ -251,10 +262,10 @@ def _words(*values: int) -> bytes:
 
 
 class Parser:
-    """Packets out of a stream of bytes that may be cut, corrupt or noise.
+    """Finds packets in a stream of bytes that may be cut, corrupt or noise.
 
     Attributes:
-        corrupt: packets seen so far with a wrong CRC.
+        corrupt: number of packets with a wrong CRC so far.
     """
 
     def __init__(self) -> None:
@@ -266,7 +277,7 @@ class Parser:
         self._buffer.clear()
 
     def feed(self, data: bytes) -> list[Packet]:
-        """The packets that `data` completes, in their order."""
+        """Return the packets that `data` completes, in their order."""
         buffer = self._buffer
         buffer += data
         packets: list[Packet] = []
@@ -284,8 +295,8 @@ class Parser:
                 continue
             end = 7 + length
             if len(buffer) < end:
-                # Bytes lost in the midst: a header cannot stand inside of a packet (it would be
-                # stuffed), so it begins the next one.
+                # Bytes of this packet are lost if another header follows, for inside of a packet it
+                # would be stuffed.
                 following = buffer.find(_HEADER, 1)
                 if following < 0:
                     return packets

@@ -134,7 +134,6 @@ class Blame:
     Args:
         cameras: names of the robot's cameras.
         waits: how long processes waited for a processor.
-        steady: the steady clock, in s.
         now: the clock of the stamps, in ns.
     """
 

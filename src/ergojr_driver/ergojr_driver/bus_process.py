@@ -51,13 +51,10 @@ class BusProcess:
     """Drives the arm on the node's requests.
 
     Args:
-        link: the connection to the node.
-        page: the memory that guard, node and this process share.
         open_bus: opens the port of a configuration and calls its second argument before each
             packet; raises PortError.
         priority: the priority that the system allowed, for the diagnostics.
         doubtful: motors that may have had torque before this process started.
-        steady: the steady clock, in s.
     """
 
     def __init__(

@@ -72,8 +72,6 @@ class Calibrator:
         bus: the servo bus.
         ask: shows a request to the person and returns the answer.
         tell: shows a sentence to the person.
-        sleep: waits for some s.
-        clock: the steady clock, in s.
     """
 
     def __init__(

@@ -56,7 +56,6 @@ class Grabber:
     Times are those of the steady clock, stamps those of the system's clock.
 
     Args:
-        config: the camera's configuration.
         opener: opens the camera's source.
     """
 
@@ -167,7 +166,7 @@ class Grabber:
                     capture.release()
             except (CameraError, cv2.error) as error:
                 self._fail(f"{str(error).strip()}; it is tried again")
-            except Exception as error:  # noqa: BLE001 -- whoever waits for a picture is to know it
+            except Exception as error:  # noqa: BLE001 -- `next` raises it where a picture is awaited
                 with self._news:
                     self._error = error
                     self._news.notify_all()

@@ -20,7 +20,6 @@ def calibration(config: CameraConfig, width: int, height: int) -> Intrinsics:
     ideal pinhole, or unknown.
 
     Args:
-        config: the camera's configuration.
         width: width of the device's pictures in pixels.
         height: height of the device's pictures in pixels.
 

@@ -77,7 +77,6 @@ def fit(image: Image, config: CameraConfig) -> Image:
 
     Args:
         image: uint8 [height, width, 3] BGR.
-        config: the camera's configuration.
 
     Returns:
         uint8 [height, width, 3] RGB.

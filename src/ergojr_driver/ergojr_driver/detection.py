@@ -1,7 +1,7 @@
-"""Where gripper and cube are in a camera's image: blobs of a colour, or ArUco markers.
+"""Finds gripper and cube in a camera's image, by their colours or by ArUco markers.
 
-Pixel coordinates as in camera_info: (x, y), the centre of the first pixel is (0, 0). Detection runs
-at the camera's full resolution: the learner's 64x64 images are too small for it.
+Pixel coordinates are those of camera_info: (x, y), and the centre of the first pixel is (0, 0). The
+images are those of the camera at its full resolution, for the learner's 64x64 ones are too small.
 """
 
 from __future__ import annotations
@@ -23,12 +23,15 @@ Point = tuple[float, float]
 
 METHODS = ("hsv", "aruco")
 _DARK_GREEN, _DARK_RED = (0, 110, 0), (140, 0, 0)
-PART = 0.2  # a blob of this share of the largest one belongs to the object (the second finger)
+PART = 0.2  # share of the largest blob from which another one, the second finger, belongs to it
 
 
 @dataclass(frozen=True)
 class DetectionConfig(Config):
-    """What to look for. Colours in OpenCV's HSV: hue 0..179 (2 degrees each), 0..255, 0..255."""
+    """How gripper and cube look.
+
+    Colours are those of OpenCV's HSV: hue 0 to 179 (2 degrees each), saturation and value 0 to 255.
+    """
 
     gripper: str = setting(
         "hsv", "The gripper is found by its colour (hsv) or by markers (aruco).", choices=METHODS
@@ -97,9 +100,9 @@ class Detection:
     """An object in an image.
 
     Attributes:
-        centre: of its visible surface, sub-pixel.
-        half: half of its length, a vector along its longer axis, as if it were a rectangle.
-        mask: [height, width] uint8, 255 where it is.
+        centre: the centre of its visible surface in pixels, with fractions.
+        half: a vector in pixels along its longer axis, half as long as a rectangle of its moments.
+        mask: [height, width] uint8, 255 where the object is.
     """
 
     centre: Point
@@ -107,7 +110,7 @@ class Detection:
     mask: Image
 
     def end_away_from(self, point: Point) -> Point:
-        """The one of its two ends that is farther from `point`."""
+        """Return that of the object's two ends that is farther from `point`."""
         (x, y), (dx, dy) = self.centre, self.half
         sign = 1.0 if dx * (x - point[0]) + dy * (y - point[1]) >= 0 else -1.0
         return x + sign * dx, y + sign * dy
@@ -115,14 +118,14 @@ class Detection:
 
 @dataclass(frozen=True)
 class View:
-    """What one camera's image tells.
+    """What one camera's image shows.
 
     Attributes:
-        gripper: its tip; None where not seen.
-        cube: its centre; None where not seen.
-        gap: px between the two nearest pixels of gripper and cube; None unless both are seen,
-            infinite where it is beyond the detector's `reach` for sure.
-        diagonal: px, of the image.
+        gripper: the pixel of the gripper's tip, or None if it is not seen.
+        cube: the pixel of the cube's centre, or None if it is not seen.
+        gap: distance in pixels between the nearest pixels of gripper and cube; None unless both are
+            seen, infinite if it is certainly beyond the detector's `reach`.
+        diagonal: diagonal of the image in pixels.
     """
 
     gripper: Point | None
@@ -134,7 +137,9 @@ class View:
 class Detector:
     """Finds gripper and cube in RGB images, uint8 [height, width, 3].
 
-    Gaps beyond `reach`, over the image's diagonal, need not be measured.
+    Args:
+        config: how they look.
+        reach: share of the image's diagonal beyond which gaps need not be measured.
     """
 
     def __init__(self, config: DetectionConfig, reach: float = inf) -> None:
@@ -142,7 +147,7 @@ class Detector:
         self._reach = reach
 
     def find(self, image: Image) -> tuple[Detection | None, Detection | None]:
-        """The gripper and the cube."""
+        """Find the gripper and the cube."""
         config = self._config
         area = config.min_area, config.max_area
         hsv = None
@@ -162,14 +167,18 @@ class Detector:
         return gripper, cube
 
     def view(self, image: Image, arm: Point) -> View:
-        """What the image tells. Of the gripper's ends the one away from `arm`, the shoulder's place
-        in the image, is the tip."""
+        """Return what the image shows.
+
+        Args:
+            image: uint8 [height, width, 3] RGB.
+            arm: the pixel of the shoulder; the tip is the gripper's end away from it.
+        """
         return self.judge(*self.find(image), image, arm)
 
     def judge(
         self, gripper: Detection | None, cube: Detection | None, image: Image, arm: Point
     ) -> View:
-        """The same for what was found already."""
+        """Return what the image shows, for a gripper and a cube that were found in it."""
         diagonal = hypot(*image.shape[:2])
         return View(
             gripper.end_away_from(arm) if gripper else None,
@@ -180,8 +189,10 @@ class Detector:
 
 
 def colour_mask(hsv: Image, low: Sequence[int], high: Sequence[int]) -> Image:
-    """[height, width] uint8, 255 where the colour is within the bounds; a low hue above the high
-    one means the hues around red: from low to 179 and from 0 to high."""
+    """Return [height, width] uint8, 255 where the colour is within the bounds.
+
+    A low hue above the high one stands for the hues from low to 179 and from 0 to high, around red.
+    """
     if low[0] <= high[0]:
         return np.asarray(cv2.inRange(hsv, tuple(low), tuple(high)), dtype=np.uint8)
     upper = cv2.inRange(hsv, tuple(low), (179, *high[1:]))
@@ -196,17 +207,24 @@ def find_blob(
     area: tuple[float, float],
     part: float = 1.0,
 ) -> Detection | None:
-    """The largest blob of a colour, with all others that have at least its size times `part`.
+    """Find the largest blob of a colour, with all that have at least `part` of its size.
 
-    None where it is smaller than the first `area`, or all together are larger than the second one;
-    both are shares of the image.
+    Args:
+        hsv: uint8 [height, width, 3] HSV.
+        low: the least hue, saturation and value.
+        high: the greatest hue, saturation and value.
+        area: least area of the largest blob and greatest area of all, as shares of the image.
+        part: least size of further blobs, as a share of the largest one.
+
+    Returns:
+        None if the areas are out of their range.
     """
     mask = colour_mask(hsv, low, high)
     x0, y0, wide, high = cv2.boundingRect(mask)
     if not wide:
         return None
-    # Lone pixels of noise are no object; an opening would eat thin fingers.
-    part_of_image = mask[y0 : y0 + high, x0 : x0 + wide]  # labelling is what costs
+    # Lone pixels are noise; a morphological opening would remove thin fingers with them.
+    part_of_image = mask[y0 : y0 + high, x0 : x0 + wide]  # the labelling takes most of the time
     count, labels, stats, _ = cv2.connectedComponentsWithStats(part_of_image, connectivity=8)
     areas = stats[1:, cv2.CC_STAT_AREA]
     least, most = area[0] * mask.size, area[1] * mask.size
@@ -227,11 +245,11 @@ def find_blob(
     size = sum(one["m00"] for one in moments)
     x = sum(one["m10"] + one["left"] * one["m00"] for one in moments) / size
     y = sum(one["m01"] + one["top"] * one["m00"] for one in moments) / size
-    # Two fingers side by side: their own longer axis, not that of the pair.
+    # Moments about each blob's own centre give the axis of the fingers, not that of the pair.
     xx, xy, yy = (sum(one[name] for one in moments) / size for name in ("mu20", "mu11", "mu02"))
     angle = 0.5 * atan2(2 * xy, xx - yy)
     variance = (xx + yy) / 2 + hypot((xx - yy) / 2, xy)
-    half = sqrt(3 * variance)  # of a rectangle's length
+    half = sqrt(3 * variance)  # half the length of a rectangle with this variance
     return Detection((x, y), (half * cos(angle), half * sin(angle)), chosen)
 
 
@@ -242,7 +260,7 @@ def _aruco() -> Any:
 
 
 def find_markers(image: Image) -> dict[int, NDArray[np.float32]]:
-    """The corners [4, 2] of each ArUco 4x4_50 marker, by id."""
+    """Find the corners [4, 2] in pixels of each ArUco 4x4_50 marker, by id."""
     corners, ids, _ = _aruco().detectMarkers(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY))
     if ids is None:
         return {}
@@ -263,9 +281,10 @@ def _marked(
 
 
 def gap(one: Image, other: Image, reach: float = inf) -> float:
-    """px between the nearest pixels of two masks that are not empty; neighbours are 1 apart.
+    """Return the distance in pixels of the nearest pixels of two masks that are not empty.
 
-    Infinite where the masks' boxes alone are further apart than `reach`.
+    Neighbours are 1 apart. The distance is infinite if the masks' boxes are farther apart than
+    `reach`.
     """
     left, top, width, height = cv2.boundingRect(one)
     left2, top2, width2, height2 = cv2.boundingRect(other)

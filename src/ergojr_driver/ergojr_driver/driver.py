@@ -46,7 +46,6 @@ class Driver:
         on_report: receives (part, level, sentence, values) about once a second.
         stop_wanted: tells whether an emergency stop was ordered, even during another call.
         doubtful: motors that may have had torque before.
-        steady: the steady clock, in s.
         now: the clock of the stamps, in ns.
     """
 

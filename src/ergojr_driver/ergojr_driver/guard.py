@@ -1,22 +1,23 @@
-"""The guard: parent of what drives the motors. When that dies or hangs, the guard lets the arm go.
+"""The guard: the parent of the processes that drive the motors, which ends the torque without them.
 
-`driver_node` starts two children, the bus process, which speaks to the servos, and the ROS node,
-which speaks to it over a socket pair and a shared page. Either may die and is started again; the
-arm has no torque then until somebody agrees. `watch` guards one tool, such as calibrate.
+The console script `driver` is the guard. It starts two children: the bus process, which talks to
+the servos, and the ROS node, which talks to the bus process over a socket pair and a shared page. A
+child that dies is started again; the arm then has no torque until the operator agrees. `watch`
+guards a single tool, such as calibrate.
 
-The process at the bus beats on the page with every packet. When a motor may have torque and the
-beat stops for `SILENCE`, the guard first marks the arm as taken and then sends torque-off itself.
-A process that was only starved reads the mark before each packet that could move the arm, and once
-more after it, so it never goes on as if nothing had happened. One packet can already be under way
-when the process freezes, half of it in the kernel: it reaches the motors when the process, or the
-kernel, goes on. At worst it is the packet that gives one motor torque, and the look after it takes
-the torque away again within one packet's time. The process is killed only when it is asked for and
-still does not beat.
+The process at the bus beats on the page with every packet. If a motor may have torque and the beat
+stops for `SILENCE`, the guard first marks the arm as taken and then sends torque-off itself. A
+process that only got no processor reads the mark before and after each packet that could move the
+arm, so it never goes on as if nothing had happened. One packet can be under way when the process
+freezes, half of it in the kernel: it reaches the motors once the process, or the kernel, goes on.
+At worst this packet gives one motor torque, and the look after it takes the torque away within one
+packet's time. The guard kills the process only on request, and if it still does not beat.
 
-SIGINT, SIGTERM, SIGHUP (a terminal that was closed) and SIGQUIT end all three, the bus first. When
-the guard dies the kernel sends its children SIGTERM. What kills the guard's process group, as a
-launch does at last, does not reach the bus process, which leads a group of its own and lets go.
-Imports nothing that could fail or take time: the standard library, and the bytes to send.
+SIGINT, SIGTERM, SIGHUP (of a closed terminal) and SIGQUIT end all three processes, the bus process
+first. If the guard dies, the kernel sends its children SIGTERM. A signal that kills the guard's
+process group, such as a launch's last one, does not reach the bus process: it leads a group of its
+own and switches the torque off. The guard imports nothing that could fail or take time, only the
+standard library and small modules that need nothing else.
 """
 
 from __future__ import annotations
@@ -41,40 +42,40 @@ from ergojr_driver.page import Page
 from planet_core.processes import end_with_parent
 
 LINK = "ERGOJR_LINK"
-"""Environment variable: file descriptor of a child's end of the socket pair."""
+"""Environment variable with the file descriptor of a child's end of the socket pair."""
 SILENCE = 0.2
-"""s without a beat, while there is torque, after which the guard lets go.
+"""Time in s without a beat, while there is torque, after which the guard takes the arm.
 
-Between two beats the process at the bus waits for one exchange (`reply_timeout`, 0.1 s at the most)
-or for the next cycle (0.02 s). While there is no torque it may be silent.
+Between two beats the process at the bus waits for one exchange (`reply_timeout`, 0.1 s at most) or
+for the next cycle (0.02 s). While there is no torque it may be silent.
 """
-_LOOKS = 5  # in that time: a computer that stood still for all of it is not a process that hangs
+_LOOKS = 5  # looks in that time, for a computer that stood still is not a process that hangs
 _MOTORS = tuple(range(1, 7))
 _TIMES = 5
-_PAUSE = 0.003  # s between; a motor that was answering may have missed one
+_PAUSE = 0.003  # s between two torque-offs, for a motor that was answering may miss one
 _AGAIN = 0.5  # s from a child's death to its next start
-_DEATHS, _WITHIN = 3, 60.0  # so many in so many s, and it is not started again
-_END_SECONDS = 10.0  # for a child to end when asked to
-_ASKED = (signal.SIGINT, signal.SIGTERM)  # of these a child may die when it was asked to end
-_SIGNALLED = 128  # exit code of a process that died of signal n: this plus n, as in a shell
+_DEATHS, _WITHIN = 3, 60.0  # a child that dies so often in so many s is not started again
+_END_SECONDS = 10.0  # for a child to end on request
+_ASKED = (signal.SIGINT, signal.SIGTERM)  # signals that a child may die of when it is to end
+_SIGNALLED = 128  # plus n, the exit code of a process that died of signal n, as in a shell
 
 
 def name_port(port: str, baud_rate: int) -> None:
-    """A guarded tool tells its guard where the motors are."""
+    """Tell the guard of this process, a tool, which port the motors are on."""
     _page().name_port(port, baud_rate)
 
 
 def beat(torque: bool) -> None:
-    """A guarded tool lives; `torque`: a motor may have torque, so that silence matters now."""
+    """Tell the guard of this process, a tool, that it is alive and whether there may be torque."""
     _page().beat(torque)
 
 
 def let_go(port: str, baud_rate: int) -> None:
-    """Torque off, several times. Raises OSError or termios.error when the port is gone."""
+    """Send torque-off several times; raises OSError or termios.error if the port is gone."""
     handle = os.open(port, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
     try:
         speed = getattr(termios, f"B{baud_rate}")
-        # Raw: 8 bits, no parity, nothing translated.
+        # Raw mode: 8 bits, no parity, no translation.
         controls = termios.tcgetattr(handle)[6]
         flags = termios.CS8 | termios.CREAD | termios.CLOCAL
         termios.tcsetattr(handle, termios.TCSANOW, [0, 0, flags, 0, speed, speed, controls])
@@ -87,11 +88,13 @@ def let_go(port: str, baud_rate: int) -> None:
 
 
 class Child:
-    """One process of the guard's.
+    """A process that the guard starts.
 
     Args:
-        handles: environment variable and file descriptor of each thing that it inherits.
-        apart: runs in the process before all else: `os.setpgrp` or `os.setsid`.
+        name: what messages call it.
+        command: its command line.
+        handles: the file descriptors that it inherits, by environment variable.
+        apart: runs in the process before anything else: `os.setpgrp` or `os.setsid`.
     """
 
     def __init__(
@@ -106,10 +109,10 @@ class Child:
         self._handles = handles
         self._apart = apart
         self._deaths: list[float] = []
-        self._due = 0.0  # when it is to be started again, s on the steady clock
+        self._due = 0.0  # when to start it again, s of the steady clock
         self.process: subprocess.Popen[bytes] | None = None
         self.ended = -1
-        """Becomes readable when the process ends."""
+        """A file descriptor that becomes readable when the process ends; -1 without a process."""
 
     def start(self, prepare: Callable[[], None]) -> None:
         """Start the process; `prepare` runs in it."""
@@ -128,7 +131,7 @@ class Child:
             self.process.send_signal(number)
 
     def reap(self) -> int:
-        """Take note of the end; returns its exit code."""
+        """Record that the process has ended, and return its exit code."""
         assert self.process is not None
         code = self.process.wait()
         os.close(self.ended)
@@ -140,21 +143,21 @@ class Child:
 
     @property
     def is_due(self) -> bool:
-        """Whether it is time to start it again."""
+        """Whether it is time to start the process again."""
         return time.monotonic() >= self._due
 
     @property
     def hopeless(self) -> bool:
-        """Whether it has died too often of late."""
+        """Whether the process has died too often recently."""
         return len(self._deaths) >= _DEATHS
 
 
 class Guard:
-    """Watches `bus`, and keeps the others company.
+    """Watches a child that talks to the motors, and runs others beside it.
 
     Args:
-        bus: the child that speaks to the motors.
-        others: children that end the guard when they exit with 0 or with a code of `final`.
+        bus: the child that talks to the motors.
+        others: children that end the guard when they exit with a code of `FINAL`.
         again: whether children that die are started again.
     """
 
@@ -165,20 +168,20 @@ class Guard:
         self._bus = bus
         self._children = [bus, *others]
         self._again = again
-        self._ending: float | None = None  # since when, s
+        self._ending: float | None = None  # when the end began, s
         self._code = 0
         self._beats, self._silent = 0, 0
-        self._asked: tuple[int, int] | None = None  # of the page: asked, beats when that came
+        self._asked: tuple[int, int] | None = None  # the page's `asked`, and its beats then
         self._unanswered = 0
         self._scheduling = os.sched_getscheduler(0), os.sched_getparam(0)
 
     def run(self) -> int:
         """Guard until the end; returns the exit code."""
         end_with_parent(os.getppid())
-        # A terminal that is closed hangs up on the whole group; the guard has to outlive the bus.
+        # A closed terminal sends SIGHUP to the whole group, but the guard has to end after the bus.
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
             signal.signal(number, self._on_signal)
-        # Ctrl-Z, and what else a terminal stops processes for: one that is stopped guards nothing.
+        # A guard that a terminal could stop, as by Ctrl-Z, would guard nothing.
         for number in (signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU):
             signal.signal(number, signal.SIG_IGN)
         realtime.go_first(realtime.GUARD)
@@ -213,12 +216,12 @@ class Guard:
         poll.poll(1e3 * SILENCE / _LOOKS)
 
     def _look(self) -> None:
-        """Let go when the beat has stopped; kill who was asked for in vain."""
+        """Take the arm if the beat has stopped; kill the bus process if it ignores a request."""
         page, beats = self._page, self._page.beats
         alive, self._beats = beats != self._beats, beats
         self._silent = 0 if alive or not page.armed else self._silent + 1
         if self._silent == _LOOKS and not page.taken:
-            page.take()  # before the bytes: who wakes up in between must know
+            page.take()  # before the bytes, so that a process that wakes up in between knows
             off = self._let_go()
             said = f"was silent for {1e3 * SILENCE:.0f} ms while there was torque"
             _tell(f"guard: the {self._bus.name} {said}; {off}")
@@ -234,9 +237,9 @@ class Guard:
     def _on_death(self, child: Child) -> None:
         code, off = child.reap(), ""
         if child is self._bus:
-            # Again for one that was silent: what it sent last may have come after the first time.
+            # Once more for a silent process, whose last packet may have come after the first time.
             off = f"; {self._let_go()}" if self._page.port[0] else ""
-            self._page.beat(False)  # nobody beats any more, and nothing is armed
+            self._page.beat(False)  # the process that beats is gone, and nothing is armed
             self._beats, self._silent = self._page.beats, 0
         if code and (off or self._ending is None):
             _tell(f"guard: the {child.name} ended with {code}{off}")
@@ -258,7 +261,7 @@ class Guard:
                 child.signal(signal.SIGKILL)
 
     def _let_go(self) -> str:
-        """Let go, and tell what came of it."""
+        """Send torque-off, and return what came of it."""
         port, baud_rate = self._page.port
         began = time.monotonic()
         try:
@@ -269,22 +272,23 @@ class Guard:
 
 
 FINAL = (0, 2)
-"""Exit codes of a node that ends everything: as asked, and misconfigured."""
+"""Exit codes of a node that end the guard: 0 as requested, 2 for a wrong configuration."""
 
 
 def watch(command: list[str]) -> int:
-    """Run a tool that speaks to the motors, and let go when it has ended, or is silent.
+    """Run a tool that talks to the motors, and end the torque when it ends or is silent.
 
-    Returns its exit code.
+    Returns:
+        The tool's exit code.
     """
     page = Page.create()
-    # In a session of its own it may still read the terminal, and Ctrl-C reaches the guard alone.
+    # In a session of its own the tool may still read the terminal, but Ctrl-C reaches the guard.
     return Guard(page, Child("tool", command, {shared.VARIABLE: page.handle}, os.setsid)).run()
 
 
 @lru_cache(maxsize=1)
 def _page() -> Page:
-    """This process' page."""
+    """Return the page that this process shares with its guard."""
     return Page.inherited()
 
 
@@ -295,14 +299,14 @@ def _prepare(parent: int, apart: Callable[[], object], prepare: Callable[[], Non
 
 
 def _tell(sentence: str) -> None:
-    """Write to the terminal, which may be gone, or full because nobody reads it."""
+    """Write to the terminal, unless it is gone, or full because nobody reads it."""
     with suppress(OSError):
         if select.select([], [sys.stderr.fileno()], [], 0)[1]:
             os.write(sys.stderr.fileno(), f"{sentence}\n".encode())
 
 
 def main() -> int:
-    """The console script `driver_node`."""
+    """Run the driver under the guard, and return the exit code."""
     page = Page.create()
     bus_end, node_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 

@@ -1,8 +1,8 @@
-"""What bus process and driver node say to each other: records over a pair of sockets.
+"""The connection between bus process and driver node: records over a pair of sockets.
 
-One record is one datagram. Sending never waits: a record that does not fit is dropped (a newer one
-follows) or, where it matters, kept and sent again. Joint states and commands are fixed structures;
-whatever is said more seldom is JSON.
+One record is one datagram. Sending never waits. Joint states and commands that do not fit are
+dropped, for newer ones follow; other records are kept and sent again. Joint states and commands
+have a fixed format, all other records are JSON.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ _JOINTS, _COMMAND, _WORDS = b"j", b"c", b"w"
 _JOINTS_FORM = struct.Struct("<cq18d")
 _COMMAND_FORM = struct.Struct("<cqd4d")
 _LONGEST = 16384  # bytes of a record
-_KEPT = 64  # words that wait for room
+_KEPT = 64  # words that may wait for room
 
 
 @dataclass(frozen=True)
 class JointsRecord:
-    """A complete reading, and its stamp in ns."""
+    """A complete reading of the joints and its stamp in ns."""
 
     joints: Joints
     stamp: int
@@ -39,7 +39,13 @@ class JointsRecord:
 
 @dataclass(frozen=True)
 class CommandRecord:
-    """A joint command: efforts [4] N m, stamp of its observation (ns), arrival (s, steady)."""
+    """A joint command.
+
+    Attributes:
+        efforts: [4] N m.
+        stamp: the stamp of the observation that it answers, in ns.
+        arrival: when it arrived, in s of the steady clock.
+    """
 
     efforts: Array
     stamp: int
@@ -47,12 +53,12 @@ class CommandRecord:
 
 
 Words = dict[str, Any]
-"""What is said in JSON; `say` or `do` tells what it is."""
+"""A record in JSON, whose kind stands under `say` or `do`."""
 Record = JointsRecord | CommandRecord | Words
 
 
 class Link:
-    """One end of the pair. Not thread-safe, but for one sender beside one receiver."""
+    """One end of the pair of sockets. One thread may send while another receives, but no more."""
 
     def __init__(self, end: socket.socket) -> None:
         self._end = end
@@ -61,10 +67,10 @@ class Link:
 
     @classmethod
     def inherited(cls) -> Link:
-        """The end that the guard handed to this process.
+        """Return the end that the guard handed to this process.
 
         Raises:
-            KeyError: there is no guard.
+            KeyError: if this process has no guard.
         """
         return cls(socket.socket(fileno=int(os.environ[LINK])))
 
@@ -78,29 +84,29 @@ class Link:
         self._send(_COMMAND_FORM.pack(_COMMAND, stamp, arrival, *efforts.tolist()))
 
     def send(self, words: Words) -> None:
-        """Send words, now or with the next `flush` that finds room."""
+        """Send words now, or with the next `flush` that finds room."""
         self._kept.append(_WORDS + json.dumps(words).encode())
         self.flush()
 
     def flush(self) -> None:
-        """Send the words that wait."""
+        """Send the words that are waiting."""
         while self._kept and self._send(self._kept[0]):
             self._kept.popleft()
 
     def wait(self, timeout: float) -> bool:
-        """Wait for a record for at most `timeout` s; returns whether there is one."""
+        """Wait for a record for at most `timeout` s, and return whether there is one."""
         heard = [] if self._closed else [self._end]
         return bool(select.select(heard, [], [], max(0.0, timeout))[0])
 
     def receive(self) -> list[Record]:
-        """All records that are there."""
+        """Return all records that have arrived."""
         records: list[Record] = []
         while True:
             try:
                 data = self._end.recv(_LONGEST, socket.MSG_DONTWAIT)
             except BlockingIOError:
                 return records
-            except ConnectionResetError:  # the other end died and left something unread
+            except ConnectionResetError:  # the other end died and left a record unread
                 continue
             if not data:  # guard and other end are gone, and SIGTERM is on its way
                 self._closed = True

@@ -1,4 +1,4 @@
-"""Where the arm is to be while no effort is commanded: a reset's way, and the pose it holds."""
+"""The arm's position goal while no effort is commanded: a reset's path, or the pose to hold."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from ergojr_driver.motors import FaultError
 from ergojr_driver.servo import ACTIVE, HELD, Joints
 from planet_core.robot import ResetResult
 
-_SETTLE_SECONDS = 1.5  # after a reset's trajectory
-_SETTLE_ERROR = 0.15  # rad; gravity and friction bend the position controller
+_SETTLE_SECONDS = 1.5  # for the arm to settle after a reset's path
+_SETTLE_ERROR = 0.15  # rad; gravity and friction keep the arm away from its goal
 _SETTLE_SPEED = 0.3  # rad/s
 _SHORTEST_RESET = 0.8  # s
-_DRAWS = 100  # of a start pose until one is inside of the limits
+_DRAWS = 100  # start poses that are drawn at most until one is within the limits
 
 
 @dataclass(frozen=True)
 class _Way:
-    """From `origin` to `target`, [6] rad each, in `seconds` from `start` (s) on."""
+    """A path from `origin` to `target`, both [6] rad, that takes `seconds` from `start` (s) on."""
 
     start: float
     seconds: float
@@ -33,7 +33,7 @@ class _Way:
 
 
 class Motion:
-    """The position goal of all six joints, and its way to a start pose.
+    """The position goal of all six joints, and its path to a start pose.
 
     Attributes:
         goal: [6] rad.
@@ -50,41 +50,42 @@ class Motion:
         self._pending: Future[ResetResult] | None = None
 
     def stay(self, position: Array) -> None:
-        """Hold all joints where they are, [6] rad, or at the nearest end of their range."""
+        """Hold all joints at `position` [6] rad, or at the nearest end of their range."""
         self.goal = self._reachable(position)
         self._way = None
 
     def stay_but_held(self, position: Array) -> None:
-        """The same, but the joints that are held in an episode keep their goal."""
+        """Hold the active joints at `position` [6] rad; the held joints keep their goal."""
         held = self.goal[HELD]
         self.stay(position)
         self.goal[HELD] = held
 
     def reset(self, seed: int) -> Future[ResetResult]:
-        """Set out for a start pose: minimum jerk, at most 15/8 as fast as its mean."""
+        """Start moving to a start pose, on a path of minimum jerk."""
         self.give_up("another reset came")
         target, trouble = self._draw_start(seed)
         if trouble:
             return refused(f"no start pose is clear: {trouble}")
         way = float(np.abs(target - self.goal).max())
+        # A path of minimum jerk is 15/8 as fast as its mean at most.
         seconds = max(way * 1.875 / self._config.reset_speed, _SHORTEST_RESET)
         self._way = _Way(self._steady(), seconds, self.goal, target)
         self._pending = Future()
         return self._pending
 
     def answer(self, result: ResetResult) -> None:
-        """Tell who waits for the reset what came of it; the way ends."""
+        """Answer the pending reset, and end its path."""
         self._way = None
         pending, self._pending = self._pending, None
         if pending is not None:
             pending.set_result(result)
 
     def give_up(self, message: str) -> None:
-        """Go nowhere any more, because of `message`."""
+        """End the path and refuse the pending reset because of `message`."""
         self.answer(ResetResult(False, message))
 
     def _draw_start(self, seed: int) -> tuple[Array, str]:
-        """A start pose inside of the limits, or the last one drawn and why it is not."""
+        """Draw a start pose within the limits; else return the last one and what is wrong."""
         random = np.random.default_rng(seed if seed >= 0 else None)
         span = self._config.reset_noise
         for _ in range(_DRAWS):
@@ -96,10 +97,10 @@ class Motion:
         return pose, trouble
 
     def advance(self, now: float) -> None:
-        """Move the goal by one cycle: along the way, and inside of the limits.
+        """Move the goal along the path by one cycle, within the limits.
 
         Raises:
-            FaultError: the limiter cannot use the goal.
+            FaultError: if the limiter cannot use the goal.
         """
         wanted = self.goal
         if self._way is not None:
@@ -116,7 +117,7 @@ class Motion:
         self.goal = self.goal + speed * self._period
 
     def arrived(self, joints: Joints, now: float) -> str | None:
-        """'' when the arm has come to its target, None while it is on its way, or why it fails."""
+        """Return '' once the arm is at its target, None while it moves, or why it fails."""
         assert self._way is not None, "asked during a reset only"
         late = now - self._way.start - self._way.seconds
         if late < 0.0:
@@ -138,7 +139,7 @@ class Motion:
 
 
 def refused(message: str) -> Future[ResetResult]:
-    """The answer to a reset that does not begin."""
+    """Return the answer to a reset that does not begin."""
     future: Future[ResetResult] = Future()
     future.set_result(ResetResult(False, message))
     return future

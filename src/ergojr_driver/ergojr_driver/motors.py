@@ -1,4 +1,4 @@
-"""The six motors: set up, taken hold of, let go of, and who may have torque against all orders."""
+"""Sets up the six motors, switches their torque, and knows which may have torque still."""
 
 from __future__ import annotations
 
@@ -25,25 +25,26 @@ from ergojr_driver.servo import MOTORS, Calibration, Joints
 from ergojr_driver.speeds import Speeds
 
 ATTEMPTS = 5
-"""At an exchange outside of the cycle."""
+"""How often an exchange outside of the cycle is tried."""
 _OFF_SECONDS = 0.08  # for the motors to confirm that their torque is off
 _REBOOT_SECONDS = 0.5
-_STOP_SECONDS = 0.02  # that a stop waits for an activation that waits for motors
+_STOP_SECONDS = 0.02  # for which a stop waits at most during an activation
 
 Answer = TypeVar("Answer")
 Arguments = ParamSpec("Arguments")
 
 
 class FaultError(Exception):
-    """The torque must go off; one sentence."""
+    """A fault for which the torque must go off; one sentence."""
 
 
 class Motors:
-    """The motors behind a bus that may be absent.
+    """The six motors, on a bus that may be absent.
 
     Args:
-        max_effort: greatest effort of a joint, N m.
-        go_on: raises FaultError where an activation that is under way is not wanted any more.
+        max_effort: the greatest effort of a joint in N m.
+        calibration: between joints and motors.
+        go_on: raises FaultError if the activation that is under way is not wanted any more.
         doubtful: motors that may have torque already.
     """
 
@@ -69,19 +70,20 @@ class Motors:
         self.health: dict[int, MotorHealth] = {}
         self.firmware: dict[int, int] = {}
         self.doubtful = list(doubtful)
-        """Motors that should have no torque, and have not confirmed it."""
+        """Motors that should have no torque but have not confirmed it."""
         self.armed = False
-        """Whether a motor may have torque: from before the first gets it until all were told."""
+        """Whether a motor may have torque: true from before the first motor gets torque until all
+        motors were told to give it up."""
         self.found_amiss = ""
-        """What the set-up found in the motors and activation will mend; empty for nothing."""
+        """What activation will correct in the motors, in one sentence; empty for nothing."""
 
-    # With the port
+    # The port
 
     def open(self, open_bus: Callable[[], Bus]) -> None:
-        """Open the port, let the motors go, check them and set them up.
+        """Open the port, switch the torque off, and check and set up the motors.
 
         Raises:
-            BusError: the port cannot be opened, or a motor is missing or of another kind.
+            BusError: if the port cannot be opened, or a motor is missing or of another model.
         """
         self.bus = open_bus()
         self._speeds = Speeds()
@@ -97,21 +99,21 @@ class Motors:
                 raise BusError(f"{name} is of model {model}, expected {xl320.MODEL} (XL-320)")
             try:
                 self._set_up(motor)
-            except MotorRefusedError:  # an error is latched, and only a restart clears it
+            except MotorRefusedError:  # it has latched an error, which only a restart clears
                 self._restart([motor])
                 self._set_up(motor)
         self.off()
         self.found_amiss = self._amiss()
 
     def close(self) -> None:
-        """Close the port; what the motors have not confirmed stays in doubt."""
+        """Close the port; motors that have not confirmed a torque-off stay doubtful."""
         if self.bus is not None:
             self.bus.close()
         self.bus = None
 
     @property
     def doubt(self) -> str:
-        """More words for a cause: who may still have torque."""
+        """The end of a cause's sentence that names the motors that may still have torque."""
         if not self.doubtful:
             return ""
         if self.bus is None:
@@ -121,10 +123,10 @@ class Motors:
     # Torque
 
     def off(self) -> None:
-        """Say torque off several times, then until each motor confirms it.
+        """Switch the torque off, until each motor confirms it or time is up.
 
         Raises:
-            PortError: all motors that have not confirmed it are in doubt.
+            PortError: if the port is lost; motors that have not confirmed it are doubtful.
         """
         bus = self.bus
         if bus is None:
@@ -147,7 +149,11 @@ class Motors:
         self.armed = False
 
     def off_again(self, heard: Mapping[int, MotorState]) -> bool:
-        """Torque off for motors in doubt that are heard of now; returns whether a doubt is gone."""
+        """Switch the torque of doubtful motors off, and return whether one has confirmed it.
+
+        Args:
+            heard: the motors that answer now.
+        """
         bus = self.bus
         if bus is None or not self.doubtful:
             return False
@@ -159,7 +165,7 @@ class Motors:
         return len(self.doubtful) < before
 
     def _confirms(self, bus: Bus, motor: int) -> bool:
-        """Whether a motor says that it has no torque. Raises PortError."""
+        """Return whether a motor says that it has no torque; raises PortError."""
         try:
             return not bus.read(motor, xl320.TORQUE_ENABLE)
         except PortError:
@@ -168,14 +174,18 @@ class Motors:
             return False
 
     def check(self) -> Joints:
-        """Look at all motors, restart those that tripped, write their gains; where the arm is.
+        """Check all motors, restart those with an error, and write their gains.
+
+        Returns:
+            The joints' present state.
 
         Raises:
-            FaultError, BusError: what stands against torque.
+            FaultError: if a motor may not have torque.
+            BusError: if a motor does not answer.
         """
         bus = self._there()
         tripped = [motor for motor in MOTORS if not self._healthy(bus, motor)]
-        if tripped:  # the operator has agreed to go on; only a reboot clears it
+        if tripped:  # the operator has agreed to go on, and only a restart clears an error
             self._restart(tripped)
             for motor in tripped:
                 self.health[motor] = retry(bus.read_health, motor)
@@ -193,10 +203,11 @@ class Motors:
         return self.joints(motors, self._steady())
 
     def on(self, first: Mapping[int, MotorCommand]) -> None:
-        """Write the motors' `first` command, and then give them torque one by one.
+        """Write the motors' first command, then switch their torque on one by one.
 
         Raises:
-            FaultError, BusError: some may have torque then.
+            FaultError: if a motor does not switch its torque on; others may have torque then.
+            BusError: if a motor does not answer; others may have torque then.
         """
         bus = self._there()
         for _ in range(2):
@@ -217,18 +228,18 @@ class Motors:
     # State and health
 
     def joints(self, motors: Mapping[int, MotorState], now: float) -> Joints:
-        """All six joints' state at `now` (s), with velocities that can be believed."""
+        """Return the six joints' state at `now` (s), with velocities that can be trusted."""
         said = self._calibration.joints(motors)
         velocity = self._speeds.update(said.position, said.velocity, now)
         return Joints(said.position, velocity, said.load)
 
     @property
     def without_speed(self) -> list[int]:
-        """Motors whose speed register is wrong."""
+        """The motors whose speed register is wrong."""
         return [MOTORS[index] for index in self._speeds.distrusted]
 
     def _healthy(self, bus: Bus, motor: int) -> bool:
-        """Read one motor's health; whether it needs no restart."""
+        """Read one motor's health, and return whether it needs no restart."""
         try:
             self.health[motor] = retry(bus.read_health, motor)
         except MotorRefusedError:
@@ -236,7 +247,7 @@ class Motors:
         return not self.health[motor].hardware_error
 
     def trouble(self, motor: int, health: MotorHealth) -> str:
-        """What of a motor's health stands against torque; empty for nothing."""
+        """Return why a motor of this health may not have torque; empty if it may."""
         name, config = names([motor]), self._config
         if health.temperature >= config.max_temperature:
             return f"{name} is at {health.temperature:.0f} °C, the most is {config.max_temperature}"
@@ -247,12 +258,12 @@ class Motors:
                 f"{name} has {health.voltage:.1f} V, the most is {config.max_voltage}: "
                 "this supply is not the arm's"
             )
-        if health.hardware_error:  # after what it may be about
+        if health.hardware_error:  # last, for the reasons above may have caused it
             return f"{name} reports {xl320.hardware_error_text(health.hardware_error)}"
         return ""
 
     def derating(self) -> Array:
-        """[6] 1 for a cool motor, 0 for one at max_temperature."""
+        """Return the motors' share of full effort, [6]: 1 if cool, 0 at max_temperature."""
         config = self._config
         heat = np.array([self.health[motor].temperature for motor in MOTORS])
         span = config.max_temperature - config.derate_temperature
@@ -292,22 +303,22 @@ class Motors:
         wanted = {
             xl320.CONTROL_MODE: xl320.JOINT_MODE,
             xl320.STATUS_LEVEL: 2,
-            xl320.RETURN_DELAY: 50,  # 100 us: six answers take 2 ms less than as delivered
+            xl320.RETURN_DELAY: 50,  # 100 us: with it, six answers take 2 ms less than as delivered
             xl320.ANGLE_LOW: low,
             xl320.ANGLE_HIGH: high,
-            # Also the torque limit after a power cycle.
+            # This is the torque limit after a power cycle, too.
             xl320.MAX_TORQUE: xl320.torque_to_raw(self._max_effort / scale),
             xl320.SHUTDOWN: xl320.OVERLOAD | xl320.OVERHEATING,
         }
         for register, value in wanted.items():
             found = retry(bus.read, motor, register)
-            if found != value:  # the EEPROM wears out
+            if found != value:  # to write only what differs spares the EEPROM
                 retry(bus.write, motor, register, value)
         self.health[motor] = retry(bus.read_health, motor)
 
 
 def names(motors: Sequence[int]) -> str:
-    """'m1', 'm1 and m2', 'm1, m2 and m3'."""
+    """Return the motors' names as 'm1', 'm1 and m2' or 'm1, m2 and m3'."""
     *others, last = [JOINT_NAMES[motor - 1] for motor in motors]
     return f"{', '.join(others)} and {last}" if others else last
 
@@ -319,11 +330,12 @@ def _verb(motors: Sequence[int]) -> str:
 def retry(
     exchange: Callable[Arguments, Answer], *args: Arguments.args, **kwargs: Arguments.kwargs
 ) -> Answer:
-    """Try an exchange again while its answer is lost.
+    """Make an exchange, again and again while its answer is lost.
 
     Raises:
-        PortError, MotorRefusedError: at once.
-        BusError: the last one.
+        PortError: at once, if the port is lost.
+        MotorRefusedError: at once, if the motor refuses.
+        BusError: if the answer to the last attempt is lost as well.
     """
     for _ in range(ATTEMPTS - 1):
         try:

@@ -1,7 +1,7 @@
-"""The operator's part of an episode, without ROS: what they are asked, and what an answer does.
+"""What the operator is asked in an episode, and what an answer does, without ROS.
 
-The request follows from facts: what the driver says, whether the roller waits for an episode, and
-what was answered before. A new request has a new id, so that no answer meets another question.
+The request follows from facts: the driver's status, whether the roller waits for an episode, and
+the earlier answers. Each new request has a new id, so that no answer meets another question.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ CONFIRM, PAUSE, RESUME, SKIP, STOP, RELEASE, END = ACTIONS = (
 )
 _OFF = ("fault", "stopped")
 _MOVED = ("unconfigured", "checking", "inactive", *_OFF, "compliant")
-"""States of the driver in which hands are on the table: the cube may have moved."""
-_FIRST_SECONDS = 10.0  # that the driver may take until it is heard of at all
-_SILENT_SECONDS = 3.0  # without its status, which comes every second, until it counts as missing
+"""States of the driver in which a person may have moved the cube."""
+_FIRST_SECONDS = 10.0  # for the driver's first status to come
+_SILENT_SECONDS = 3.0  # without a status, which comes every second, until the driver is missing
 
 
 class AnswerError(Exception):
-    """An answer that cannot be taken; one sentence."""
+    """An answer does not fit the request; one sentence."""
 
 
 @dataclass(frozen=True)
 class OperatorConfig(Config):
-    """Where the cube may lie, and how the operator is reached."""
+    """Where the operator puts the cube, and how the operator is asked."""
 
     cube_x: tuple[float, ...] = setting(
         (-0.12, 0.12),
@@ -75,7 +75,7 @@ class OperatorConfig(Config):
 
 @dataclass(frozen=True)
 class Place:
-    """A place of the cube in the arm's base frame: m, m, rad."""
+    """A place of the cube in the arm's base frame: x and y in m, yaw in rad."""
 
     x: float
     y: float
@@ -91,7 +91,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Request:
-    """What the operator is asked; names of planet_msgs/OperatorRequest."""
+    """What the operator is asked; the fields are those of planet_msgs/OperatorRequest."""
 
     id: int
     state: str
@@ -101,14 +101,15 @@ class Request:
 
 
 class Operator:
-    """Thread-safe; everything else is told through the callbacks, which may not call back.
+    """Asks the operator, and orders the driver to do what the operator answers.
+
+    It is thread-safe. The callbacks may not call back.
 
     Args:
-        publish: gets each new request.
-        send: gets an order for the driver, and gets it again until `answered`.
-        tell: gets a sentence for the operator.
-        end: called when the session shall end.
-        clock: steady, s.
+        publish: receives each new request.
+        send: receives an order for the driver, again and again until `answered`.
+        tell: receives a sentence for the operator.
+        end: called when the operator ends the session.
     """
 
     def __init__(
@@ -128,27 +129,27 @@ class Operator:
         self._rng = np.random.default_rng(config.seed)
         self._lock = threading.RLock()
         self._driver: DriverSnapshot | None = None
-        self._heard = clock()  # when its status was heard last, or the start
+        self._heard = clock()  # time of the driver's last status, or of the start
         self._paused = False
         self._ended = False
         self._placed = False
-        self._skips = 0  # since the last episode
+        self._skips = 0  # number of skips since the last episode
         self._place: Place | None = None
-        self._seed = -1  # of the episode that is waited for
+        self._seed = -1  # seed of the episode that the roller waits for
         self._waiting: Future[str] | None = None
         self.missing = ""
-        """A sentence for as long as nothing is heard of the driver, else empty."""
+        """A sentence while the driver is missing, else empty."""
         self.request = Request(0, "starting", "waiting for the driver", (END,))
         publish(self.request)
 
     @property
     def driver(self) -> str:
-        """The driver's state, '' while nothing is heard of it."""
+        """The driver's state; empty while the driver is missing."""
         with self._lock:
             return self._driver.state if self._driver is not None and not self.missing else ""
 
     def on_driver(self, driver: DriverSnapshot) -> None:
-        """The driver's status, new or said again."""
+        """Take the driver's status, whether it is new or repeated."""
         with self._lock:
             if driver.state in _MOVED:
                 self._placed = False
@@ -157,7 +158,7 @@ class Operator:
             self._update(again=self._orders.on_driver(driver))
 
     def look(self) -> None:
-        """Notice what did not happen; to be called twice a second."""
+        """Notice a missing driver and missing answers; to be called twice a second."""
         with self._lock:
             limit = _FIRST_SECONDS if self._driver is None else _SILENT_SECONDS
             if self._clock() - self._heard > limit and not self.missing:
@@ -165,47 +166,56 @@ class Operator:
                     f"no driver_status for more than {limit:g} s: is the driver running? See its "
                     "lines above"
                 )
-                self._placed = False  # whatever comes back, it is not what was there before
+                self._placed = False  # the table may have changed before the driver comes back
                 self._orders.on_silence()
             self._update(again=self._orders.look())
 
     def answered(self, order: Order, ok: bool, why: str = "") -> None:
-        """The driver has answered `order`, and says why if it refuses."""
+        """Take the driver's answer to `order`, and its reason if it refuses."""
         with self._lock:
             self._orders.answered(order, ok, why)
 
     def want_episode(self, seed: int) -> Future[str]:
-        """The roller wants an episode: the answer is '' when it may begin, or why not.
+        """Take the roller's wish for an episode.
 
-        Asked again with the same seed, the cube's place stays.
+        Args:
+            seed: the episode's seed; the same seed keeps the cube's place.
+
+        Returns:
+            The answer: '' when the episode may begin, else why it may not.
         """
         with self._lock:
             same = self._waiting is not None and self._place is not None and seed == self._seed
             self._answer("another reset came")
             self._waiting, self._seed = Future(), seed
             if not self._placed and not same:
-                # A place that was skipped must not come again, whatever the seed.
+                # The skips are part of the seed, so that a skipped place does not come again.
                 rng = np.random.default_rng((seed, self._skips)) if seed >= 0 else self._rng
                 (left, right), (near, far) = self._config.cube_x, self._config.cube_y
                 self._place = Place(
                     x=rng.uniform(left, right),
                     y=rng.uniform(near, far),
-                    yaw=rng.uniform(0.0, pi / 2),  # a quarter turn more looks the same
+                    yaw=rng.uniform(0.0, pi / 2),  # a cube looks the same after a quarter turn
                 )
             waiting = self._waiting
             self._update()
             return waiting
 
     def on_reset(self, ok: bool) -> None:
-        """The driver has answered the reset; only then is the cube's place used up."""
+        """Take the driver's answer to the reset, which uses up the cube's place if it is ok."""
         with self._lock:
             self._placed = self._placed and not ok
             self._skips = 0
 
     def answer(self, id_: int, action: str) -> None:
-        """The operator's answer to request `id_`, 0 for whichever is current. Raises AnswerError.
+        """Take the operator's answer.
 
-        Stop is always taken.
+        Args:
+            id_: id of the request, or 0 for the present one.
+            action: one of `ACTIONS`; a stop is always taken.
+
+        Raises:
+            AnswerError: if the answer does not fit the request.
         """
         with self._lock:
             if action == STOP:
@@ -251,10 +261,10 @@ class Operator:
             waiting.set_result(refusal)
 
     def _update(self, again: bool = False) -> None:
-        """Publish the request if it is another one, or is to be asked `again`."""
+        """Publish the request if it has changed, or if it must be asked `again`."""
         state, sentence, actions = self._now()
         if state == "running" and self._waiting is not None:
-            self._answer("")  # it may begin
+            self._answer("")  # the episode may begin
         place = self._place if state == "place_cube" else None
         now = (state, sentence, actions, place)
         before = self.request
@@ -263,7 +273,7 @@ class Operator:
             self._publish(self.request)
 
     def _now(self) -> tuple[str, str, tuple[str, ...]]:  # noqa: PLR0911 -- a table
-        """State, sentence and actions, from the facts."""
+        """Return the request's state, sentence and actions that follow from the facts."""
         if self._ended:
             return "ended", "the session has ended; the arm goes limp", ()
         driver = self._driver

@@ -1,25 +1,24 @@
-"""The operator node: stands between roller and driver, and asks a person before the arm moves.
+"""The operator node, which stands between roller and driver and asks a person before the arm moves.
 
-Serves
-    reset (planet_msgs/Reset): asks the operator to place the cube, waits for the answer, then has
-        the driver reset the arm; for the roller, which waits
-    operator/answer (planet_msgs/OperatorAnswer): what may be typed on the terminal, from elsewhere
+Serves:
+    reset (planet_msgs/Reset): asks the operator to place the cube, waits for the answer, and has
+        the driver reset the arm. The roller calls it and waits.
+    operator/answer (planet_msgs/OperatorAnswer): an answer that does not come from the terminal.
 
-Publishes
-    operator/request (planet_msgs/OperatorRequest, latched): what the operator is asked; the same
-        again twice a second, for whoever missed it
+Publishes:
+    operator/request (planet_msgs/OperatorRequest, latched): what the operator is asked, on every
+        change and twice a second.
     /diagnostics
 
-Subscribes to
-    driver_status (planet_msgs/DriverStatus, latched, heard again every second)
+Subscribes to:
+    driver_status (planet_msgs/DriverStatus, latched): the driver's status, every second.
 
-Calls
+Calls, all of the driver:
     driver/reset (planet_msgs/Reset), driver/change_state (lifecycle_msgs/ChangeState: activate),
-    driver/get_state (lifecycle_msgs/GetState),
-    emergency_stop and set_compliant (std_srvs/SetBool), all of the driver
+    driver/get_state (lifecycle_msgs/GetState), emergency_stop and set_compliant (std_srvs/SetBool).
 
-Reads and writes the terminal that the parameter `terminal` names. Exits with 0 when the operator
-ends the session. Parameters: `ergojr_driver.operator.OperatorConfig`.
+The node reads and writes the terminal that the parameter `terminal` names. It exits with 0 when the
+operator ends the session. Its parameters are those of `ergojr_driver.operator.OperatorConfig`.
 
 A call whose answer is lost is made again: see `ergojr_driver.orders`, and `_reset_driver` here.
 """
@@ -54,16 +53,16 @@ from planet_node.parameters import declare
 from planet_node.qos import LATCHED
 from planet_node.stamps import to_ns
 
-_LOOK = 0.5  # s between looks at what did not happen
-_RESET_SECONDS = 30.0  # that the driver may take for a reset
-_LOST_SECONDS = 2.0  # after which a driver that is not resetting has lost the call, or its answer
+_LOOK = 0.5  # s between looks at missing messages and answers
+_RESET_SECONDS = 30.0  # for a reset of the driver
+_LOST_SECONDS = 2.0  # without a reset's beginning, after which call or answer count as lost
 _STOPS = "the operator node stops"
 _WAITING = ("power", "place_cube", "paused", "fault")
 
 
 @dataclass
 class _Round:
-    """One reset of the driver, and its answer: to the same question it is given again."""
+    """A reset of the driver and its answer, which the same request gets again."""
 
     seed: int
     evaluation: bool
@@ -89,10 +88,10 @@ class OperatorNode(Node):
         self._compliant = self.create_client(SetBool, "set_compliant", callback_group=group)
         self._closed = threading.Event()
         self._round: _Round | None = None
-        self._call: tuple[Client, Future] | None = None  # the driver's answer is awaited
-        self._absent: Order | None = None  # the operator was told that nobody serves it
+        self._call: tuple[Client, Future] | None = None  # the call that the driver has not answered
+        self._absent: Order | None = None  # the order that no driver serves, as the operator knows
         self._unseen: Request | None = None
-        self._shown = -1  # id of the request on the terminal; no request's in the beginning
+        self._shown = -1  # id of the request on the terminal; -1 before the first
         self._message = OperatorRequest()
         self._terminal: Terminal | None = None
         self._show_timer = self.create_timer(self._config.show_after, self._show)
@@ -118,9 +117,10 @@ class OperatorNode(Node):
     # The roller
 
     async def _on_reset(self, request: Reset.Request, response: Reset.Response) -> Reset.Response:
-        """Asked again while it waits, or before the episode has begun, it is the same reset.
+        """Answer the roller's reset.
 
-        For the roller asks again when it hears nothing, and an answer may be lost.
+        The roller asks again when it hears nothing, for an answer may be lost. A request that comes
+        again while this one waits, or before the episode has begun, belongs to the same reset.
         """
         known = self._round
         if (
@@ -144,7 +144,7 @@ class OperatorNode(Node):
         return round_.response or Reset.Response(message=_STOPS)
 
     async def _reset_driver(self, request: Reset.Request) -> Reset.Response:
-        """Have the driver reset the arm; where the call is lost, or its answer, call again."""
+        """Have the driver reset the arm, and call again where the call or its answer is lost."""
         deadline = time.monotonic() + _RESET_SECONDS
         trouble = ""
         while not trouble:
@@ -168,12 +168,12 @@ class OperatorNode(Node):
         return Reset.Response(message=trouble)
 
     async def _until(self, met: Callable[[], bool]) -> None:
-        """The executor looks again after whatever it has run: a message, or the timer's look."""
+        """Wait until `met` returns true, which is checked after whatever the executor runs."""
         while not met() and not self._closed.is_set():
             await OthersFirst()
 
     def _wake(self) -> None:
-        """Let the executor look again, from another thread."""
+        """Let the executor check its coroutines, from another thread."""
         if self.executor is not None:
             self.executor.wake()
 
@@ -196,7 +196,7 @@ class OperatorNode(Node):
         self._diagnostics.report("driver", WARN if missing else OK, missing or "is heard")
 
     def _send(self, order: Order) -> None:
-        """Call the driver without waiting: it is called again until the operator has its answer."""
+        """Call the driver without waiting; the order comes again until it is answered."""
         if self._call is not None:
             client, future = self._call
             client.remove_pending_request(future)
@@ -209,9 +209,9 @@ class OperatorNode(Node):
             self._ask(order, self._compliant, SetBool.Request(data=order.name == RELEASE))
 
     def _activate(self, order: Order) -> None:
-        """Activate, if the driver is where it can be: a lost port may have changed that.
+        """Activate the driver if it is inactive, which a lost port may have changed.
 
-        Where it is not, or not yet, the next try finds it there.
+        If it is not inactive yet, a later try finds it so.
         """
 
         def known(response: GetState.Response) -> None:
@@ -229,7 +229,7 @@ class OperatorNode(Node):
         request: Any,
         then: Callable[[Any], None] | None = None,
     ) -> None:
-        """Call the driver for `order`: its answer is the order's, unless `then` goes on with it."""
+        """Call the driver for `order`; its answer goes to `then`, else to the operator."""
         if not client.service_is_ready():
             if self._absent is not order:
                 self._absent = order
@@ -272,11 +272,11 @@ class OperatorNode(Node):
         self._diagnostics.report("operator", level, request.sentence, state=request.state)
 
     def _show(self) -> None:
-        """Print what waits for an answer, or says that one was understood."""
+        """Print the request, unless it only says that the arm moves."""
         self._show_timer.cancel()
         request, self._unseen = self._unseen, None
         if request is None or (request.state == "running" and "resume" not in request.actions):
-            return  # the arm shows that by itself
+            return  # the operator sees that the arm moves
         if self._terminal is not None:
             self._terminal.write(draw(request, self._config))
             self._shown = request.id
@@ -294,10 +294,10 @@ class OperatorNode(Node):
             self._tell(f"'{line}' is none of the keys")
             return
         try:
-            # Consent is to what was read, not to what has come up in the meantime.
+            # The operator consents to the request on the terminal, not to one that came since.
             self._operator.answer(self._shown if action == CONFIRM else 0, action)
         except AnswerError as error:
-            if line:  # Enter alone is pressed for many reasons
+            if line:  # people press Enter alone for many reasons
                 self._tell(str(error))
         self._wake()
 

@@ -1,8 +1,8 @@
-"""What the operator orders the driver to do, until the driver has answered it.
+"""The operator's orders to the driver.
 
-An order is sent again until it is answered, within a limit; a stop has none. What gives the arm
-torque needs consent, and is sent again only to a driver that has not changed since: consent is to
-what was asked, and never to a fault that came later.
+An order is sent again until the driver answers it, for a limited time; a stop has no limit. Orders
+that give the arm torque need the operator's consent. They are sent again only while the driver has
+not changed, because the operator did not consent to a fault that came later.
 """
 
 from __future__ import annotations
@@ -13,46 +13,56 @@ from dataclasses import dataclass
 
 ACTIVATE, STOP, UNSTOP, RELEASE, HOLD = "activate", "stop", "unstop", "release", "hold"
 _CONSENTS = (ACTIVATE, UNSTOP, HOLD)
-_LIMIT = 10.0  # s that an order is sent again for
+_LIMIT = 10.0  # s for which an order is sent again
 _STOP_ANSWER = 0.9  # s until a stop without an answer is sent again
 _ANSWER = 3.0  # s for every other order: an activation may reboot motors
 
 
 class OrderError(Exception):
-    """An order that cannot be given now; one sentence."""
+    """An order cannot be given now; one sentence."""
 
 
 @dataclass(frozen=True)
 class DriverSnapshot:
-    """What the driver says of itself; names of planet_msgs/DriverStatus."""
+    """The driver's status, with the fields of planet_msgs/DriverStatus.
+
+    Attributes:
+        state: the driver's state.
+        cause: why the driver is in this state.
+        torque: whether a motor may have torque, even in a state without torque.
+        stamp: ns, different with each change, so that a second fault is not taken for the first.
+    """
 
     state: str
     cause: str = ""
     torque: bool = False
-    """Whether a motor may have torque, in a state that should have none, too."""
     stamp: int = 0
-    """ns; another one with each change, so that a second fault is not taken for the first."""
 
 
 @dataclass
 class Order:
-    """What the driver shall do."""
+    """Something that the driver is to do.
+
+    Attributes:
+        name: what to do.
+        given: when the order was given, in s of the operator's clock.
+        consent: the driver as it was when the operator consented; None for orders that need no
+            consent.
+        sent: when the order was sent last, in s of the operator's clock.
+    """
 
     name: str
     given: float
-    """s, on the operator's clock."""
     consent: DriverSnapshot | None
-    """The driver that it was consented to; None for what takes torque away."""
     sent: float = -math.inf
 
 
 class Orders:
-    """The one order that the driver has not answered yet. Its owner has the lock.
+    """Holds the one order that the driver has not answered yet. The caller must hold a lock.
 
     Args:
-        send: gets an order for the driver, and gets it again until `answered`.
-        tell: gets a sentence for the operator.
-        clock: steady, s.
+        send: receives an order for the driver, again and again until `answered`.
+        tell: receives a sentence for the operator.
     """
 
     def __init__(
@@ -67,19 +77,20 @@ class Orders:
         self._order: Order | None = None
 
     def give(self, name: str, driver: DriverSnapshot | None) -> None:
-        """Order it of `driver`, in place of what was ordered before. Raises OrderError.
+        """Give `driver` an order in place of the last one.
 
-        A stop that is not answered yet is not replaced.
+        Raises:
+            OrderError: if the last one is a stop that is not answered yet.
         """
         if name != STOP and self._order is not None and self._order.name == STOP:
             raise OrderError("the driver has not answered the stop yet, which is sent again")
         self._post(Order(name, self._clock(), driver if name in _CONSENTS else None))
 
     def answered(self, order: Order, ok: bool, why: str = "") -> None:
-        """The driver has answered `order`, and says why if it refuses."""
+        """Take the driver's answer to `order`, and its reason if it refuses."""
         if order is not self._order:
             return
-        if ok and order.name == UNSTOP:  # consent was to both
+        if ok and order.name == UNSTOP:  # the operator has consented to the activation, too
             self._post(Order(ACTIVATE, order.given, order.consent))
         elif ok or order.name != STOP:
             self._order = None
@@ -87,23 +98,23 @@ class Orders:
             self._tell(f"the driver refuses '{order.name}': {why or 'see driver_status'}")
 
     def on_driver(self, driver: DriverSnapshot) -> bool:
-        """Withdraw consent that was given to another `driver`; whether it was."""
+        """Withdraw an order whose consent was for another driver, and return whether there was."""
         order = self._order
         if order is None or order.consent is None or order.consent == driver:
             return False
         if order.consent.state == "stopped" and driver.state == "inactive":
-            order.consent = driver  # the order's own doing: the stop is released
+            order.consent = driver  # the order itself has released the stop
             return False
         self._order = None
         return True
 
     def on_silence(self) -> None:
-        """Withdraw consent: nobody knows what the driver is now."""
+        """Withdraw an order that needs consent, for the driver's status is unknown now."""
         if self._order is not None and self._order.consent is not None:
             self._order = None
 
     def look(self) -> bool:
-        """Send again what is not answered; whether an order was given up instead, and told."""
+        """Send an unanswered order again, or give it up after `_LIMIT` and return true."""
         order, now = self._order, self._clock()
         if order is None:
             return False

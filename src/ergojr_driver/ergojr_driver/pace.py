@@ -1,4 +1,4 @@
-"""Whether this computer keeps the pace: measured with everything running but torque."""
+"""Measures whether this computer is fast enough, with everything running but the torque off."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-_ENOUGH = 0.9  # of the bus cycles in time; below, the driver does not begin
+_ENOUGH = 0.9  # share of the bus cycles that must be in time
 _HELP = (
     "close other programs, give the cameras fewer or smaller images, allow real-time priority "
     "(docs/real-robot.md), or take a computer with more cores"
@@ -15,7 +15,13 @@ _HELP = (
 
 @dataclass(frozen=True)
 class PaceVerdict:
-    """What was found; `fits`: whether the arm may have torque, `tight`: it may often let go."""
+    """The result of the measurement.
+
+    Attributes:
+        fits: whether the arm may have torque.
+        tight: whether the torque will go off at times because of delays.
+        sentence: the measured values, and what may help.
+    """
 
     fits: bool
     tight: bool
@@ -23,10 +29,10 @@ class PaceVerdict:
 
 
 class PaceCheck:
-    """Collects how well bus and images keep time.
+    """Collects how many bus cycles are in time, and how old images get.
 
     Args:
-        longest: greatest age of an image that a command may answer, s.
+        longest: the greatest age in s of an image that a command may answer.
     """
 
     def __init__(self, longest: float) -> None:
@@ -37,21 +43,21 @@ class PaceCheck:
         self._last: int | None = None
 
     def bus(self, cycles: int, in_time: int) -> None:
-        """The bus process has made so many cycles more, and so many of them in time."""
+        """Count further cycles of the bus process, and those of them that were in time."""
         self._cycles += cycles
         self._in_time += in_time
 
     def images(self, stamp: int, arrival: int) -> None:
-        """A set of images of `stamp` was judged, and `arrival` is now; ns of the same clock.
+        """Count a set of images, whose `stamp` and `arrival` are ns of the same clock.
 
-        Just before, the newest one known was that of the set before: so old do images get.
+        Until it arrived, the last set was the newest one: its age now is how old images get.
         """
         if self._last is not None:
             self._ages.append((arrival - self._last) * 1e-9)
         self._last = stamp
 
     def verdict(self) -> PaceVerdict:
-        """What was found so far."""
+        """Return the result so far."""
         if not self._cycles:
             return PaceVerdict(False, False, "the bus process has not reported its cycles yet")
         share = self._in_time / self._cycles

@@ -1,12 +1,12 @@
-"""The paper's reward on the robot: minus the sum over the cameras of the pixel distance between
-gripper and cube, each over its image's diagonal.
+"""The paper's reward on the robot, from the pixel distance between gripper and cube.
 
-What is not seen for a moment is helped out: a hidden cube still lies where it was last seen, a
-hidden gripper counts for a shorter while, and a camera that knows nothing takes the mean of the
-others. Where no camera knows anything, the last reward is repeated and marked as not valid.
+The reward is minus the sum over the cameras of the pixel distance, each divided by the diagonal of
+the camera's image. Short gaps are filled: a hidden cube counts where it was last seen, a hidden
+gripper does so for a shorter time, and a camera that knows neither takes the mean of the others. If
+no camera knows the distance, the last reward is repeated and marked as not valid.
 
-Touched: in every camera gripper and cube are seen next to each other, and the distance is small, in
-several image sets in a row. Nothing is remembered beyond that, so no touch survives a reset.
+The cube is touched when every camera sees gripper and cube next to each other and the distance is
+small, in several sets of images in a row. Nothing else is remembered, so no touch survives a reset.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from ergojr_description.cameras import CAMERAS, Camera
 from ergojr_driver.detection import Point, View
 from planet_core.config import Config, setting
 
-SHOULDER = (0.0, 0.0, 0.1)  # m, about where the arm's fingers point away from
+SHOULDER = (0.0, 0.0, 0.1)  # m, near the point that the arm's fingers point away from
 
 
 @dataclass(frozen=True)
 class RewardConfig(Config):
-    """How images become a reward."""
+    """How the reward is computed from the cameras' images."""
 
     cameras: tuple[str, ...] = setting(
         ("camera_front", "camera_side"), "The names of the cameras whose images are judged."
@@ -87,7 +87,18 @@ class PoseConfig(Camera):
     def footprint(
         self, x: float, y: float, yaw: float, width: int, height: int
     ) -> list[Point] | None:
-        """The pixels of the corners of the cube's place on the table; None if out of sight."""
+        """Return the pixels of the corners of the cube's place on the table.
+
+        Args:
+            x: position of the cube's centre in m.
+            y: position of the cube's centre in m.
+            yaw: orientation of the cube in rad.
+            width: width of the image in pixels.
+            height: height of the image in pixels.
+
+        Returns:
+            Four corners, or None if one of them is behind the camera.
+        """
         half = 0.015 * 2**0.5
         turns = [yaw + pi / 4 + quarter * pi / 2 for quarter in range(4)]
         corners = [
@@ -100,20 +111,23 @@ class PoseConfig(Camera):
 
 @dataclass(frozen=True)
 class SidePose(PoseConfig):
-    """The same, by default beside the arm, 90 degrees to the right of the one in front."""
+    """Where a camera stands: by default beside the arm, 90 degrees to the right of the front."""
 
     eye: tuple[float, ...] = setting(_SIDE.eye, _EYE)
     target: tuple[float, ...] = setting(_SIDE.target, _TARGET)
 
 
 POSES: dict[str, type[PoseConfig]] = {"camera_side": SidePose}
-"""By the camera's name; a camera of another name stands where `PoseConfig` says."""
+"""The configuration of a pose by the camera's name; for all other names it is `PoseConfig`."""
 
 Item = TypeVar("Item")
 
 
 class Pairing(Generic[Item]):
-    """Sets of one image of each camera, at most `max_skew` ns apart; each image is used once."""
+    """Joins one image of each camera to a set, if they are at most `max_skew` ns apart.
+
+    Each image is used once.
+    """
 
     def __init__(self, cameras: Sequence[str], max_skew: int) -> None:
         self._cameras = cameras
@@ -121,7 +135,11 @@ class Pairing(Generic[Item]):
         self._newest: dict[str, tuple[int, Item]] = {}
 
     def put(self, camera: str, stamp: int, item: Item) -> tuple[int, dict[str, Item]] | None:
-        """A camera's newest; when it completes a set, that: its newest stamp (ns) and items."""
+        """Take a camera's newest image.
+
+        Returns:
+            The newest stamp (ns) and the images by camera of the set that it completes, if it does.
+        """
         self._newest[camera] = stamp, item
         stamps = [stamp for stamp, _ in self._newest.values()]
         if len(stamps) < len(self._cameras) or max(stamps) - min(stamps) > self._max_skew:
@@ -133,13 +151,13 @@ class Pairing(Generic[Item]):
 
 @dataclass(frozen=True)
 class Judgement:
-    """On one set of images.
+    """What a set of images tells.
 
     Attributes:
-        distance: the sum over the cameras of the pixel distance over the diagonal.
-        touched: as the module says.
-        valid: whether some camera knew the distance.
-        unseen: "<camera>: gripper", "<camera>: cube" for what was not seen in this set.
+        distance: the sum over the cameras of the pixel distance over the image's diagonal.
+        touched: whether the cube is touched; see the module.
+        valid: whether at least one camera knew the distance.
+        unseen: "<camera>: gripper" and "<camera>: cube" for what was not seen in this set.
     """
 
     distance: float
@@ -149,7 +167,7 @@ class Judgement:
 
 
 class _Memory:
-    """Where one camera last saw a thing, and when (ns)."""
+    """Where and when (ns) one camera last saw an object."""
 
     def __init__(self, hold: float) -> None:
         self._hold = int(hold * 1e9)
@@ -157,16 +175,16 @@ class _Memory:
         self._point: Point | None = None
 
     def recall(self, stamp: int, point: Point | None) -> Point | None:
-        """`point`, or where the thing was seen last, if that was not long before `stamp`."""
+        """Return `point`, or where the object was last seen if that is not too long ago."""
         if point is not None:
             self._stamp, self._point = stamp, point
-        elif not 0 <= stamp - self._stamp <= self._hold:  # a clock that went back forgets, too
+        elif not 0 <= stamp - self._stamp <= self._hold:  # negative if the clock was set back
             self._point = None
         return self._point
 
 
 class PixelReward:
-    """Judges sets of views, in the order of their stamps."""
+    """Judges sets of views in the order of their stamps."""
 
     def __init__(self, config: RewardConfig) -> None:
         self._config = config
@@ -176,7 +194,7 @@ class PixelReward:
         self._touches = 0
 
     def judge(self, stamp: int, views: Mapping[str, View]) -> Judgement:
-        """One set of views, by camera, with its stamp (ns)."""
+        """Judge one set of views by camera, with its stamp (ns)."""
         config = self._config
         known: list[float] = []
         unseen: list[str] = []

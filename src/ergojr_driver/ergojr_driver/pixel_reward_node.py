@@ -1,21 +1,20 @@
-"""The pixel reward node: the reward by what the cameras see.
+"""The pixel reward node, which computes the reward from the cameras' images.
 
-Subscribes to
-    <camera>/image_raw (sensor_msgs/Image), for each of the parameter `cameras`
-    operator/request (planet_msgs/OperatorRequest, latched): where the cube is to be put
+Subscribes to:
+    <camera>/image_raw (sensor_msgs/Image): the images of each camera of the parameter `cameras`.
+    operator/request (planet_msgs/OperatorRequest, latched): where the operator is to put the cube.
 
-Publishes
+Publishes:
     reward (planet_msgs/Reward): one for each set of images (one of each camera, at most `max_skew`
-        apart), with the set's newest stamp; `distance` is the sum over the cameras of the pixel
-        distance of the gripper's tip and the cube over the image's diagonal, `reward` is minus
-        that, `terminated` is `touched`; not `valid` where no camera knew the distance
-    <camera>/annotated (sensor_msgs/Image, rgb8): what was detected, when subscribed; with the place
-        for the cube while the operator is asked to put it there
+        apart), with the set's newest stamp. `distance` is the sum over the cameras of the pixel
+        distance between the gripper's tip and the cube over the image's diagonal; `reward` is minus
+        that and `terminated` is `touched`. It is not `valid` if no camera knew the distance.
+    <camera>/annotated (sensor_msgs/Image, rgb8): what was detected, while somebody subscribes, with
+        the place for the cube while the operator is asked to put it there.
     /diagnostics
 
-Parameters: those of `DetectionConfig` and `RewardConfig`, and for each camera, under its name,
-where it stands (`PoseConfig`): that tells fingertip from finger root, and where the cube's marker
-is drawn.
+The parameters are those of `DetectionConfig` and `RewardConfig` and, under each camera's name, its
+pose (`PoseConfig`). The pose tells fingertip from finger root, and where to draw the cube's place.
 """
 
 from __future__ import annotations
@@ -51,8 +50,8 @@ from planet_node.parameters import declare
 from planet_node.qos import IMAGE, LATCHED, PREVIEW, STREAM
 from planet_node.stamps import from_ns, to_ns
 
-_RECENT = 100  # rewards that the diagnostics count
-_SILENCE = 1.0  # s without a set of images until the diagnostics say so
+_RECENT = 100  # rewards that the diagnostics cover
+_SILENCE = 1.0  # s without a set of images until the diagnostics report it
 _YELLOW, _BLACK = (255, 200, 0), (0, 0, 0)
 
 
@@ -67,7 +66,8 @@ class _Seen:
 class PixelRewardNode(Node):
     """See the module's docstring.
 
-    One that does not subscribe gets its images by `look`.
+    Args:
+        subscribes: whether to subscribe to the images; otherwise they come through `look`.
     """
 
     def __init__(self, subscribes: bool = True) -> None:
@@ -103,7 +103,7 @@ class PixelRewardNode(Node):
 
     @property
     def cameras(self) -> tuple[str, ...]:
-        """Names of the cameras that it judges by."""
+        """The names of the cameras whose images are judged."""
         return self._config.cameras
 
     def _on_request(self, message: OperatorRequest) -> None:
@@ -119,9 +119,12 @@ class PixelRewardNode(Node):
         self.look(camera, to_ns(message.header.stamp), image)
 
     def look(self, camera: str, stamp: int, image: detection.Image) -> None:
-        """Judge by a camera's newest image, uint8 [height, width, 3] RGB, of `stamp` ns.
+        """Take a camera's newest image; this method is thread-safe.
 
-        Thread-safe.
+        Args:
+            camera: the camera's name.
+            stamp: the image's stamp in ns.
+            image: uint8 [height, width, 3] RGB.
         """
         with self._lock:
             arm = self._arm(camera, image.shape[:2])
@@ -137,7 +140,7 @@ class PixelRewardNode(Node):
         self._publish(newest, pair, judgement)
 
     def _arm(self, camera: str, size: tuple[int, ...]) -> detection.Point:
-        """The shoulder's place in the camera's images of `size`, height and width."""
+        """Return the shoulder's pixel in the camera's images of `size`, height and width."""
         known = self._arms.get(camera)
         if known is None or known[0] != size:
             height, width = size

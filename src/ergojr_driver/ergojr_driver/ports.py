@@ -1,4 +1,4 @@
-"""Serial ports that an arm can be on."""
+"""The serial ports that an arm can be connected to."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ PORTS = (
 
 
 def serial_ports() -> list[str]:
-    """Those that are there, each by the first of its names."""
+    """Return the serial ports that exist, each under the first of its names."""
     names: dict[str, str] = {}
     for pattern in PORTS:
         for name in sorted(glob(pattern)):
@@ -21,7 +21,7 @@ def serial_ports() -> list[str]:
 
 
 def which_ports() -> str:
-    """The same as words."""
+    """Return a sentence that names the serial ports that exist."""
     ports = serial_ports()
     if not ports:
         return "no serial port is there: plug the adapter in"

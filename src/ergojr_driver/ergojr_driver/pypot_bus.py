@@ -1,10 +1,10 @@
-"""The servos' bus over pypot's `Dxl320IO`: the only module that imports pypot.
+"""The servo bus through pypot's `Dxl320IO`; this is the only module that imports pypot.
 
-Three faults of pypot 5.0.2 are mended here. Before each packet it discards what is still queued for
-sending, which loses every third of two writes in a row (`flush`). A sync read in which one motor is
-missing returns (), without a word of which (`read_state` says who answered). And it shares its port
-with whoever opens it (`_open`).
-Registers are read and written in contiguous blocks, one packet for all motors.
+The module corrects three faults of pypot 5.0.2. Before each packet, pypot discards data that is
+still queued for sending, which loses every third of two writes in a row (`flush`). Its sync read
+returns () if one motor does not answer, without telling which (`read_state` does). And it shares
+its port with any other process (`_open`). Registers are read and written in contiguous blocks, in
+one packet for all motors.
 """
 
 from __future__ import annotations
@@ -38,26 +38,26 @@ from ergojr_driver.bus import (
 )
 from ergojr_driver.ports import which_ports
 
-_STATUS_BYTES = 11  # of a status packet without data
-_TAGS = 6
-_WRITE_SECONDS = 0.25
-_PING_DATA = 3  # bytes: model and firmware
-_SLOT = 0.003  # s by which each id answers later to a ping of all
-_SLOTS = 30  # ids that are waited for
-_USUAL_IDS = range(1, 7)  # are asked one by one as well
-_PATIENCE = 0.025  # s
-_NOISE = 2  # bytes that may come when a port's speed changes
+_STATUS_BYTES = 11  # length of a status packet without data
+_TAGS = 6  # different lengths of reads, see `read_state`
+_WRITE_SECONDS = 0.25  # for a packet to be sent
+_PING_DATA = 3  # bytes of model and firmware in the answer to a ping
+_SLOT = 0.003  # s between the answers of an id and the next one to a ping of all
+_SLOTS = 30  # ids whose answers to a ping of all are waited for
+_USUAL_IDS = range(1, 7)  # ids that are pinged one by one as well
+_PATIENCE = 0.025  # s that an answer may be late
+_NOISE = 2  # bytes of noise that may come when a port's speed changes
 _PORT_FAULTS = (OSError, termios.error)  # serial.SerialException is an OSError
 
 
 @dataclass
 class _Answers:
-    """What came in reply to a packet.
+    """The answers to a packet.
 
     Attributes:
-        good: status packets with all of the data that was asked for.
-        corrupt: answers with a wrong CRC, and those that say that the question had one.
-        refused: error byte by motor, of those that sent it instead of what was asked for.
+        good: status packets with all of the requested data.
+        corrupt: number of answers with a wrong CRC, or that report one in the question.
+        refused: error byte by motor that sent it instead of the requested data.
     """
 
     good: list[Packet] = field(default_factory=list)
@@ -66,27 +66,27 @@ class _Answers:
 
 
 class _Io(Dxl320IO):  # type: ignore[misc]
-    """pypot's, with its faults mended, and with exchanges that tell who answered."""
+    """Pypot's class with its faults corrected, and exchanges that tell which motors answered."""
 
     def _open(self, port: str, baudrate: int, timeout: float) -> None:
-        """As pypot's, but for this process alone: another's goals would mix with ours."""
-        # pyserial finds a write late even when only this process was: not the port's fault.
+        """Open the port for this process alone, so that no other one moves the arm."""
+        # The timeout is long because a process without a processor makes a write late, too.
         self._serial = serial.Serial(
             port, baudrate, timeout=timeout, write_timeout=_WRITE_SECONDS, exclusive=True
         )
 
     def flush(self, _force_lock: bool = False) -> None:
-        """Discard stale input; never what is still to be sent."""
+        """Discard stale input, but no data that is still to be sent."""
         self._serial.reset_input_buffer()
 
     def send(self, packet: Any) -> None:
-        """An instruction that nobody answers."""
+        """Send an instruction that no motor answers."""
         data = packet.to_string()
         if self._serial.write(data) != len(data):
             raise serial.SerialException("a packet was not sent as a whole")
 
     def exchange(self, packet: Any, replies: int, length: int) -> _Answers:
-        """Send, and return what came in time."""
+        """Send an instruction, and return the answers that come in time."""
         self.flush()
         self.send(packet)
         parser = Parser()
@@ -98,7 +98,7 @@ class _Io(Dxl320IO):  # type: ignore[misc]
             error = status.error & ~xl320.ALERT
             if len(status.data) == length and (length or not error):
                 answers.good.append(status)
-            elif error == xl320.ERROR_CRC:  # or overload and overheating at once, which is rarer
+            elif error == xl320.ERROR_CRC:  # rarely, this is overload and overheating at once
                 parser.corrupt += 1
             elif not status.data and error:
                 answers.refused[status.id] = status.error
@@ -106,7 +106,16 @@ class _Io(Dxl320IO):  # type: ignore[misc]
         return answers
 
     def ping(self, motor: int, seconds: float, most: int | None) -> tuple[list[FoundMotor], bool]:
-        """Who answers in `seconds`, or until `most` bytes came, and whether it was garbled."""
+        """Ping a motor, or all.
+
+        Args:
+            motor: the motor's id, or `xl320.BROADCAST`.
+            seconds: time to wait.
+            most: number of bytes after which to stop waiting.
+
+        Returns:
+            The motors that answered, and whether the answers were garbled.
+        """
         self.flush()
         self.send(v2.DxlPingPacket(motor))
         deadline = time.monotonic() + seconds
@@ -134,11 +143,13 @@ class PypotBus:
     """A `Bus` on a serial port.
 
     Args:
+        port: path of the port.
+        baud_rate: its baud rate.
         timeout: s for all answers to one packet.
-        on_packet: is called before each packet that is sent.
+        on_packet: called before each packet.
 
     Raises:
-        PortError: the port cannot be opened, or another process has it.
+        PortError: if the port cannot be opened, or another process has it open.
     """
 
     def __init__(
@@ -162,13 +173,14 @@ class PypotBus:
             if getattr(error, "errno", None) == errno.ENOENT:
                 reason += f" ({which_ports()})"
             raise PortError(f"port {port} cannot be opened: {reason}") from error
-        # FTDI adapters keep answers back for 16 ms otherwise; others do not know the call.
+        # FTDI adapters hold answers back for 16 ms otherwise. Other adapters do not know the call.
         with suppress(ValueError, *_PORT_FAULTS):
             self._io._serial.set_low_latency_mode(True)
 
     def read_state(self, motors: Sequence[int]) -> Reading:
-        # A late answer must not pass for a fresh one, and packets have no numbers: so reads in a
-        # row differ in their length, and what answers an older one is dropped by that.
+        """See `Bus`."""
+        # Packets have no numbers, but a late answer must not pass for a fresh one. So reads in a
+        # row have different lengths, by which the answer to an older read is known and dropped.
         self._tag = (self._tag + 1) % _TAGS
         length = xl320.STATE.length + self._tag
         packet = v2.DxlSyncReadPacket(list(motors), xl320.STATE.address, length)
@@ -187,7 +199,8 @@ class PypotBus:
         return Reading(states, answers.corrupt, answers.refused)
 
     def write_command(self, commands: Mapping[int, MotorCommand]) -> None:
-        # Goal and torque limit are not neighbours: 34 is no register.
+        """See `Bus`."""
+        # Goal and torque limit take two packets: between them, at 34, is no register.
         goals: list[int] = []
         limits: list[int] = []
         for motor, command in commands.items():
@@ -199,6 +212,7 @@ class PypotBus:
         self._send(v2.DxlSyncWritePacket(*xl320.TORQUE_LIMIT, limits))
 
     def read_health(self, motor: int) -> MotorHealth:
+        """See `Bus`."""
         data = self._read(motor, xl320.HEALTH)
 
         def value(register: Register) -> int:
@@ -213,28 +227,31 @@ class PypotBus:
         )
 
     def set_torque(self, motors: Sequence[int], on: bool) -> None:
+        """See `Bus`."""
         values = [byte for motor in motors for byte in (motor, int(on))]
         self._send(v2.DxlSyncWritePacket(*xl320.TORQUE_ENABLE, values))
 
     def torque_off(self, motors: Sequence[int]) -> None:
+        """See `Bus`."""
         register = xl320.TORQUE_ENABLE
         self._send(v2.DxlWriteDataPacket(xl320.BROADCAST, register.address, [0]))
         self.set_torque(motors, False)
 
     def ping(self, motor: int) -> int | None:
+        """See `Bus`."""
         answers = self._exchange(v2.DxlPingPacket(motor), 1, _PING_DATA)
         models = [int.from_bytes(a.data[:2], "little") for a in answers.good if a.id == motor]
         return models[0] if models else None
 
     def scan(self, patience: float = _PATIENCE, ids: int = _SLOTS) -> Scan:
-        """As `Bus.scan`; with all 253 `ids` it takes some seconds more.
+        """Find the motors at all baud rates; with all 253 `ids` it takes some seconds longer.
 
         Args:
             patience: s that an answer may take beyond its time on the wire.
-            ids: how many are given the time to answer a ping of all.
+            ids: number of ids that are given the time to answer a ping of all.
         """
-        found: dict[FoundMotor, None] = {}  # a set in the order of the answers
-        garbled: list[tuple[int, int]] = []  # rate, and who was asked
+        found: dict[FoundMotor, None] = {}  # the keys are a set in the order of the answers
+        garbled: list[tuple[int, int]] = []  # baud rate, and id that was pinged
         reply = _STATUS_BYTES + _PING_DATA
         try:
             for rate in reversed(xl320.BAUD_RATES):
@@ -251,16 +268,18 @@ class PypotBus:
         except _PORT_FAULTS as error:
             raise PortError(f"port {self._port} is lost: {_reason(error)}") from error
         finally:
-            with suppress(*_PORT_FAULTS):  # a port that is lost has no speed any more
+            with suppress(*_PORT_FAULTS):  # the speed of a lost port cannot be set
                 self._io._serial.baudrate = self._baud_rate
         rates = tuple(dict.fromkeys(rate for rate, _ in garbled))
         doubled = tuple(sorted({motor for _, motor in garbled if motor in _USUAL_IDS}))
         return Scan(list(found), rates, doubled)
 
     def read(self, motor: int, register: Register) -> int:
+        """See `Bus`."""
         return int.from_bytes(self._read(motor, register), "little")
 
     def write(self, motor: int, register: Register, value: int) -> None:
+        """See `Bus`."""
         data = list(value.to_bytes(register.length, "little"))
         packet = v2.DxlWriteDataPacket(motor, register.address, data)
         answers = self._exchange(packet, 1, 0)
@@ -270,16 +289,18 @@ class PypotBus:
             raise BusError(f"motor {motor} did not confirm a write to register {register.address}")
 
     def reboot(self, motor: int) -> None:
+        """See `Bus`."""
         self._send(v2.DxlInstructionPacket(motor, xl320.REBOOT, ()))
 
     def close(self) -> None:
+        """See `Bus`."""
         with suppress(*_PORT_FAULTS):
             self._io.close()
 
     def _ping_twice(
         self, motor: int, seconds: float, most: int | None
     ) -> tuple[list[FoundMotor], bool]:
-        """Once more where the answer is garbled: one that comes late, in two pieces, seems so."""
+        """Ping again if the answer is garbled, for a late answer in two pieces seems garbled."""
         found: list[FoundMotor] = []
         for _ in range(2):
             self._on_packet()
@@ -315,6 +336,6 @@ class PypotBus:
 
 
 def _reason(error: BaseException) -> str:
-    """Without the name of the port, which pyserial says twice."""
+    """Return an error's reason without the name of the port, which pyserial says twice."""
     number = getattr(error, "errno", None) or next(iter(error.args), None)
     return os.strerror(number) if isinstance(number, int) else str(error)

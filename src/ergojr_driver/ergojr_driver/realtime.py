@@ -1,7 +1,7 @@
-"""A processor when it is needed: real-time priority and locked memory, where the system allows it.
+"""Real-time priority and locked memory for a process, where the system allows them.
 
-Both are asked for, never needed: without them the watchdogs let the arm go more often on a computer
-that is busy. docs/real-robot.md says how a user gets the right.
+No process needs them. Without them, the watchdogs switch the torque off more often on a busy
+computer. docs/real-robot.md says how a user gets the right to them.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ import os
 from contextlib import suppress
 
 GUARD, BUS = 60, 50
-"""SCHED_FIFO priorities. The guard goes first: it acts when the bus process cannot."""
+"""SCHED_FIFO priorities. The guard's is higher, for it acts when the bus process cannot."""
 _MCL_CURRENT, _MCL_FUTURE, _MCL_ONFAULT = 1, 2, 4
-"""Pages are locked when they are first used: all of them at once would make a death take longer."""
+"""Pages are locked on their first use: with all of them locked, a process takes longer to die."""
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def go_first(priority: int) -> str:
-    """Ask for SCHED_FIFO with `priority` and for memory that stays; returns what was allowed."""
+    """Request SCHED_FIFO with `priority` and locked memory, and return what the system allowed."""
     got = []
     with suppress(PermissionError):
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(priority))

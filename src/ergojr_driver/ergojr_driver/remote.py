@@ -1,7 +1,8 @@
-"""The node's side of the bus process: asks it, hears it, and knows what it last said.
+"""The node's client of the bus process.
 
-`checking` is a state of the node's own: the motors are found, and for some seconds it is measured
-whether this computer keeps the pace. Only then is the driver inactive, and can be activated.
+The node adds the state `checking` to those of the driver: the motors are found, and for some
+seconds the client measures whether this computer is fast enough. After that, the driver is inactive
+and can be activated.
 """
 
 from __future__ import annotations
@@ -21,15 +22,15 @@ from ergojr_driver.page import Page
 from ergojr_driver.status import Status
 from planet_core.report import Level
 
-_ANSWER_SECONDS = 2.0  # for the bus process to answer what takes no time
-_SLOW_SECONDS = 10.0  # and for what waits for motors: six restarts, or a search for who answers
-_LISTEN = 0.2  # s between looks whether this is to end
+_ANSWER_SECONDS = 2.0  # for the answer to a request that takes no time
+_SLOW_SECONDS = 10.0  # for one that may restart six motors, or search for motors
+_LISTEN = 0.2  # s between looks at whether to end
 _SLOW = ("configure", "activate", "compliant")
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What the bus process answers; first_stamp (ns) is a reset's."""
+    """An answer of the bus process; first_stamp (ns) is that of a reset."""
 
     ok: bool
     message: str
@@ -37,13 +38,15 @@ class Answer:
 
 
 class BusClient:
-    """Thread-safe. The callbacks run in the thread of `listen`, and may not call back.
+    """Sends requests to the bus process, and receives what it sends.
+
+    It is thread-safe. The callbacks run in the thread of `listen` and may not call back.
 
     Args:
         limits: the limiter's configuration, by name.
-        on_joints: gets each reading.
-        on_status: gets each change of the status.
-        on_report: gets (part, level, sentence, values) about once a second.
+        on_joints: receives each reading.
+        on_status: receives each change of the status.
+        on_report: receives (part, level, sentence, values) about once a second.
     """
 
     def __init__(
@@ -68,35 +71,35 @@ class BusClient:
         self._sending = threading.Lock()
         self._answers: dict[int, Future[Answer]] = {}
         self._asked = 0
-        self._pid = 0  # of the bus process
+        self._pid = 0  # id of the bus process
         self._ended = False
         self._said = Status("unconfigured", False, "the bus process has not answered yet")
         self.status = self._said
         self._checked = config.pace_seconds == 0.0
         self._check_ends = 0.0
-        self._unfit = ""  # why the pace is not kept
+        self._unfit = ""  # why this computer is too slow
         self._pace = PaceCheck(config.max_observation_age)
 
-    # What the node asks for
+    # Requests
 
     def connect(self) -> None:
-        """Ask the bus process who it is and what it does, and give it its configuration."""
+        """Request the bus process's id and status, and send it its configuration."""
         self._send({"do": "hello"})
         self._send({"do": "setup", **self._setup})
 
     def ask(self, do: str, **words: Any) -> Answer:
-        """Have something done; waits for the answer, outside of the callbacks' thread."""
+        """Send a request and wait for the answer; not to be called in the callbacks' thread."""
         future = self.begin(do, **words)
         seconds = _SLOW_SECONDS if do in _SLOW else _ANSWER_SECONDS
         try:
             return future.result(seconds)
         except TimeoutError:
-            # Whether it lives is for the guard to find out.
+            # The guard finds out whether the bus process is alive.
             self._page.ask()
             return Answer(False, f"the bus process did not answer for {seconds:g} s")
 
     def begin(self, do: str, **words: Any) -> Future[Answer]:
-        """Have something begun; the answer comes when it is done."""
+        """Send a request; the answer comes when it is done."""
         future: Future[Answer] = Future()
         with self._sending:
             self._asked += 1
@@ -105,32 +108,32 @@ class BusClient:
         return future
 
     def tell(self, do: str, **words: Any) -> None:
-        """Say what needs no answer."""
+        """Send a request that needs no answer."""
         self._send({"do": do, **words})
 
     def command(self, efforts: Array, stamp: int) -> None:
-        """Pass a command on: efforts [4] N m that answer the observation of `stamp`, ns."""
+        """Send a joint command: efforts [4] N m that answer the observation of `stamp`, ns."""
         with self._sending:
             self._link.send_command(efforts, stamp, self._steady())
 
     def stop(self, on: bool) -> Answer:
-        """Latch the torque off, or release the latch; no record has to arrive for that."""
+        """Latch the torque off, or release the latch, even if no record reaches the bus process."""
         self._page.stop(on)
         return self.ask("stop")
 
     def alive(self) -> None:
-        """Say that an emergency stop would be heard; call it several times a second."""
+        """Signal that the node would receive a stop; to be called several times a second."""
         self._page.node_beat()
         self._check()
         with self._sending:
             self._link.flush()
 
     def images(self, stamp: int, arrival: int) -> None:
-        """A set of images was judged; times in ns."""
+        """Take note that a set of images was judged; times are in ns."""
         self._pace.images(stamp, arrival)
 
     def close(self, seconds: float) -> None:
-        """Let go, and wait for the bus process' last word for at most `seconds`."""
+        """Have the torque switched off and the port closed, and wait for at most `seconds`."""
         deadline = self._steady() + seconds
         last = self.begin("unconfigure")
         while not last.done() and self._said.state != "unconfigured":
@@ -143,10 +146,10 @@ class BusClient:
         with self._sending:
             self._link.send(words)
 
-    # What the bus process says
+    # Messages of the bus process
 
     def listen(self) -> None:
-        """Hear the bus process until `close`, in a thread of its own."""
+        """Receive the bus process's messages until `close`, in a thread of its own."""
         while not self._ended:
             if self._link.wait(_LISTEN):
                 for record in self._link.receive():
@@ -164,7 +167,7 @@ class BusClient:
             }[record["say"]](record)
 
     def _hear_hello(self, words: Words) -> None:
-        """It has started, or was asked: a new one knows nothing of what the old one was asked."""
+        """Take a bus process's first message; a new process does not know earlier requests."""
         if words["pid"] != self._pid:
             self._pid = words["pid"]
             with self._sending:

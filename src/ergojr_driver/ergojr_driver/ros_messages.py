@@ -1,4 +1,4 @@
-"""What the driver says, as ROS messages."""
+"""The driver's readings, status and specification as ROS messages."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from planet_node.stamps import from_ns
 
 
 def joint_state(joints: Joints, stamp: int) -> JointState:
-    """A reading of `stamp` (ns): m1..m6, rad, rad/s, N m."""
+    """Make the message of a reading with this stamp (ns): m1 to m6 in rad, rad/s and N m."""
     message = JointState(
         name=list(JOINT_NAMES),
         position=joints.position.tolist(),
@@ -26,14 +26,14 @@ def joint_state(joints: Joints, stamp: int) -> JointState:
 
 
 def driver_status(status: Status, cause: str) -> DriverStatus:
-    """A status with the cause in more words."""
+    """Make the message of a status, with a `cause` that may say more than the status does."""
     message = DriverStatus(state=status.state, torque=status.torque, cause=cause)
     message.header.stamp = from_ns(status.stamp)
     return message
 
 
 def robot_spec(config: DriverConfig, limits: LimiterConfig) -> RobotSpec:
-    """What this robot is to whoever acts on it."""
+    """Make the message that tells the roller what this robot is."""
     most = limits.max_effort
     return RobotSpec(
         run_id=config.run_id,

@@ -1,4 +1,4 @@
-"""What a scan of the bus says about motors that do not answer, in words for who mends it."""
+"""Explains, for a person, what a scan of the bus says about motors that do not answer."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from ergojr_driver.servo import MOTORS
 
 
 def who_answers(scan: Scan, missing: Sequence[int]) -> str:
-    """Who is there, what that suggests, and what to do: sentences without the last full stop.
+    """Return which motors answer, the likely cause, and what to do, without the last full stop.
 
     Args:
+        scan: the scan of the bus.
         missing: ids of the motors that do not answer, at least one.
     """
     there = f"{describe(scan.found)} answered a scan" if scan.found else "no motor answered a scan"
@@ -22,16 +23,16 @@ def who_answers(scan: Scan, missing: Sequence[int]) -> str:
 
 
 def describe(found: Sequence[FoundMotor]) -> str:
-    """E.g. 'id 1 (XL-320, 1000000 baud) and id 7 (model 12, 57600 baud)'."""
+    """Return e.g. 'id 1 (XL-320, 1000000 baud) and id 7 (model 12, 57600 baud)'."""
     words = [f"id {m.id} ({_model(m.model)}, {m.baud_rate} baud)" for m in found]
     return " and ".join([", ".join(words[:-1]), words[-1]] if words[1:] else words)
 
 
 def _twins(scan: Scan, first: int) -> str:
-    """Advice where two motors with one id garble each other's answers."""
+    """Return advice for two motors with one id, which garble each other's answers."""
     heard = {motor.id for motor in scan.found}
     absent = [motor for motor in MOTORS if motor not in heard and motor not in scan.doubled]
-    first = min(absent, default=first)  # one of the twins is that one
+    first = min(absent, default=first)  # probably one of the two motors
     if scan.doubled:
         ids = " and ".join(str(motor) for motor in scan.doubled)
         return f"Two motors have the id {ids}: {_set_id(first)}"
@@ -43,7 +44,7 @@ def _twins(scan: Scan, first: int) -> str:
 
 
 def _strangers(found: Sequence[FoundMotor], first: int) -> str:
-    """Advice where a motor is as no motor of the arm should be."""
+    """Return advice for a motor that has an unexpected id or baud rate."""
     for motor in found:
         if motor.baud_rate != xl320.BAUD_RATE:
             return f"One motor talks at {motor.baud_rate} baud: {_set_id(first)}"
@@ -53,13 +54,13 @@ def _strangers(found: Sequence[FoundMotor], first: int) -> str:
 
 
 def _cable(found: Sequence[FoundMotor], missing: Sequence[int]) -> str:
-    """Advice where all who answer are as they should be."""
+    """Return advice where all motors that answer are as expected."""
     first, answering = min(missing), {motor.id for motor in found}
     if not answering:
         return "Is the supply on, and are the cable of the base and the adapter plugged in?"
     if answering.issuperset(missing):
         return "All of them answer now: is a plug loose?"
-    if first < max(answering):  # the cable is good as far as there
+    if first < max(answering):  # the cables up to a later motor are good
         return f"m{first} may have the id of another motor, or be broken: {_set_id(first)}"
     return f"Is the cable between m{first - 1} and m{first} plugged in? If it is, {_set_id(first)}"
 

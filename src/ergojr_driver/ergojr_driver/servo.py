@@ -1,12 +1,12 @@
-"""Joints and their XL-320s: calibration, and an effort with a sign for servos that have none.
+"""The calibration between joints and their XL-320s, and signed efforts for these servos.
 
-The XL-320 has no current mode. In joint mode its position controller pushes with at most
-`torque limit` towards the goal, so
+The XL-320 has no current mode. In joint mode, its position controller moves towards the goal with
+at most `torque limit`. So
 
     effort u    ->   torque limit |u|,  goal q + sign(u) 30 degrees,  moving speed as a cap
 
-is a signed effort for as long as the controller saturates, which it does with the goal that far
-ahead. When the computer or the cable is lost the goal is what bounds the motion.
+is a signed effort as long as the controller saturates, which it does with a goal that far ahead. If
+the computer or the cable fails, the motion ends at the goal.
 """
 
 from __future__ import annotations
@@ -23,12 +23,18 @@ from ergojr_driver.bus import MotorCommand, MotorState
 
 GOAL_AHEAD = radians(30.0)
 MOTORS = tuple(range(1, len(JOINT_NAMES) + 1))
-"""Ids of m1 to m6."""
+"""The ids of the motors m1 to m6."""
 
 
 @dataclass(frozen=True)
 class Joints:
-    """State of the six joints: rad, rad/s, N m; each [6]."""
+    """The state of the six joints.
+
+    Attributes:
+        position: [6] rad.
+        velocity: [6] rad/s.
+        load: [6] N m, as the motors report it.
+    """
 
     position: Array
     velocity: Array
@@ -36,15 +42,15 @@ class Joints:
 
 
 class Calibration:
-    """Between joints and motors: motor angle = direction · joint angle + offset.
+    """The conversion between joints and motors: motor angle = direction · joint angle + offset.
 
     Args:
         direction: [6] +1 or -1.
-        offset: [6] rad, what each motor reads at the zero pose.
-        effort_scale: [6] N m that come out of the joint for each N m that its register says.
+        offset: [6] rad, which the motors read at the zero pose.
+        scale: [6] the joint's measured torque over the torque in the motor's register.
 
     Raises:
-        ValueError: where one of them cannot be.
+        ValueError: if a value is out of its range.
     """
 
     def __init__(
@@ -61,7 +67,7 @@ class Calibration:
         self.offset: Array = np.array(offset)
         self.scale: Array = np.array(scale)
         ends = self.direction * np.array([JOINT_LOW, JOINT_HIGH]) + self.offset
-        # Whole units inside of the joint's range: what the motor's own angle limits are set to.
+        # The motors' own angle limits are set to these units of their registers.
         self.limits = tuple(
             (xl320.position_to_raw(low), xl320.position_to_raw(high))
             for low, high in zip(ends.min(axis=0), ends.max(axis=0), strict=True)
@@ -70,7 +76,7 @@ class Calibration:
         self._most = np.array([xl320.raw_to_position(high) for _, high in self.limits])
 
     def joints(self, motors: Mapping[int, MotorState]) -> Joints:
-        """The joints' state from all six motors'."""
+        """Compute the joints' state from that of all six motors."""
         states = [motors[motor] for motor in MOTORS]
         return Joints(
             self.direction * (np.array([s.position for s in states]) - self.offset),
@@ -79,17 +85,23 @@ class Calibration:
         )
 
     def drive(self, effort: Array, position: Array, speed: float) -> dict[int, MotorCommand]:
-        """Motor commands for a signed effort of each joint.
+        """Compute the motor commands for a signed effort of each joint.
 
         Args:
             effort: [6] N m.
-            position: [6] rad, fresh.
-            speed: rad/s, not to be exceeded.
+            position: [6] rad, read in this cycle.
+            speed: the greatest speed of a joint in rad/s.
         """
         return self.go(position + np.sign(effort) * GOAL_AHEAD, np.abs(effort), speed)
 
     def go(self, goal: Array, torque: Array, speed: float) -> dict[int, MotorCommand]:
-        """Motor commands for joint positions [6] rad with at most `torque` [6] N m."""
+        """Compute the motor commands that move the joints to a goal.
+
+        Args:
+            goal: [6] rad.
+            torque: [6] N m, the greatest effort.
+            speed: the greatest speed of a joint in rad/s.
+        """
         angles = np.clip(self.direction * goal + self.offset, self._least, self._most)
         torques = np.abs(torque) / self.scale
         return {

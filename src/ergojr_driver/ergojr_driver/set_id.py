@@ -1,9 +1,9 @@
-"""The tool `set_id`: gives the one motor that is connected its id and the bus' baud rate.
+"""The tool `set_id`, which gives the only connected motor its id and the bus's baud rate.
 
     ros2 run ergojr_driver set_id m3
 
-Motors fresh from the factory all have the id 1, and of two with one id neither can be understood.
-So this is done with one motor at a time, before the arm is assembled or with the cables unplugged.
+All motors leave the factory with the id 1, and the answers of two motors with one id are garbled.
+So the motors get their ids one at a time, before the arm is assembled or with the cables unplugged.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ ScanPort = Callable[[str], Scan]
 
 
 class SetIdError(Exception):
-    """The id cannot be given; one sentence."""
+    """The motor cannot get its id; one sentence."""
 
 
 def scan_port(port: str) -> Scan:
-    """Who answers there, whatever the id; takes some seconds. Raises PortError."""
+    """Find the motors on a port, whatever their ids, in some seconds; raises PortError."""
     bus = PypotBus(port, xl320.BAUD_RATE, TIMEOUT)
     try:
         return bus.scan(ids=_ALL_IDS)
@@ -44,10 +44,13 @@ def scan_port(port: str) -> Scan:
 def find_motor(
     name: str, ports: Sequence[str], scan: ScanPort = scan_port
 ) -> tuple[str, FoundMotor]:
-    """The first port on which a motor is, and the motor, which is to become `name`.
+    """Find the motor that is to become `name`.
+
+    Returns:
+        The first port with a motor, and that motor.
 
     Raises:
-        SetIdError: there is none, more than one, or one of another model.
+        SetIdError: if there is no motor, more than one, or one of another model.
     """
     tried = []
     for port in ports:
@@ -71,17 +74,17 @@ def find_motor(
 
 
 def give(port: str, motor: FoundMotor, id_: int) -> None:
-    """Give `motor`, which is alone on the bus at `port`, an id and 1 Mbaud.
+    """Give `motor`, the only one on the bus at `port`, an id and set it to 1 Mbaud.
 
     Raises:
-        SetIdError: it does not have them afterwards.
-        BusError: the port fails, or the motor refuses.
+        SetIdError: if the motor does not answer with its new id afterwards.
+        BusError: if the port fails, or the motor refuses.
     """
     guard.name_port(port, motor.baud_rate)
     bus = PypotBus(port, motor.baud_rate, TIMEOUT)
     try:
         for _ in range(_ATTEMPTS):
-            bus.torque_off([motor.id])  # the EEPROM can be written only without torque
+            bus.torque_off([motor.id])  # without torque, the EEPROM can be written
         if motor.id != id_:
             _write(bus, motor.id, xl320.ID, id_)
         if motor.baud_rate != xl320.BAUD_RATE:
@@ -101,7 +104,7 @@ def give(port: str, motor: FoundMotor, id_: int) -> None:
 
 
 def _write(bus: PypotBus, motor: int, register: xl320.Register, value: int) -> None:
-    """Write, without a look at the answer: it may come under the new id or at the new rate."""
+    """Write a register and ignore the answer, which may have the new id or the new baud rate."""
     try:
         bus.write(motor, register, value)
     except (PortError, MotorRefusedError):
@@ -111,7 +114,7 @@ def _write(bus: PypotBus, motor: int, register: xl320.Register, value: int) -> N
 
 
 def set_id() -> int:
-    """Set an id, under the guard."""
+    """Run the tool itself, and return its exit code."""
     parser = argparse.ArgumentParser(
         prog="set_id",
         description="Give the only connected motor its id and set it to 1 Mbaud.",
@@ -141,7 +144,7 @@ def set_id() -> int:
 
 
 def main() -> int:
-    """The console script `set_id`: whatever its process dies of, the guard lets go."""
+    """Run the tool under a guard, which switches the torque off whatever the tool dies of."""
     return guard.watch([sys.executable, "-m", "ergojr_driver.set_id", *sys.argv[1:]])
 
 

@@ -1,4 +1,4 @@
-"""Looks at the motors while somebody moves them, and says whose speed register tells nothing."""
+"""Finds motors whose speed register is wrong, while somebody moves them."""
 
 from __future__ import annotations
 
@@ -14,16 +14,19 @@ from ergojr_driver.bus import Bus, BusError
 from ergojr_driver.servo import MOTORS
 
 PAUSE = 0.01  # s between readings
-SPAN = 0.2  # s over which a speed is the positions' difference
-SLOWEST = 0.15  # rad/s, below which a motion says nothing
-LEAST_SHARE = 0.3  # of the greatest speed that the register has to have told
+SPAN = 0.2  # s between the two positions whose difference gives a speed
+SLOWEST = 0.15  # rad/s; a slower motion is not judged
+LEAST_SHARE = 0.3  # share of the greatest speed that the register must have reached
 
 
 class SpeedCheck:
-    """While it is entered, the bus is read in a thread, and is nobody else's.
+    """A context in which a thread reads the bus, so that nobody else may use it.
 
-    The motors have to be at rest when it begins and when it ends: so whatever a register lags, what
-    it told in between contains the speed of the motion.
+    The motors must be at rest when the context begins and when it ends. Then the register has
+    reached the speed of the motion in between, even if it lags.
+
+    Args:
+        bus: the servo bus.
     """
 
     def __init__(self, bus: Bus, clock: Callable[[], float] = time.monotonic) -> None:
@@ -32,9 +35,9 @@ class SpeedCheck:
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
         self._failure: BusError | None = None
-        self._past: list[tuple[float, Array]] = []  # readings of the last SPAN
-        self._moved: Array = np.zeros(len(MOTORS))  # greatest speed by positions, rad/s
-        self._told: Array = np.zeros(len(MOTORS))  # greatest by the register
+        self._past: list[tuple[float, Array]] = []  # time and positions in the last SPAN
+        self._moved: Array = np.zeros(len(MOTORS))  # rad/s, the greatest speed by positions
+        self._told: Array = np.zeros(len(MOTORS))  # rad/s, the greatest speed by the register
 
     def __enter__(self) -> None:
         self._ended.clear()
@@ -48,7 +51,7 @@ class SpeedCheck:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Raises BusError where a reading failed, unless something else did."""
+        """End the thread; raises BusError if a reading failed and nothing else has."""
         self._ended.set()
         if self._thread is not None:
             self._thread.join()
@@ -56,7 +59,7 @@ class SpeedCheck:
             raise self._failure
 
     def silent(self) -> list[str]:
-        """Names of the motors that moved fast enough while their register told too little."""
+        """Return the names of the motors that moved, but whose register stayed too low."""
         wrong = (self._moved >= SLOWEST) & (self._told < LEAST_SHARE * self._moved)
         return [name for name, one in zip(JOINT_NAMES, wrong.tolist(), strict=True) if one]
 

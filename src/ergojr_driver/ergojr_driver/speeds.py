@@ -1,9 +1,9 @@
-"""Which speed to believe: the motors' register, or the differences of their positions.
+"""Decides which speed to trust: the motor's register, or the differences of its positions.
 
-Some XL-320s report speed 0 in joint mode. The limiter brakes by the speed, so it must not believe
-that. A motor's register is compared with how far the motor got between two older readings: once
-the register, which may lag, has had time to tell of that motion, what it said meanwhile must reach
-the mean speed, but for the positions' resolution and a share of it. A motor for which that fails
+Some XL-320s report speed 0 in joint mode. The limiter brakes by the speed, so it must not trust
+such a register. Each register is compared with the mean speed between two older positions. By then
+the register, which may lag, has had time to follow. Its values since the first position must reach
+the mean speed, up to the positions' resolution and a tolerance. A motor for which this fails
 several times in a row is distrusted from then on.
 """
 
@@ -17,21 +17,21 @@ from ergojr_description import xl320
 from ergojr_description.kinematics import JOINT_NAMES, Array
 
 WINDOW = 0.04  # s between the two positions
-LAG = 0.03  # s that a register may be late
-GAP = 0.1  # s between readings, beyond which the earlier ones say nothing any more
-MOVING = 0.3  # rad/s of the mean speed, below which nothing is judged
+LAG = 0.03  # s by which a register may be late
+GAP = 0.1  # s between two readings after which the earlier ones are forgotten
+MOVING = 0.3  # rad/s; a slower mean speed is not judged
 SLACK = 0.03  # rad/s by which a register may be wrong
-SHARE = 0.25  # of the mean speed by which it may be wrong
-IN_A_ROW = 3  # readings, and
-FOR = 0.02  # s that a register has to be wrong until it is distrusted
-FIT = 0.045  # s of positions whose slope is the speed of a distrusted motor; it lags by half of it
+SHARE = 0.25  # share of the mean speed by which a register may be wrong
+IN_A_ROW = 3  # readings in which a register must be wrong until it is distrusted,
+FOR = 0.02  # and s for which it must be so
+FIT = 0.045  # s of positions whose slope is the speed of a distrusted motor, with half of it as lag
 
 
 class Speeds:
-    """Judges the registers of six motors. A motor that is distrusted once stays so.
+    """Judges the speed registers of six motors. A motor that is distrusted once stays so.
 
     Attributes:
-        distrusted: indices of the motors whose register is not believed.
+        distrusted: indices of the motors whose register is not trusted.
     """
 
     def __init__(self) -> None:
@@ -41,19 +41,16 @@ class Speeds:
         self._positions: deque[Array] = deque()
         self._registers: deque[Array] = deque()
         self._wrong = np.zeros(count, np.int64)  # times in a row
-        self._since: Array = np.zeros(count)  # when that began, s
+        self._since: Array = np.zeros(count)  # when a register began to be wrong, s
         self._velocity: Array = np.zeros(count)
 
     def update(self, position: Array, register: Array, now: float) -> Array:
-        """The velocity to believe after a reading.
+        """Return the velocity to trust after a reading, [6] rad/s.
 
         Args:
             position: [6] rad.
-            register: [6] rad/s, what the motors say.
-            now: s of a steady clock; a reading that is not later than the last one is ignored.
-
-        Returns:
-            [6] rad/s
+            register: [6] rad/s, which the motors report.
+            now: s of the steady clock; a reading that is not later than the last one is ignored.
         """
         if self._times and now <= self._times[-1]:
             return self._velocity
@@ -62,7 +59,7 @@ class Speeds:
         self._times.append(now)
         self._positions.append(position)
         self._registers.append(register)
-        # One reading older than the span is kept: the two positions are at least WINDOW apart.
+        # One reading older than the span is kept, so that two positions are at least WINDOW apart.
         while len(self._times) > 2 and self._times[1] <= now - max(WINDOW + LAG, FIT):
             self._times.popleft()
             self._positions.popleft()
@@ -86,7 +83,7 @@ class Speeds:
         end = next((i for i in reversed(range(len(times))) if times[i] <= now - LAG), 0)
         start = next((i for i in reversed(range(end)) if times[i] <= times[end] - WINDOW), end)
         if start == end:
-            return  # too few readings yet
+            return  # there are too few readings yet
         span = times[end] - times[start]
         mean = (self._positions[end] - self._positions[start]) / span
         said = np.array(self._registers)[start:]
@@ -100,8 +97,7 @@ class Speeds:
             self.distrusted = tuple(sorted({*self.distrusted, *map(int, np.flatnonzero(found))}))
 
     def _slope(self, now: float) -> Array:
-        """[6] rad/s: of a straight line through the positions of the last FIT seconds, and at least
-        through two of them."""
+        """Fit lines to the positions of the last FIT s, and at least two, and return [6] rad/s."""
         times = np.array(self._times)
         if len(times) < 2:  # after a gap
             return np.zeros(len(JOINT_NAMES))

@@ -1,4 +1,4 @@
-"""What the driver says of itself."""
+"""The driver's status."""
 
 from __future__ import annotations
 
@@ -8,12 +8,19 @@ POWERED = ("resetting", "ready", "driving", "holding")
 
 
 class DriverError(Exception):
-    """Something asked for cannot be done; one sentence."""
+    """The driver cannot do what was requested; one sentence."""
 
 
 @dataclass(frozen=True)
 class Status:
-    """What DriverStatus says; `stamp` (ns) is when its cause was found."""
+    """The driver's status, with the fields of planet_msgs/DriverStatus.
+
+    Attributes:
+        state: the driver's state.
+        torque: whether a motor may have torque.
+        cause: why the driver is in this state; may be empty.
+        stamp: when the cause was found, in ns.
+    """
 
     state: str
     torque: bool

@@ -1,7 +1,7 @@
-"""The operator's terminal: a map of the table, one-letter answers.
+"""The operator's terminal, with a map of the table and answers of one letter.
 
-Launched nodes have no terminal of their own, and a process in the background may not read the one
-of its session; so a small process in a session of its own reads it (`cat`), and dies with us.
+Launched nodes have no terminal of their own, and a process in the background may not read that of
+its session. So a small process (`cat`) in a session of its own reads it, and ends with its parent.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ _HELP = {
     RELEASE: "u let go",
     END: "q quit",
 }
-_COLUMN, _ROW = 0.01, 0.02  # m that a character is wide and high: about square on a screen
-_SIDE, _BACK, _FRONT = 0.18, -0.02, 0.22  # m that the map shows
-_PAUSE = 0.1  # s until a terminal whose reader ended is read again
+_COLUMN, _ROW = 0.01, 0.02  # m that a character stands for in width and height
+_SIDE, _BACK, _FRONT = 0.18, -0.02, 0.22  # m that the map shows to the sides, behind and in front
+_PAUSE = 0.1  # s until a new process reads the terminal after the last one ended
 
 
 class TerminalError(Exception):
@@ -48,7 +48,7 @@ class TerminalError(Exception):
 
 
 def draw(request: Request, config: OperatorConfig) -> str:
-    """What a person is shown: the sentence, the map where the cube shall lie, the keys."""
+    """Draw a request for a person: its sentence, a map with the cube's place, and the keys."""
     lines = ["", f"  {request.sentence[:1].upper()}{request.sentence[1:]}."]
     if request.place is not None:
         lines += ["", *table_map(request.place, config), ""]
@@ -58,7 +58,7 @@ def draw(request: Request, config: OperatorConfig) -> str:
 
 
 def table_map(place: Place, config: OperatorConfig) -> list[str]:
-    """The table from above, the arm at the bottom: where the cube may lie, and where it shall."""
+    """Draw the table from above: the arm, the area of the cube, and the cube's place."""
     rows = round((_FRONT - _BACK) / _ROW) + 1
     columns = 2 * round(_SIDE / _COLUMN) + 1
 
@@ -96,15 +96,15 @@ def table_map(place: Place, config: OperatorConfig) -> list[str]:
 
 
 class Terminal:
-    """Reads lines of a terminal and writes to it.
+    """Reads lines from a terminal and writes to it.
 
     Args:
-        path: of the terminal.
-        on_line: gets each line, without its end, in a thread of its own.
-        on_gone: is called in that thread when nobody reads any more, unless it was closed.
+        path: the terminal's path.
+        on_line: receives each line, without its end, in a thread of its own.
+        on_gone: called in that thread when reading ends before `close`.
 
     Raises:
-        TerminalError: it cannot be opened.
+        TerminalError: if the terminal cannot be opened.
     """
 
     def __init__(
@@ -114,7 +114,7 @@ class Terminal:
         self._on_line = on_line
         self._on_gone = on_gone
         self._closed = threading.Event()
-        self._lock = threading.Lock()  # of the reader, which is started anew
+        self._lock = threading.Lock()  # guards the reader, which is started again
         try:
             self._writer = os.open(path, os.O_WRONLY | os.O_NOCTTY)
             self._reader = self._start()
@@ -124,14 +124,14 @@ class Terminal:
         self._thread.start()
 
     def write(self, text: str) -> None:
-        """Write `text`; a terminal that is gone is no fault."""
+        """Write `text`; a terminal that is gone is not an error."""
         try:
             os.write(self._writer, text.encode())
         except OSError:
             return
 
     def close(self) -> None:
-        """Leave the terminal to others."""
+        """Stop reading the terminal."""
         with self._lock:
             self._closed.set()
             self._reader.terminate()
@@ -145,7 +145,7 @@ class Terminal:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
-            errors="replace",  # a byte that is no UTF-8 must not end the reading
+            errors="replace",  # bytes that are not UTF-8 must not end the reading
             start_new_session=True,
             preexec_fn=partial(end_with_parent, os.getpid()),  # noqa: PLW1509 -- it takes no lock
         )
@@ -154,7 +154,7 @@ class Terminal:
         try:
             while not self._closed.is_set():
                 code = self._read()
-                # Ctrl-D ends it, or whoever kills it; a terminal that is gone is none any more.
+                # Ctrl-D or a signal ends the reader; then the terminal is still one.
                 if code > 0 or not os.isatty(self._writer):
                     break
                 self._closed.wait(_PAUSE)
@@ -166,7 +166,7 @@ class Terminal:
                 self._on_gone()
 
     def _read(self) -> int:
-        assert self._reader.stdout is not None  # it was asked for
+        assert self._reader.stdout is not None  # it is a pipe
         for line in self._reader.stdout:
             self._on_line(line.strip())
         self._reader.stdout.close()
@@ -174,5 +174,5 @@ class Terminal:
 
 
 def own_terminal() -> str:
-    """The terminal of this process's standard input, or ''."""
+    """Return the path of the terminal of this process's standard input, or ''."""
     return str(Path("/proc/self/fd/0").readlink()) if os.isatty(0) else ""

@@ -1,13 +1,13 @@
-"""Find the colours of gripper and cube, and see what the reward would see.
+"""Find the colours of gripper and cube, and show what the pixel reward detects with them.
 
     ros2 run ergojr_driver tune_colours 0
     ros2 run ergojr_driver tune_colours http://cam/stream --gripper 150 80 20 40 --cube 90 160 10 10
 
-Shows the image, the masks of gripper and cube, and what was detected. In a window (where there is
-a screen and an OpenCV that has windows) click left on the gripper and right on the cube to take the
-colours around there, Enter to end. Otherwise one picture is written (--output), and regions given
-as x y width height are sampled. Either way the colours are printed as YAML for the `pixel_reward`
-section of robot.yaml; --bounds reads them back.
+The tool shows the image, the masks of gripper and cube, and what was detected. It opens a window if
+there is a screen and OpenCV supports windows: click left on the gripper and right on the cube to
+take the colours there, and press Enter to end. With --output the tool writes one picture instead,
+and takes the colours from the regions in --gripper and --cube. In both cases it prints the colours
+as YAML for the `pixel_reward` section of robot.yaml, which --bounds reads.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from ergojr_driver.detection import (
 
 BOUNDS = ("gripper_low", "gripper_high", "cube_low", "cube_high")
 HUE_MARGIN, SATURATION_MARGIN, VALUE_MARGIN = 8, 60, 80
-CLICK = 6  # px around a click that are sampled
+CLICK = 6  # pixels around a click that are sampled
 SETTLE = 15  # frames until a camera's automatic exposure has settled
 _WINDOW = "left click: gripper, right click: cube, Enter: done"
 
@@ -44,12 +44,17 @@ Region = tuple[int, int, int, int]
 
 
 def sample(image: Image, region: Region) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Bounds, low and high, of the colour in `region` (x, y, width, height) of an RGB image.
+    """Find the low and high bounds of the colour in a region.
 
-    The middle nine tenths of its pixels with a margin; a hue near red comes out with low > high.
+    The bounds contain the middle nine tenths of the region's pixels, with a margin. A hue near red
+    gets a low bound above the high one.
+
+    Args:
+        image: uint8 [height, width, 3] RGB.
+        region: x, y, width and height in pixels.
 
     Raises:
-        ValueError: if the region lies outside of the image or is without colour.
+        ValueError: if the region lies outside of the image or has no colour.
     """
     x, y, width, height = region
     pixels = cv2.cvtColor(image, cv2.COLOR_RGB2HSV)[max(y, 0) : y + height, max(x, 0) : x + width]
@@ -58,7 +63,7 @@ def sample(image: Image, region: Region) -> tuple[tuple[int, ...], tuple[int, ..
     hue, saturation, value = pixels.reshape(-1, 3).astype(float).T
     if np.median(saturation) < 40 or np.median(value) < 40:
         raise ValueError(f"region {list(region)} is without colour: grey, white or dark")
-    # Hues are angles: spread is measured around their mean direction, weighted by saturation.
+    # Hues are angles, so their spread is measured around a mean direction, weighted by saturation.
     angle = hue * (np.pi / 90)
     mean = np.arctan2(saturation @ np.sin(angle), saturation @ np.cos(angle))
     away = np.angle(np.exp(1j * (angle - mean))) * (90 / np.pi)
@@ -71,7 +76,7 @@ def sample(image: Image, region: Region) -> tuple[tuple[int, ...], tuple[int, ..
 
 
 def montage(image: Image, config: DetectionConfig) -> Image:
-    """Image | mask of the gripper | mask of the cube | what was detected, side by side, RGB."""
+    """Join side by side: image | mask of the gripper | mask of the cube | what was detected."""
     hsv = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2HSV), dtype=np.uint8)
     masks = [
         np.repeat(colour_mask(hsv, low, high)[..., None], 3, axis=2)
@@ -88,16 +93,16 @@ def montage(image: Image, config: DetectionConfig) -> Image:
 
 
 def to_yaml(config: DetectionConfig) -> str:
-    """The colours as robot.yaml has them."""
+    """Return the colours as a section of robot.yaml."""
     lines = "".join(f"    {name}: {list(getattr(config, name))}\n" for name in BOUNDS)
     return f"/**/pixel_reward:\n  ros__parameters:\n{lines}"
 
 
 def from_yaml(text: str) -> DetectionConfig:
-    """The colours of a pixel_reward section (of the whole robot.yaml, or what this tool wrote).
+    """Read the colours from the pixel_reward section of robot.yaml or of this tool's output.
 
     Raises:
-        ValueError: if there is none, or a bound is none.
+        ValueError: if there is no such section, or a bound is wrong.
     """
     content: Any = yaml.safe_load(text)
     sections = [
@@ -116,7 +121,7 @@ def from_yaml(text: str) -> DetectionConfig:
 def sampled(
     image: Image, config: DetectionConfig, gripper: Region | None, cube: Region | None
 ) -> DetectionConfig:
-    """`config` with the colours of the given regions."""
+    """Return `config` with the colours of the given regions."""
     for name, region in (("gripper", gripper), ("cube", cube)):
         if region is not None:
             low, high = sample(image, region)
@@ -126,7 +131,7 @@ def sampled(
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the tool; 0 done, 2 when source, region or file is of no use."""
+    """Run the tool; the exit code is 2 if source, region or file cannot be used."""
     options = _parser().parse_args(arguments)
     try:
         config = from_yaml(Path(options.bounds).read_text("utf-8")) if options.bounds else None
@@ -170,7 +175,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _still(camera: CameraConfig) -> Image:
-    """A picture from the source, after its automatic exposure has settled."""
+    """Take a picture from the source, after its automatic exposure has settled."""
     picture: NDArray[np.uint8] | None = None
     if Path(camera.source).is_file():
         picture = cv2.imread(camera.source)
@@ -196,7 +201,7 @@ def _write(path: str, picture: Image) -> None:
 
 
 def _window(camera: CameraConfig, image: Image, config: DetectionConfig) -> DetectionConfig:
-    """Sample where is clicked until Enter, q or Escape."""
+    """Take the colours where the user clicks, until Enter, q or Escape."""
     state = {"config": config}
 
     def on_mouse(event: int, x: int, y: int, flags: int, extra: object) -> None:
@@ -216,7 +221,7 @@ def _window(camera: CameraConfig, image: Image, config: DetectionConfig) -> Dete
 
     try:
         cv2.namedWindow(_WINDOW)
-    except cv2.error:  # no screen, or an OpenCV without windows
+    except cv2.error:  # there is no screen, or OpenCV has no windows
         _write("tune_colours.png", montage(image, config))
         return config
     cv2.setMouseCallback(_WINDOW, on_mouse)

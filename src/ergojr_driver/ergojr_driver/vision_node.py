@@ -1,12 +1,12 @@
-"""The cameras' nodes beside the pixel reward's in one process: all that looks at pictures.
+"""The cameras' nodes and the pixel reward's node in one process.
 
 The nodes are those of `camera_node` and `pixel_reward_node`, with their names, topics and
-parameters; the cameras are those that the reward judges by. Each camera reads and publishes in
-threads of its own, then hands the image to the reward, which thus needs no message for it. A camera
-that is gone or hangs keeps nobody waiting. Only what ends the process takes all of them along, and
-an arm that needs the images of every camera stops when one of them is missing anyway.
+parameters; the cameras are those whose images the reward uses. Each camera reads and publishes in
+threads of its own, then hands the image to the reward without a message. A camera that is gone or
+hangs does not delay the others. If the process ends, all nodes end; but the arm stops anyway when
+the images of one camera are missing.
 
-Parameters of the reward's node, besides its own: `<camera>.source`, for what starts this process.
+The reward's node has further parameters `<camera>.source`, with which a launch can set a source.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from planet_node.parameters import declare
 
 @dataclass(frozen=True)
 class SourceConfig(Config):
-    """What of a camera may be said here."""
+    """What the reward's node can set of a camera."""
 
     source: str = setting(
         "",
@@ -37,7 +37,7 @@ class SourceConfig(Config):
 
 
 class VisionNode(PixelRewardNode):
-    """The reward's node, with the cameras' beside it."""
+    """The reward's node, with the cameras' nodes beside it."""
 
     def __init__(self) -> None:
         super().__init__(subscribes=False)
@@ -57,17 +57,17 @@ class VisionNode(PixelRewardNode):
         )
 
     def close(self) -> None:
-        """Let go of the cameras."""
+        """Stop reading the cameras."""
         for node in self.beside:
             node.close()
 
 
 def without_name(arguments: Sequence[str]) -> list[str]:
-    """ROS arguments without the rule that gives all nodes of a process one name."""
+    """Return ROS arguments without the rule that gives all nodes of the process one name."""
     kept: list[str] = []
     for argument in arguments:
         if argument.startswith(("__node:=", "__name:=")):
-            kept.pop()  # the option before it: -r or --remap
+            kept.pop()  # the option -r or --remap before it
         else:
             kept.append(argument)
     return kept

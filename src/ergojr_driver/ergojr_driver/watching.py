@@ -1,4 +1,4 @@
-"""What is watched while the arm has torque: answers, faults, heat, commands, and who sends them."""
+"""The watchdogs of motors and commands while the arm has torque."""
 
 from __future__ import annotations
 
@@ -19,39 +19,39 @@ NO_COMMAND = "no joint_command for"
 OLD_IMAGE = "the newest joint_command answers an image of"
 NO_READING = "no complete reading for"
 LOST_ANSWERS = "of the motors' answers are lost"
-"""Parts of causes that may have a cause of their own."""
+"""Parts of the sentences of faults whose cause `blame` looks for."""
 
-_RETRIES = 2  # more reads in a cycle, of the motors that have not answered
-_HEALTH_EVERY = 4  # cycles between reads of one motor's health
-_RATE_CYCLES = 50  # over which max_error_rate is judged, and
-_RATE_LEAST = 20  # before that many it is not
-_WARN_CYCLES = 1000  # over which a diagnostic looks at lost answers
-_WARN_RATE = 0.002
-_AHEAD = 0.05  # s that a stamp may lie in the future: another clock, or one that was set back
+_RETRIES = 2  # further reads in a cycle, of the motors that have not answered
+_HEALTH_EVERY = 4  # cycles between two reads of a motor's health
+_RATE_CYCLES = 50  # cycles over which max_error_rate is judged
+_RATE_LEAST = 20  # cycles before which it is not judged
+_WARN_CYCLES = 1000  # cycles over which the diagnostics count lost answers
+_WARN_RATE = 0.002  # share of lost answers above which the diagnostics warn
+_AHEAD = 0.05  # s by which a stamp may lie in the future, by another clock or one that was set back
 
 
 class BusWatch:
-    """Reads the motors; raises FaultError for what they say, and for answers that are missing."""
+    """Reads the motors, and raises FaultError for their faults and for missing answers."""
 
     def __init__(self, config: DriverConfig, motors: Motors, steady: Callable[[], float]) -> None:
         self._config = config
         self._motors = motors
         self._steady = steady
         self.complete = 0.0
-        """When all motors answered last, s."""
-        self._corrupt = 0  # answers since then
-        self._refused: dict[int, int] = {}  # error bytes since then
+        """The time when all motors answered last, s."""
+        self._corrupt = 0  # number of corrupt answers since then
+        self._refused: dict[int, int] = {}  # error bytes by motor since then
         self._cycles = 0
-        self._lost: deque[int] = deque(maxlen=_WARN_CYCLES)  # answers lost in each cycle
+        self._lost: deque[int] = deque(maxlen=_WARN_CYCLES)  # number of lost answers by cycle
         self._lost_writes = 0
 
     def begin(self) -> None:
-        """Forget what was before torque came on."""
+        """Forget what was before the torque came on."""
         self.complete = self._steady()
         self._lost.clear()
 
     def read(self, bus: Bus) -> dict[int, MotorState]:
-        """One reading of all motors that answer; those that do not are asked again."""
+        """Read all motors, and again those that do not answer; returns those that do."""
         self._cycles += 1
         reading = bus.read_state(MOTORS)
         motors = dict(reading.motors)
@@ -66,7 +66,7 @@ class BusWatch:
         return motors
 
     def health_round(self, bus: Bus, powered: bool) -> None:
-        """Now and then, look at the next motor's health."""
+        """Read the next motor's health, once in some cycles."""
         if self._cycles % _HEALTH_EVERY == 0:
             self._look_at(bus, MOTORS[self._cycles // _HEALTH_EVERY % len(MOTORS)], powered)
 
@@ -77,7 +77,17 @@ class BusWatch:
         written: Mapping[int, MotorCommand],
         now: float,
     ) -> None:
-        """Raise what the motors' answers, and those that did not come, say."""
+        """Check the motors' answers.
+
+        Args:
+            bus: the servo bus.
+            motors: the states of the motors that answered.
+            written: the last command by motor.
+            now: s of the steady clock.
+
+        Raises:
+            FaultError: if a motor has shut down, or too many answers are missing.
+        """
         for motor, state in motors.items():
             wanted = written.get(motor)
             zeroed = (
@@ -85,8 +95,8 @@ class BusWatch:
                 and state.torque_limit == 0
                 and xl320.torque_to_raw(wanted.torque) > 0
             )
-            # A torque limit of 0 is a shutdown or a write that was lost. To write it again before
-            # that is known would arm a motor that has tripped.
+            # A torque limit of 0 is a shutdown, or a write that was lost. Until that is known it is
+            # not written again, for this would give torque to a motor that has shut down.
             if state.alert or zeroed:
                 if not any(self._look_at(bus, motor, True) for _ in range(ATTEMPTS)):
                     raise FaultError(f"{names([motor])} may have shut down, and does not say why")
@@ -101,7 +111,7 @@ class BusWatch:
             raise FaultError(f"bus errors: {100 * rate:.0f} % {LOST_ANSWERS}")
 
     def is_complete(self, now: float) -> None:
-        """All motors have answered at `now`."""
+        """Take note that all motors have answered at `now`."""
         self.complete = now
         self._corrupt = 0
         self._refused.clear()
@@ -119,7 +129,7 @@ class BusWatch:
         return who + (f", {self._corrupt} answers corrupt" if self._corrupt else "")
 
     def _look_at(self, bus: Bus, motor: int, powered: bool) -> bool:
-        """Read one motor's health; False where its answer is lost."""
+        """Read one motor's health, and return False if its answer is lost."""
         try:
             health = bus.read_health(motor)
         except PortError:
@@ -138,8 +148,8 @@ class BusWatch:
         return True
 
     def report(self) -> tuple[Level, str, dict[str, object]]:
-        """Level, sentence and values on the bus."""
-        # Of the whole span, even before it is over: one hiccup at the start is no warning.
+        """Return level, sentence and values of the diagnostics on the bus."""
+        # The share is one of the whole span, even before its end: one lost answer is no warning.
         rate = sum(self._lost) / (_WARN_CYCLES * len(MOTORS))
         waited = self._steady() - self.complete
         values: dict[str, object] = {
@@ -154,7 +164,7 @@ class BusWatch:
         return "ok", "all motors answer", values
 
     def report_motors(self) -> tuple[Level, str, dict[str, object]]:
-        """Level, sentence and values on the motors."""
+        """Return level, sentence and values of the diagnostics on the motors."""
         motors = self._motors
         hot = [MOTORS[index] for index in np.flatnonzero(motors.derating() < 1.0)]
         said = [f"{names(hot)} hot: less effort"] if hot else []
@@ -173,17 +183,17 @@ class BusWatch:
 
 
 class EpisodeWatch:
-    """Sees to it that an episode has commands of one who sees the arm, and an end."""
+    """Checks that the commands of an episode keep coming and answer new images, and ends it."""
 
     def __init__(self, config: DriverConfig) -> None:
         self._config = config
         self.command: Array = np.zeros(4)
-        """[4] N m, the newest command's."""
+        """[4] N m, the newest command."""
         self.ignored = 0
-        """Commands that were too old, or of another episode."""
-        self._time = 0.0  # when it came, s
-        self._seen_stamp = 0  # of the oldest image that a command knows of, in ns
-        self._seen_time = 0.0  # and the same on the steady clock
+        """Number of commands that were too old, or of another episode."""
+        self._time = 0.0  # arrival of the newest command, s
+        self._seen_stamp = 0  # stamp of the newest image that a command has answered, ns
+        self._seen_time = 0.0  # time of that image on the steady clock, s
         self._start = 0.0
         self._ages: deque[float] = deque(maxlen=_WARN_CYCLES)
 
@@ -197,21 +207,23 @@ class EpisodeWatch:
         *,
         first: bool,
     ) -> bool:
-        """Take a command that answers the observation of `stamp`; returns whether it counts.
+        """Take a command, and return whether it counts.
 
         Args:
-            arrival: s, on the steady clock.
-            first_stamp: of the episode's first reading, ns.
-            clock: the time now, ns, of the clock that stamps are of.
-            first: whether it would begin the episode.
+            command: [4] N m.
+            stamp: stamp of the observation that the command answers, in ns.
+            arrival: arrival of the command, in s of the steady clock.
+            first_stamp: stamp of the episode's first reading, in ns.
+            clock: the present time in ns of the stamps' clock.
+            first: whether the command would begin the episode.
         """
         age = (clock - stamp) * 1e-9
         if stamp < first_stamp or not -_AHEAD <= age <= self._config.max_observation_age:
-            self.ignored += 1  # the watchdogs do the rest
+            self.ignored += 1  # if no other command comes, a watchdog fires
             return False
         self.command = command
         self._time = arrival
-        # An image does not get younger by being named again, whatever the clock is set to.
+        # An image that is answered again does not get younger, even if the clock was set back.
         if first or stamp > self._seen_stamp:
             self._seen_stamp, self._seen_time = stamp, arrival - max(0.0, age)
         if first:
@@ -219,10 +231,10 @@ class EpisodeWatch:
         return True
 
     def is_over(self, now: float) -> bool:
-        """Whether the episode has had all of its ticks.
+        """Return whether the episode has had all of its ticks.
 
         Raises:
-            FaultError: its commands have ended, or answer images that are too old.
+            FaultError: if no more commands come, or they answer images that are too old.
         """
         config = self._config
         waited, age = now - self._time, now - self._seen_time
@@ -236,7 +248,7 @@ class EpisodeWatch:
         return False
 
     def report(self) -> dict[str, object]:
-        """Values for the diagnostics."""
+        """Return the values for the diagnostics."""
         ages = sorted(self._ages) or [0.0]
         return {
             "stale_commands": self.ignored,

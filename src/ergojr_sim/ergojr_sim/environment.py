@@ -6,13 +6,14 @@
 >>> observation["camera_front"].shape, observation["position"].shape
 ((64, 64, 3), (6,))
 
-An episode starts near the rest pose (all zero, each active joint moved by up to 18 degrees) with
-the cube somewhere on the table before the arm. The reward of a step is minus the distance (m)
-between tip and cube centre, plus 1 on the step that touches: distance below 0.04 m or a finger in
-contact. A touch terminates; `max_steps` (100 ticks of 50 ms) truncates.
+An episode starts near the rest pose (all zero, each active joint moved by up to 18 degrees), with
+the cube at a random place on the table in front of the arm. The reward of a step is minus the
+distance (m) between the tip and the cube's centre, plus 1 on the step that touches the cube. The
+arm touches it when the distance is below 0.04 m or a finger is in contact. A touch terminates the
+episode; `max_steps` (100 ticks of 50 ms) truncates it.
 
-Actions are for m1 m2 m3 m5, in the robot's units: efforts within +-0.16 N m (`control="torque"`)
-or joint targets within +-pi/2 rad (`control="position"`, the paper's environment).
+Actions are for m1 m2 m3 m5 in the robot's units: efforts within +-0.16 N m (`control="torque"`) or
+joint targets within +-pi/2 rad (`control="position"`, the paper's environment).
 """
 
 from __future__ import annotations
@@ -43,19 +44,22 @@ DictObservation = dict[str, NDArray[Any]]
 class PokeEnvironment(gymnasium.Env[DictObservation, NDArray[Any]]):
     """Poke the cube with a simulated Ergo Jr.
 
-    Observation: a dict with a uint8 [height, width, 3] image per camera and `position` (rad),
-    `velocity` (rad/s) of m1..m6 and `effort` (N m, as applied), each float32 [6].
+    An observation is a dict with a uint8 [height, width, 3] image per camera, and `position` (rad),
+    `velocity` (rad/s) and `effort` (N m, as applied) of m1 to m6, each float32 [6].
 
-    `info`: distance (m), touched, is_success, limits (tuple of the limits that acted, see
-    `ergojr_description.limiter`), fault.
+    The `info` holds distance (m), touched, is_success, limits (names of the limits that acted, see
+    `ergojr_description.limiter`) and fault.
 
     Args:
         control: `torque` or `position`.
-        cameras: which cameras to render; may be empty.
-        size: (height, width) of the images in pixels.
-        max_steps: ticks per episode.
+        cameras: names of the cameras to render; may be empty.
+        size: height and width of the images in pixels.
+        max_steps: length of an episode in ticks.
         render_mode: None or `rgb_array` (all cameras side by side).
-        limiter: tighter limits than the hard ones.
+        limiter: limits that are tighter than the hard ones.
+
+    Raises:
+        ValueError: if an argument is not one of those.
     """
 
     metadata = {  # noqa: RUF012 -- Gymnasium's own attribute
@@ -106,9 +110,11 @@ class PokeEnvironment(gymnasium.Env[DictObservation, NDArray[Any]]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[DictObservation, dict[str, Any]]:
-        """Start an episode. The same seed gives the same episode, whatever was before.
+        """Start an episode; the same seed gives the same episode, whatever was before.
 
-        options: `cube` = (x, y) in m puts the cube there instead of at random.
+        Args:
+            seed: seed of the start.
+            options: `cube` may hold (x, y) in m for the cube, instead of a random place.
         """
         super().reset(seed=seed)
         random = self.np_random
@@ -123,16 +129,18 @@ class PokeEnvironment(gymnasium.Env[DictObservation, NDArray[Any]]):
         return self.observe()
 
     def observe(self) -> tuple[DictObservation, dict[str, Any]]:
-        """The observation and info of this moment; nothing moves."""
+        """Return the present observation and info; nothing moves."""
         return self._observe(), self._info(False, frozenset(), "")
 
     def step(
         self, action: NDArray[Any] | None
     ) -> tuple[DictObservation, float, bool, bool, dict[str, Any]]:
-        """One tick of 50 ms under `action` [4], in N m or rad by `control`; None: torque off.
+        """Advance by one tick of 50 ms.
 
-        Beyond the action space the limiter applies: it bounds efforts, and reports a number that
-        is not finite as a fault under which the arm gets no torque.
+        Args:
+            action: [4] N m or rad, depending on `control`; None switches the torque off. The
+                limiter bounds actions beyond the action space. A number that is not finite is a
+                fault, for which the arm gets no torque.
         """
         tick = self.world.tick(None if action is None else np.asarray(action, np.float64))
         self.steps += 1
@@ -143,7 +151,7 @@ class PokeEnvironment(gymnasium.Env[DictObservation, NDArray[Any]]):
         return self._observe(), reward, touched, truncated, info
 
     def render(self) -> NDArray[np.uint8] | None:  # type: ignore[override]
-        """[height, width * cameras, 3] for `rgb_array`, else None."""
+        """Return uint8 [height, width * cameras, 3] RGB for `rgb_array`, else None."""
         if self.render_mode is None:
             return None
         names = self.cameras or tuple(CAMERAS)

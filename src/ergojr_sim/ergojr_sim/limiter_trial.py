@@ -1,18 +1,18 @@
-"""The limiter on trial: a powered arm, a table that holds nothing, and commands that mean ill.
+"""Try the limiter with hostile commands, on a powered arm and without a table that holds it.
 
     python -m ergojr_sim.limiter_trial --commands 10000
 
-Each command is held for a tick (50 ms). Half of them go to each of two arms:
+Each command is held for a tick (50 ms). Half of the commands go to each of two arms:
 
-`torque`  the simulator's: efforts act as they are, the limiter sees the exact state at 120 Hz.
-`servo`   the robot's: six XL-320 (`virtual_servo`), written to as the driver does: an effort as
-          torque limit, goal 30 degrees ahead and speed cap. The limiter sees positions and speeds
-          in the registers' resolution at 100 Hz, and what it says arrives one whole cycle late.
+`torque`  the simulator's arm: efforts act directly, and the limiter sees the exact state at 120 Hz.
+`servo`   the robot's arm: six XL-320 (`virtual_servo`), to which efforts are written as the driver
+          does it, as torque limit, goal 30 degrees ahead and speed cap. The limiter sees positions
+          and speeds in the registers' resolution at 100 Hz, and its answer is one cycle late.
 
-Every other time the arm starts out tired, that is with its sustained effort used up. Printed, for
-every way to attack, is the worst over all cycles: how far a joint was beyond its range, the tip and
-the lowest critical point below the plane of the table, and the tip outside of the sphere. It ends
-with 1 if a joint was more than 1 degree or the tip more than 5 mm beyond.
+Every other time, the arm starts with its sustained effort used up. For each way to attack, the
+trial prints the worst excess over all cycles: how far a joint was beyond its range, the tip and the
+lowest critical point below the plane of the table, and the tip outside of the sphere. The exit code
+is 1 if a joint was more than 1 degree or the tip more than 5 mm beyond a limit.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from ergojr_description.limiter import Limiter
 from ergojr_sim.trial_arms import ARMS, Arm, Worst
 from ergojr_sim.trial_attacks import ATTACKS
 
-EPISODE = 60  # commands from one start
+EPISODE = 60  # number of commands from one start
 
 _ACTIVE = list(ACTIVE_JOINTS)
 
 
 def start_inside(random: np.random.Generator) -> Array:
-    """[6] rad: a pose inside of the limits; m4 and m6 at zero."""
+    """Draw a pose within the limits, [6] rad, with m4 and m6 at zero."""
     limiter = Limiter()
     while True:
         position = np.zeros(6)
@@ -44,7 +44,7 @@ def start_inside(random: np.random.Generator) -> Array:
 
 
 def attack(arm: Arm, name: str, commands: int, random: np.random.Generator) -> Worst:
-    """The worst that `ATTACKS[name]` did to the arm."""
+    """Attack the arm by `ATTACKS[name]`, and return the worst excess."""
     arm.worst = Worst()
     for begin in range(0, commands, EPISODE):
         arm.start(start_inside(random))
@@ -57,6 +57,7 @@ def attack(arm: Arm, name: str, commands: int, random: np.random.Generator) -> W
 
 
 def main() -> int:
+    """Run the trial, print the table, and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--commands", type=int, default=10_000, help="number of commands in all")
     parser.add_argument("--seed", type=int, default=0, help="seed of the attacks")

@@ -1,8 +1,8 @@
-"""A camera of the network kind: MJPEG over HTTP (multipart/x-mixed-replace), the newest frame only.
+"""A network camera: MJPEG over HTTP (multipart/x-mixed-replace), with the newest frame only.
 
-Whatever is asked for under the server's address is the stream. A reader that is slow skips frames:
-but for the few that its socket holds, what it gets next is always what was published last. A new
-reader waits for the next frame: the last one may be from long ago.
+Every path under the server's address is the stream. A slow reader skips frames: apart from the few
+frames that its socket holds, the next one is always the one that was published last. A new reader
+waits for the next frame, for the last one may be old.
 """
 
 from __future__ import annotations
@@ -13,11 +13,14 @@ from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 BOUNDARY = "frame"
-SEND_BUFFER = 16384  # bytes, about two pictures: what a slow reader can fall behind
+SEND_BUFFER = 16384  # bytes, about two pictures, by which a slow reader can fall behind
 
 
 class MjpegServer:
-    """Serves on 127.0.0.1 in threads of its own until `close`.
+    """Serves a stream on 127.0.0.1, in threads of its own, until `close`.
+
+    Args:
+        port: the HTTP port; 0 takes any free port.
 
     Raises:
         OSError: if the port is taken.
@@ -35,12 +38,12 @@ class MjpegServer:
 
     @property
     def port(self) -> int:
-        """The port that is served, also where 0 was asked for."""
+        """The port that the server listens on."""
         return int(self._server.server_address[1])
 
     @property
     def readers(self) -> int:
-        """How many read the stream now."""
+        """The number of readers of the stream now."""
         with self._news:
             return len(self._readers)
 
@@ -52,7 +55,7 @@ class MjpegServer:
             self._news.notify_all()
 
     def connect(self, connected: bool) -> None:
-        """False cuts all readers off and turns new ones away, as an unplugged camera would."""
+        """Plug the camera in, or unplug it, which cuts all readers off and refuses new ones."""
         with self._news:
             self._connected = connected
             if not connected:
@@ -68,7 +71,7 @@ class MjpegServer:
         self._thread.join()
 
     def serve(self, handler: BaseHTTPRequestHandler) -> None:
-        """Answer one request: the stream, for as long as reader and camera are there."""
+        """Answer one request with the stream, as long as reader and camera are connected."""
         reader = handler.connection
         with self._news:
             if not self._connected:
@@ -96,7 +99,7 @@ class MjpegServer:
                 self._readers.discard(reader)
 
     def _newer(self, than: int) -> tuple[bytes, int] | None:
-        """The newest frame and its number, as soon as there is one; None: the camera is gone."""
+        """Wait for a newer frame, and return it and its number; None if the camera is gone."""
         with self._news:
             self._news.wait_for(lambda: self._number > than or not self._connected)
             return (self._frame, self._number) if self._connected else None
@@ -126,5 +129,5 @@ def _handler(server: MjpegServer) -> type[BaseHTTPRequestHandler]:
 
 
 def _cut(reader: socket.socket) -> None:
-    with suppress(OSError):  # it may have gone away by itself
+    with suppress(OSError):  # the reader may have left by itself
         reader.shutdown(socket.SHUT_RDWR)

@@ -1,9 +1,9 @@
-"""How hard the task is: random, zero and an oracle that knows where the cube is.
+"""Measures how hard the task is, with three policies: random, zero and an oracle.
 
     python -m ergojr_sim.oracle --episodes 50
 
-The oracle solves the inverse kinematics (damped least squares) for a point on the cube; with torque
-control a PD law with gravity compensation drives the joints there.
+The oracle knows where the cube is, and solves the inverse kinematics for a point on it. With torque
+control, a PD controller with gravity compensation moves the joints there.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ class Policy(Protocol):
     """Chooses the command of each tick from the true state of the world."""
 
     def reset(self, environment: PokeEnvironment) -> None:
-        """Called after the environment's reset."""
+        """Prepare for an episode, after the environment's reset."""
 
     def act(self, environment: PokeEnvironment) -> Array:
-        """[4] command in the environment's units."""
+        """Return the command [4] in the environment's units."""
 
 
 class RandomPolicy:
-    """Uniform over the action space, a new action every tick."""
+    """Draws a new action from the action space in every tick."""
 
     def __init__(self, seed: int) -> None:
         self._random = np.random.default_rng(seed)
@@ -42,40 +42,40 @@ class RandomPolicy:
         """Nothing to forget."""
 
     def act(self, environment: PokeEnvironment) -> Array:
-        """[4] command."""
+        """Return the command [4]."""
         low, high = command_bounds(environment.world.control)
         return self._random.uniform(low, high)
 
 
 class ZeroPolicy:
-    """No torque, or the rest pose as target."""
+    """Commands no torque, or the rest pose as target."""
 
     def reset(self, environment: PokeEnvironment) -> None:
         """Nothing to forget."""
 
     def act(self, environment: PokeEnvironment) -> Array:
-        """[4] zeros."""
+        """Return [4] zeros."""
         return np.zeros(4)
 
 
 class OraclePolicy:
-    """Reaches for the cube with inverse kinematics, and PD control where efforts are asked for."""
+    """Reaches for the cube with inverse kinematics, and with PD control if commands are efforts."""
 
     stiffness = 0.6  # N m/rad
     damping = 0.02  # N m s/rad
-    height = 0.035  # m over the table: the tip comes from above and the fingers clear the floor
+    height = 0.035  # m over the table, so that the tip comes from above and clears the floor
 
     def __init__(self) -> None:
         self._target: Array = np.zeros(6)
 
     def reset(self, environment: PokeEnvironment) -> None:
-        """Solve for the cube's place."""
+        """Find the joint angles for the cube's place."""
         cube = environment.world.cube()
         start = environment.world.joint_state().position
         self._target = inverse_kinematics(np.array([cube[0], cube[1], self.height]), start)
 
     def act(self, environment: PokeEnvironment) -> Array:
-        """[4] command."""
+        """Return the command [4]."""
         world = environment.world
         low, high = command_bounds(world.control)
         if world.control == "position":
@@ -89,13 +89,20 @@ class OraclePolicy:
 
 
 def inverse_kinematics(target: Array, start: Array) -> Array:
-    """[6] rad with the tip near `target` [3] m, within the joints' ranges; m4 and m6 at zero.
+    """Find joint angles that bring the tip near a target, within the joints' ranges.
 
-    Damped least squares (Buss, "Introduction to Inverse Kinematics", 2004, eq. 11).
+    The method is damped least squares (Buss, "Introduction to Inverse Kinematics", 2004, eq. 11).
+
+    Args:
+        target: [3] m.
+        start: [6] rad.
+
+    Returns:
+        [6] rad, with m4 and m6 at zero.
     """
     position = np.array(start)
     position[0] = np.arctan2(-target[0], target[1] - kinematics.SHOULDER[1])
-    # Elbow-up start, hand pointing down: the basin that clears the floor.
+    # From this start, elbow up and hand down, the solution clears the floor.
     position[1:] = np.radians([20.0, 40.0, 0.0, 40.0, 0.0])
     for _ in range(100):
         error = target - kinematics.tip(position)
@@ -108,14 +115,23 @@ def inverse_kinematics(target: Array, start: Array) -> Array:
 
 @dataclass(frozen=True)
 class Score:
-    """Of some episodes: the share that touched, returns, and ticks until the touch."""
+    """The results of some episodes.
+
+    Attributes:
+        episodes: their number.
+        touched: share of the episodes in which the arm touched the cube.
+        mean_return: mean of the returns.
+        deviation: standard deviation of the returns.
+        mean_steps: mean number of ticks until the touch; nan without a touch.
+        limited: share of the ticks in which the limiter acted.
+    """
 
     episodes: int
     touched: float
     mean_return: float
     deviation: float
-    mean_steps: float  # nan when nothing was touched
-    limited: float  # share of ticks in which the limiter acted
+    mean_steps: float
+    limited: float
 
 
 def evaluate(environment: PokeEnvironment, policy: Policy, episodes: int, seed: int) -> Score:
@@ -146,7 +162,7 @@ def evaluate(environment: PokeEnvironment, policy: Policy, episodes: int, seed: 
 
 
 def main() -> None:
-    """Print the table."""
+    """Play all policies with both controls, and print the table."""
     parser = argparse.ArgumentParser(description="Random, zero and oracle on ErgoJrPoke-v0.")
     parser.add_argument(
         "--episodes", type=int, default=50, help="number of episodes of each policy"

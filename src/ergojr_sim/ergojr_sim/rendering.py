@@ -12,15 +12,15 @@ from ergojr_sim.bullet import Bullet
 
 Image = NDArray[np.uint8]
 Window = tuple[int, int, int, int]
-"""Pixels: left, top, and the first ones right of and below it."""
+"""A part of a picture in pixels: left, top, and the first pixels right of it and below it."""
 
-NEAR, FAR = 0.1, 0.8  # m from a camera: what is drawn lies in between
+NEAR, FAR = 0.1, 0.8  # m from a camera between which things are drawn
 
 _CORNERS = np.array([[x, y, z] for x in (-0.5, 0.5) for y in (-0.5, 0.5) for z in (-0.5, 0.5)])
 
 
 def _zoom(window: Window, width: int, height: int) -> Array:
-    """[4, 4]: clip coordinates of a picture to those of a window in it."""
+    """Return [4, 4] from the clip coordinates of a picture to those of a window in it."""
     left, top, right, bottom = window
     across, down = width / (right - left), height / (bottom - top)
     zoom = np.diag([across, down, 1.0, 1.0])
@@ -48,13 +48,23 @@ class Renderer:
         self._cube = cube
 
     def render(self, camera: str, width: int, height: int) -> Image:
-        """[height, width, 3] RGB of one of `CAMERAS`."""
+        """Draw the picture of one of `CAMERAS`, uint8 [height, width, 3] RGB."""
         return np.array(self.draw(camera, width, height)[0][:, :, :3])
 
     def draw(
         self, camera: str, width: int, height: int, window: Window | None = None
     ) -> tuple[Image, Array]:
-        """RGBA [h, w, 4] and depth buffer [h, w] of the pixels of `window`; None: of all."""
+        """Draw a part of a picture.
+
+        Args:
+            camera: one of `CAMERAS`.
+            width: width of the whole picture in pixels.
+            height: height of the whole picture in pixels.
+            window: the part to draw; None draws the whole picture.
+
+        Returns:
+            The part's pixels, uint8 [h, w, 4] RGBA, and its depth buffer, [h, w].
+        """
         bullet = self._bullet
         part = window or (0, 0, width, height)
         wide, high = part[2] - part[0], part[3] - part[1]
@@ -71,21 +81,25 @@ class Renderer:
         return np.reshape(pixels, (high, wide, 4)), np.reshape(picture[3], (high, wide))
 
     def matrices(self, camera: str, aspect: float) -> tuple[Array, Array]:
-        """[4, 4] world to camera and [4, 4] camera to clip coordinates, as OpenGL has them."""
+        """Return OpenGL's matrices [4, 4] from world to camera and camera to clip coordinates."""
         bullet, setting = self._bullet, CAMERAS[camera]
         view = bullet.computeViewMatrix(setting.eye, setting.target, (0.0, 0.0, 1.0))
         clip = bullet.computeProjectionMatrixFOV(setting.field_of_view, aspect, NEAR, FAR)
         return np.reshape(view, (4, 4)).T, np.reshape(clip, (4, 4)).T
 
     def hide(self, *, moving: bool) -> None:
-        """Take all that moves out of every picture, or else all that does not, for good."""
+        """Make all bodies that move invisible, or else all others, until the world is reset."""
         bodies = [(self._arm, link) for link in self._joints] + [(self._cube, -1)]
         for body, link in bodies if moving else [(self._table, -1), (self._arm, -1)]:
             self._bullet.changeVisualShape(body, link, rgbaColor=[0.0] * 4)
 
     def moving_corners(self) -> tuple[kinematics.Points, Array]:
-        """The corners of the boxes around all visible parts of the arm that move, and [8, 3] m
-        those of the cube in its own frame."""
+        """Return the corners of the boxes around all visible things that move.
+
+        Returns:
+            The corners of the arm's parts as points of its links, and those of the cube in its own
+            frame, [8, 3] m.
+        """
         bullet = self._bullet
         links: list[int] = []
         corners: list[Array] = []

@@ -1,11 +1,12 @@
-"""The rig: an Ergo Jr and its two cameras that exist only as a world in PyBullet, and say so to
-nobody. What a driver meets is a serial port with six XL-320 (`virtual_bus`), what a camera node
-meets are two MJPEG streams (`rig_cameras`).
+"""The rig: the virtual hardware of an Ergo Jr and its two cameras, simulated in PyBullet.
 
-One thread is all the hardware: it waits for the bus, and whenever someone looks at the world (a
-packet on the bus, a picture that is due), physics first catches up with the clock, in steps of the
-same size. So the servos answer with what is the case, and nobody is woken to compute what nobody
-sees. If the machine cannot keep up, time is lost rather than caught up with, and told.
+Real drivers cannot tell the difference. The driver finds a serial port with six XL-320
+(`virtual_bus`), and the camera nodes find two MJPEG streams (`rig_cameras`).
+
+One thread is all the hardware. It waits for the bus. Whenever someone looks at the world, by a
+packet on the bus or a picture that is due, physics first catches up with the clock, in steps of the
+same size. So the servos' answers are up to date, and nothing is computed that nobody sees. If the
+computer is too slow, the lost time is not caught up with, and it is counted.
 """
 
 from __future__ import annotations
@@ -30,15 +31,15 @@ from ergojr_sim.virtual_bus import BusFault, Line, VirtualBus
 from ergojr_sim.virtual_servo import SUPPLY, ServoFault, VirtualServo
 from ergojr_sim.world import SERVO_STEP, World
 
-PRIORITY = 70  # of real time, where that is allowed: above the driver's, for servos wait for nobody
+PRIORITY = 70  # real-time priority, above the driver's, for servos wait for nobody
 TURN = 0.02  # s that physics waits at most for somebody to look
-GREATEST_LAG = 0.1  # s behind the clock, beyond which time is lost
-ANGLE_DIGITS, CUBE_DIGITS = 4, 5  # of rad, and of m; beyond, no picture shows a difference
-TABLE = 0.4  # m; how far from the arm's base a hand puts the cube
-CUBE = (0.0, 0.15)  # m, where it lies in the beginning
+GREATEST_LAG = 0.1  # s behind the clock beyond which time is lost
+ANGLE_DIGITS, CUBE_DIGITS = 4, 5  # digits of rad and of m that a picture can show
+TABLE = 0.4  # m, the greatest distance of the cube from the arm's base
+CUBE = (0.0, 0.15)  # m, the cube's place in the beginning
 ALL_ERRORS = xl320.OVERLOAD | xl320.OVERHEATING | xl320.INPUT_VOLTAGE
 
-# kind of fault: what it can be done to, and the values that make sense
+# By kind of fault: what it can affect, and its least and greatest value
 _MOTORS, _BUS, _CAMERAS = JOINT_NAMES, ("bus",), tuple(CAMERAS)
 FAULTS: dict[str, tuple[tuple[str, ...], float, float]] = {
     "drop_bytes": ((*_MOTORS, *_BUS), 0.0, 1.0),
@@ -60,31 +61,36 @@ FAULTS: dict[str, tuple[tuple[str, ...], float, float]] = {
     "slow_camera": (_CAMERAS, 0.1, 60.0),
     "green_camera": (_CAMERAS, 0.0, 1.0),
 }
-_ONCE = ("reboot", "refuse_reads", "gain")  # happen, and need no mending
+_ONCE = ("reboot", "refuse_reads", "gain")  # faults that happen once and are not ended
 
 
 class RigError(Exception):
-    """What was asked for cannot be done; the message is one sentence."""
+    """The rig cannot do what was requested; one sentence."""
 
 
 @dataclass(frozen=True)
 class Truth:
-    """What no robot knows: m between tip and cube, and whether they touched since the last look."""
+    """What a real robot does not know.
+
+    Attributes:
+        distance: m between the tip and the cube's centre.
+        touched: whether the arm has touched the cube since the last look.
+    """
 
     distance: float
     touched: bool
 
 
 class Rig:
-    """Starts with the constructor.
+    """The virtual hardware, which runs from the constructor on.
 
     Args:
-        fail: is told, from a thread, what ended it.
-        on_torque: gets, at every change and in the thread of the bus, which servos have torque
-            [6] and since when (ns).
+        fail: receives, in another thread, the error that has ended the hardware.
+        on_torque: receives, at every change and in the bus's thread, which servos have torque [6],
+            and the time of the change in ns.
 
     Raises:
-        OSError: the port's link cannot be made, or an HTTP port is taken.
+        OSError: if the port's link cannot be made, or an HTTP port is taken.
     """
 
     def __init__(
@@ -99,9 +105,10 @@ class Rig:
         self._torque = [False] * 6
         self._lock = threading.Lock()  # world, servos, bus
         self._stopped = threading.Event()
-        self._faults: dict[tuple[str, str], tuple[float, float]] = {}  # value, until
+        self._faults: dict[tuple[str, str], tuple[float, float]] = {}  # value, and end in s
         self._touched = False
-        self.lost = 0.0  # s that physics could not keep up with
+        self.lost = 0.0
+        """The time in s that physics could not keep up with."""
         self._world = World("servo")
         self._world.reset(np.zeros(6), CUBE, 0.0)
         self._distance = self._world.distance()
@@ -114,23 +121,23 @@ class Rig:
         except OSError:
             self._cameras.close()
             raise
-        self._time = self._picture_due = time.monotonic()  # of the world; of the cameras
+        self._time = self._picture_due = time.monotonic()  # s: the world's time, and the cameras'
         self._thread = threading.Thread(target=self._run, name="hardware", daemon=True)
         self._thread.start()
 
     @property
     def streams(self) -> dict[str, str]:
-        """URL of each camera."""
+        """The URL of each camera."""
         return {
             name: f"http://127.0.0.1:{port}/stream.mjpg"
             for name, port in self._cameras.ports.items()
         }
 
     def place_cube(self, x: float, y: float, yaw: float) -> None:
-        """Put the cube somewhere, as a hand would: (x, y) in m, yaw in rad.
+        """Put the cube at (x, y) in m with a yaw in rad, as a hand would.
 
         Raises:
-            RigError: that is not on the table, or the arm is there.
+            RigError: if the place is not on the table, or the arm is there.
         """
         if not (np.isfinite(yaw) and np.hypot(x, y) <= TABLE):
             raise RigError(f"({x}, {y}) m, yaw {yaw} is no place within {TABLE} m of the base")
@@ -142,10 +149,16 @@ class Rig:
             raise RigError(f"the arm is where the cube would be, at ({x:.3f}, {y:.3f}) m")
 
     def break_(self, kind: str, target: str, value: float, duration: float) -> None:
-        """Break something for `duration` s (0: until mended); "" mends everything. See `FAULTS`.
+        """Begin a fault.
+
+        Args:
+            kind: one of `FAULTS`; empty ends all faults.
+            target: what it affects; empty stands for the bus if that is possible, else for all.
+            value: how severe it is.
+            duration: s after which it ends; 0 stands for no end.
 
         Raises:
-            RigError: there is no such fault, target or value.
+            RigError: if there is no such fault, target or value.
         """
         with self._lock:
             if not kind:
@@ -161,7 +174,7 @@ class Rig:
         self._line.settle()
 
     def truth(self) -> Truth:
-        """How far the tip is from the cube."""
+        """Return what a real robot does not know."""
         with self._lock:
             truth = Truth(self._distance, self._touched)
             self._touched = False
@@ -176,8 +189,8 @@ class Rig:
         self._world.close()
 
     def _run(self) -> None:
-        with suppress(PermissionError):  # a right that not everybody has
-            os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(PRIORITY))  # this thread's
+        with suppress(PermissionError):  # not everybody has this right
+            os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(PRIORITY))  # for this thread
         try:
             self._line.run(self._turn)
         except Exception as error:  # noqa: BLE001 -- any fault of the thread must end the rig
@@ -194,7 +207,7 @@ class Rig:
         return said
 
     def _turn(self) -> float:
-        """Show the world to the cameras when it is time; return how long physics can wait (s)."""
+        """Show the world to the cameras when it is time, and return the s that physics can wait."""
         now = time.monotonic()
         if now >= self._picture_due:
             period = 1.0 / self._config.fps
@@ -206,7 +219,7 @@ class Rig:
         return min(max(0.0, self._picture_due - time.monotonic()), TURN)
 
     def _catch_up(self) -> None:
-        """Take the steps that are due by now."""
+        """Take all steps of physics that are due."""
         lag = time.monotonic() - self._time
         if lag > GREATEST_LAG:
             self.lost += lag
@@ -230,7 +243,7 @@ class Rig:
         )
 
     def _look_around(self) -> None:
-        """Tell the cameras what to show; mend what is due."""
+        """Tell the cameras what to show, and end the faults whose time is over."""
         with self._lock:
             self._catch_up()
             arm = [round(angle, ANGLE_DIGITS) for angle in self._world.motion()[0]]
@@ -245,7 +258,7 @@ class Rig:
         self._cameras.show(arm, cube)
 
     def _active(self, kind: str) -> dict[str, float]:
-        """Value by target."""
+        """Return the value by target of a kind's present faults."""
         return {one: value for (k, one), (value, _) in self._faults.items() if k == kind}
 
     @staticmethod
@@ -258,7 +271,7 @@ class Rig:
             servo.write(xl320.P_GAIN.address, bytes([value]))
 
     def _apply(self) -> None:
-        """Make servos, bus and cameras as broken as `_faults` says."""
+        """Give servos, bus and cameras the present faults."""
         dropped, corrupt = self._active("drop_bytes"), self._active("corrupt_crc")
         noisy = {**dropped, **corrupt}
         self._bus.fault = BusFault(

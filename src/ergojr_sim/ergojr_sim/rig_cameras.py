@@ -1,13 +1,15 @@
-"""The rig's two cameras, in a process of their own: rendering must not stall the servos' bus.
+"""The rig's two cameras, in a process of their own, so that drawing does not delay the servo bus.
 
-Started by `rig.Rig` with one JSON argument (a `StreamConfig`). Reads lines of JSON on stdin:
+`rig.Rig` starts the process with one JSON argument (a `StreamConfig`). The process reads lines of
+JSON on stdin and ends when stdin does:
 
     {"arm": [6 rad], "cube": [x, y, z, qx, qy, qz, qw]}    the newest state of the world
 
-with "fault": {<camera>: fields of a `CameraFault`} where these have changed, and ends when stdin
-does. Writes one line on stdout when it serves: the ports by camera. Each state is a picture of each
-camera that someone reads (of states that had to wait, the newest), with a sensor's noise: without
-it an arm at rest would look like a frozen camera. A frozen camera goes on sending its last picture.
+A line also has "fault": {<camera>: fields of a `CameraFault`} if these have changed. Once the
+process serves, it writes one line on stdout with the ports by camera. For each state, it draws a
+picture of each camera that has readers; of states that had to wait, it takes the newest. Pictures
+have a sensor's noise, without which an arm at rest would look like a frozen camera. A frozen camera
+goes on sending its last picture.
 """
 
 from __future__ import annotations
@@ -29,43 +31,57 @@ import numpy as np
 from ergojr_description.cameras import CAMERAS
 from ergojr_sim.mjpeg import MjpegServer
 
-PRIORITY = 5  # of real time, where that is allowed: below all that moves the arm
-PATIENCE = 3.0  # s for a killed rig's cameras to give their HTTP ports back
-GREEN = (0, 135, 0)  # what a decoder makes of a stream's part that is missing: YUV 0, 0, 0
+PRIORITY = 5  # real-time priority, below that of all that moves the arm
+PATIENCE = 3.0  # s for the cameras of a killed rig to give their HTTP ports back
+GREEN = (0, 135, 0)  # what a decoder makes of missing parts of a stream, YUV 0, 0, 0
 JPEG_QUALITY = 90
-NOISE = 3  # levels
-NOISES = 5  # frames of it, in turn
+NOISE = 3  # levels of noise
+NOISES = 5  # frames of noise that are used in turn
 
 
 @dataclass(frozen=True)
 class StreamConfig:
-    """Size in pixels, and the HTTP port of each camera (0: any)."""
+    """The streams of the cameras.
+
+    Attributes:
+        width: width of the pictures in pixels.
+        height: height of the pictures in pixels.
+        ports: the HTTP port of each camera; 0 stands for any free port.
+    """
 
     width: int = 320
     height: int = 240
     ports: dict[str, int] = field(default_factory=lambda: dict.fromkeys(CAMERAS, 0))
 
     def to_json(self) -> str:
-        """The process's argument."""
+        """Return the argument of the process."""
         return json.dumps(asdict(self))
 
 
 @dataclass
 class CameraFault:
-    """What is broken about one camera."""
+    """The faults of one camera.
+
+    Attributes:
+        frozen: whether it goes on sending its last picture.
+        connected: whether it has its connection.
+        delay: s by which pictures are late.
+        rate: the greatest number of pictures per second; 0 stands for no limit.
+        green: share of the rows, from below, that are lost and therefore green.
+    """
 
     frozen: bool = False
     connected: bool = True
-    delay: float = 0.0  # s
-    rate: float = 0.0  # pictures a second at most; 0: as many as there are
-    green: float = 0.0  # share of the rows, from below
+    delay: float = 0.0
+    rate: float = 0.0
+    green: float = 0.0
 
 
 class Cameras:
-    """The process that draws, as the rig sees it.
+    """The rig's handle of the process that draws.
 
     Raises:
-        OSError: an HTTP port is taken.
+        OSError: if an HTTP port is taken.
     """
 
     def __init__(self, config: StreamConfig) -> None:
@@ -77,7 +93,7 @@ class Cameras:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._pipe = self._process.stdin.fileno()
-        self._news: dict[str, Any] = {}  # what the process has not been told yet
+        self._news: dict[str, Any] = {}  # what the process does not know yet
         line = self._process.stdout.readline()
         if not line:
             self.close()
@@ -89,19 +105,19 @@ class Cameras:
         os.set_blocking(self._pipe, False)
 
     def show(self, arm: list[float], cube: list[float]) -> None:
-        """A picture of each, of this state; RuntimeError where the process has ended."""
+        """Show this state of the world; raises RuntimeError if the process has ended."""
         news, self._news = self._news, {}
         message = {"arm": arm, "cube": cube, **news}
         try:
             os.write(self._pipe, json.dumps(message).encode() + b"\n")
         except BlockingIOError:
-            # It is behind by seconds, and will get a newer state.
+            # The process is seconds behind, and will receive a newer state.
             self._news = {**news, **self._news}
         except BrokenPipeError as error:
             raise RuntimeError("the process of the cameras has ended") from error
 
     def break_(self, faults: dict[str, CameraFault]) -> None:
-        """Break and mend, from the next `show` on."""
+        """Set the cameras' faults from the next `show` on."""
         self._news = {"fault": {name: asdict(fault) for name, fault in faults.items()}}
 
     def close(self) -> None:
@@ -116,29 +132,29 @@ class Cameras:
 
 
 class FaultyCamera:
-    """An MJPEG stream with the faults that a camera can have."""
+    """The MJPEG stream of a camera that can have faults."""
 
     def __init__(self, port: int) -> None:
         self.server = MjpegServer(port)
         self.fault = CameraFault()
         self._last = b""
         self._late: deque[tuple[float, bytes]] = deque()
-        self._due = 0.0  # when the next picture is, of a slow camera
+        self._due = 0.0  # when a slow camera takes its next picture, s
 
     def break_(self, fault: CameraFault) -> None:
-        """Replace the present faults by `fault`."""
+        """Set the present faults."""
         self._due = 0.0
         self.fault = fault
         self.server.connect(fault.connected)
         self._late.clear()
 
     def wants(self, now: float) -> bool:
-        """Whether a new picture would reach anybody at `now` s of a steady clock."""
+        """Return whether a new picture would be sent at `now` (s of the steady clock)."""
         frozen = self.fault.frozen and bool(self._last)
         return self.server.readers > 0 and not frozen and now >= self._due
 
     def show(self, jpeg: bytes | None, now: float) -> None:
-        """A new picture, or None where none was drawn, at `now`."""
+        """Send the pictures that are due at `now`, after taking a new one unless it is None."""
         if jpeg is not None:
             self._late.append((now + self.fault.delay, jpeg))
             period = 1.0 / self.fault.rate if self.fault.rate else 0.0
@@ -151,10 +167,10 @@ class FaultyCamera:
 
 
 class Sensor:
-    """Makes a scene's pictures what a camera sends."""
+    """Turns the scene into pictures as a camera sends them."""
 
     def __init__(self, width: int, height: int) -> None:
-        from ergojr_sim.scene import Scene  # late: only this process needs OpenCV and a world
+        from ergojr_sim.scene import Scene  # only this process needs OpenCV and a world
 
         self._scene = Scene(width, height)
         random = np.random.default_rng(0)
@@ -164,11 +180,11 @@ class Sensor:
         self._count = 0
 
     def expose(self, state: dict[str, Any]) -> None:
-        """Show what the rig says."""
+        """Place arm and cube as the rig says."""
         self._scene.show(state["arm"], state["cube"])
 
     def jpeg(self, camera: str, green: float) -> bytes:
-        """One picture; the share `green` of its rows, from below, is lost."""
+        """Take a picture as a JPEG; the share `green` of its rows, from below, is lost."""
         import cv2
 
         self._count += 1
@@ -179,7 +195,7 @@ class Sensor:
 
 
 def messages(pipe: int) -> Iterator[dict[str, Any]]:
-    """What comes through `pipe`, line by line; of what came together, the newest."""
+    """Read JSON lines from `pipe`; of lines that come together, the newest values count."""
     rest = b""
     while data := os.read(pipe, 1 << 16):
         *lines, rest = (rest + data).split(b"\n")
@@ -191,7 +207,7 @@ def messages(pipe: int) -> Iterator[dict[str, Any]]:
 
 
 def _camera(port: int) -> FaultyCamera:
-    """Raises OSError where the port is taken, and stays so."""
+    """Open a camera's stream; raises OSError if the port stays taken."""
     deadline = time.monotonic() + PATIENCE
     while True:
         try:
@@ -203,19 +219,20 @@ def _camera(port: int) -> FaultyCamera:
 
 
 def main() -> int:
-    """Serve until stdin ends."""
+    """Serve until stdin ends, and return the exit code."""
     import cv2
 
     cv2.setNumThreads(1)
-    os.setpriority(os.PRIO_PROCESS, 0, max(0, os.getpriority(os.PRIO_PROCESS, 0)))  # not the bus's
-    with suppress(PermissionError):  # a right that not everybody has; threads inherit it
+    # The bus's niceness is not for the cameras.
+    os.setpriority(os.PRIO_PROCESS, 0, max(0, os.getpriority(os.PRIO_PROCESS, 0)))
+    with suppress(PermissionError):  # not everybody has this right; threads inherit the priority
         os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(PRIORITY))
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the rig, which then ends this one
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # on Ctrl-C, the rig ends this process
     config = StreamConfig(**json.loads(sys.argv[1]))
     try:
         cameras = {name: _camera(port) for name, port in config.ports.items()}
     except OSError:
-        return 1  # the rig says it
+        return 1  # the rig reports it
     sensor = Sensor(config.width, config.height)
     print(json.dumps({name: camera.server.port for name, camera in cameras.items()}), flush=True)
     for news in messages(sys.stdin.fileno()):

@@ -1,46 +1,47 @@
-"""The rig node: virtual hardware for the nodes of the real robot, which notice no difference.
+"""The rig node, virtual hardware that the nodes of the real robot cannot tell from the real one.
 
-Offers, not through ROS
-    the serial port `port_link`: six XL-320 with the ids 1 to 6 (see `virtual_bus`, `virtual_servo`)
-    http://127.0.0.1:<front_http_port>/stream.mjpg and <side_http_port>: the cameras, MJPEG
+Offers outside of ROS:
+    The serial port `port_link`: six XL-320 with the ids 1 to 6, see `virtual_bus`.
+    http://127.0.0.1:<front_http_port>/stream.mjpg and <side_http_port>: the cameras as MJPEG.
 
-Publishes
-    rig/truth (planet_msgs/Reward, 30 Hz while somebody listens): the distance of tip and cube in m,
-        minus it as reward, touched: since the last message
-    rig/torque (sensor_msgs/JointState, latched): on every change, as `effort` 1 for each servo
-        that has torque and 0 for each that has none
+Publishes:
+    rig/truth (planet_msgs/Reward, 30 Hz while somebody subscribes): the distance between tip and
+        cube in m, minus that as reward, and whether the arm has touched the cube since the last
+        message.
+    rig/torque (sensor_msgs/JointState, latched): on every change, as `effort` 1 for each servo with
+        torque and 0 for each without.
     /diagnostics
 
-Serves
-    rig/place_cube (planet_msgs/PlaceCube): puts the cube down, unless the arm is there
-    rig/fault (planet_msgs/InjectFault): breaks `target`, for `duration` s or until mended; an empty
-        kind mends everything. `value` is
+Serves:
+    rig/place_cube (planet_msgs/PlaceCube): puts the cube at a place, unless the arm is there.
+    rig/fault (planet_msgs/InjectFault): begins a fault of `target`, which lasts `duration` s or
+        until all faults are ended; an empty kind ends them. The kinds, their targets and `value`:
 
         drop_bytes          a motor or bus   share of the packets that lose a byte
         corrupt_crc         a motor or bus   share of the packets with a wrong CRC
-        silence             a motor          - (it hears and obeys, but its answers are lost)
+        silence             a motor          - (it receives and obeys, but its answers are lost)
         overheat            a motor          degrees Celsius
         hardware_error      a motor          bits: 1 overload, 2 overheating, 4 input voltage
         overload            a motor          - (the torque limit becomes 0, with the error's bit)
         no_speed            a motor          - (its register of the present speed is 0)
-        supply              a motor          V that it gets
+        supply              a motor          supply voltage in V
         reboot              a motor          - (once: its RAM is as after switching on, no torque)
-        refuse_reads        a motor          bits as above; until a reboot, reads are answered with
-                                             them as the error byte, and it has no torque
-        gain                a motor          P gain that stands in its RAM until a reboot or write
+        refuse_reads        a motor          bits as above; until a reboot, the servo answers reads
+                                             with them as the error byte, and has no torque
+        gain                a motor          P gain in the servo's RAM until a reboot or a write
         delay               bus              s by which answers are late
         unplug              bus              - (the port vanishes; the servos keep their last goal)
         freeze_camera       a camera         - (it goes on sending its last picture)
-        disconnect_camera   a camera         - (readers are cut off, new ones turned away)
+        disconnect_camera   a camera         - (its readers are cut off, and new ones are refused)
         delay_camera        a camera         s by which pictures are late
-        slow_camera         a camera         pictures a second, as in the dark
+        slow_camera         a camera         pictures per second, as in the dark
         green_camera        a camera         share of the rows, from below, that a broken stream
-                                             has lost (0: all): they are of one green
+                                             has lost and that are green (0: all)
 
-        An empty target means the bus where that is possible, else all motors or both cameras.
+        An empty target stands for the bus if that is possible, else for all motors or both cameras.
 
-Servos and cameras have real-time priority where that is allowed, for hardware waits for no
-processor; see `ergojr_sim.rig`.
+Servos and cameras have real-time priority where the system allows it, for real hardware does not
+wait for a processor; see `ergojr_sim.rig`.
 """
 
 from __future__ import annotations
@@ -158,8 +159,8 @@ class RigNode(Node):
 
 def main() -> int:
     """Run the node; the exit code is for the launch file."""
-    # For the threads without real-time priority, and where there is none. It takes a right that not
-    # everybody has; without it the servos answer late where all cores are busy.
+    # The niceness is for threads without real-time priority. Not everybody has the right to it;
+    # without it, the servos answer late when all cores are busy.
     with suppress(PermissionError):
         os.setpriority(os.PRIO_PROCESS, 0, PRIORITY)
     return run(RigNode)

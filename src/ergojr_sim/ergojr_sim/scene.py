@@ -1,8 +1,8 @@
-"""What the rig's cameras see, in less than half of the time that drawing everything takes.
+"""Draws what the rig's cameras see, in less than half of the time that `Renderer.render` takes.
 
-Table and base of the arm, which never move, are drawn once. Of the rest a picture needs only the
-window that arm and cube lie in, laid over that backdrop by its depth; pixel by pixel the result is
-what `World.render` draws. A scene in which nothing has moved is not drawn again.
+Table and base of the arm never move, so they are drawn once, as a backdrop. Of the rest, a picture
+needs only the window around arm and cube, which is laid over the backdrop by its depth. Each pixel
+is the same as that of `Renderer.render`. A scene in which nothing has moved is not drawn again.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from ergojr_sim.rendering import NEAR, Image, Window
 from ergojr_sim.world import World
 
 REST = ([0.0] * 6, [0.0, 0.135, 0.015, 0.0, 0.0, 0.0, 1.0])
-MARGIN = 1  # pixels around the window, for what rounding does
+MARGIN = 1  # pixels around the window that make up for rounding
 
 
 class Scene:
-    """Pictures of `width` x `height` pixels of an arm and a cube that `show` places."""
+    """Pictures of `width` x `height` pixels of an arm and a cube, which `show` places."""
 
     def __init__(self, width: int, height: int) -> None:
         self._size = (width, height)
@@ -37,19 +37,19 @@ class Scene:
         self._world = _world()
         self._world.renderer.hide(moving=False)
         self._arm, self._cube = self._world.renderer.moving_corners()
-        self._cube *= sqrt(3.0)  # a box around it, however it is turned
+        self._cube *= sqrt(3.0)  # a box around the cube, however the cube is turned
         self._lenses = {name: self._lens(name) for name in CAMERAS}
         self._pictures: dict[str, Image] = {}
 
     def show(self, arm: Sequence[float], cube: Sequence[float]) -> None:
-        """Arm [6] rad and cube [7] (`World.cube_pose`) as another world has them."""
+        """Place arm [6] rad and cube [7] (`World.cube_pose`)."""
         if (arm, cube) != self._state:
             self._state = (arm, cube)
             self._world.show(arm, cube)
             self._pictures.clear()
 
     def picture(self, camera: str) -> Image:
-        """[height, width, 3] BGR of one of `CAMERAS`, not to be written to."""
+        """Return the picture of one of `CAMERAS`, uint8 [height, width, 3] BGR, to read only."""
         if camera not in self._pictures:
             self._pictures[camera] = self._draw(camera)
         return self._pictures[camera]
@@ -72,12 +72,12 @@ class Scene:
         return picture
 
     def _lens(self, camera: str) -> Array:
-        """[4, 4]: from the world's to clip coordinates."""
+        """Return [4, 4] from the world's to clip coordinates."""
         view, clip = self._world.renderer.matrices(camera, self._size[0] / self._size[1])
         return np.asarray(clip @ view)
 
     def _window(self, camera: str) -> Window:
-        """Where arm and cube are in the picture; all of it if something is too near to tell."""
+        """Return the window around arm and cube; all of the picture if something is too near."""
         width, height = self._size
         arm, cube = self._state
         links = self._arm.positions(kinematics.forward(np.asarray(arm)))

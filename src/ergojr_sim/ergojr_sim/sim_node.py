@@ -1,24 +1,27 @@
-"""The sim node: a simulated Ergo Jr with its two cameras and its reward, the robot's interface.
+"""The sim node: a simulated Ergo Jr, its two cameras and its reward, with a robot's interface.
 
-Publishes, all with the same stamp, in this order
-    joint_states (sensor_msgs/JointState): m1..m6, rad, rad/s, applied effort in N m; with
-        cube_in_state also cube_x and cube_y, m, m/s
-    reward (planet_msgs/Reward): minus the distance of tip and cube, +1 with the touch; not valid
-        for an episode's first observation and between episodes
-    camera_front/image_raw, camera_side/image_raw (sensor_msgs/Image, rgb8) and camera_info
-    /clock (rosgraph_msgs/Clock), unless publish_clock is false
-Publishes besides
-    robot_spec (planet_msgs/RobotSpec, latched)
+Publishes, all with the same stamp and in this order:
+    joint_states (sensor_msgs/JointState): m1 to m6 in rad and rad/s, and the applied effort in N m.
+        With cube_in_state, also cube_x and cube_y in m and m/s.
+    reward (planet_msgs/Reward): minus the distance between tip and cube, plus 1 for a touch. It is
+        not valid for an episode's first observation and between episodes.
+    camera_front/image_raw, camera_side/image_raw (sensor_msgs/Image, rgb8) and camera_info.
+    /clock (rosgraph_msgs/Clock), unless publish_clock is false.
+
+Publishes further:
+    robot_spec (planet_msgs/RobotSpec, latched): what the robot is.
     /diagnostics
 
-Subscribes to
-    joint_command (sensor_msgs/JointState) for m1 m2 m3 m5, stamped like the observation that it
-        answers: `effort` in N m or, with control position, `position` in rad (`effort` is taken
-        where `position` is empty: a controller that knows only the spec fills that)
+Subscribes to:
+    joint_command (sensor_msgs/JointState): a command for m1 m2 m3 m5, with the stamp of the
+        observation that it answers. It holds `effort` in N m or, with control position, `position`
+        in rad. If `position` is empty, `effort` is taken, which a controller fills that only knows
+        the robot_spec.
 
-Serves
-    reset (planet_msgs/Reset): a new episode; the seed decides its start (-1: the node's next)
-    emergency_stop (std_srvs/SetBool): true latches the torque off, false releases it
+Serves:
+    reset (planet_msgs/Reset): starts an episode; the seed decides its start, and -1 takes the
+        node's next seed.
+    emergency_stop (std_srvs/SetBool): true latches the torque off, false releases the latch.
 
 Pace, watchdog and stamps: see `ergojr_sim.simulated_robot`, which runs in a thread of its own.
 """

@@ -107,7 +107,6 @@ class SimulatedRobot:
         publish: called in the robot's thread with every time step.
         report: called with (part, level, sentence) when one of them changes.
         environment: the task; by default made from `config`.
-        clock: the steady clock, in s.
         wall: Unix time, in s.
     """
 
@@ -250,10 +249,8 @@ class SimulatedRobot:
         self._command = None
         if not request.on:
             self._held = self._environment.world.joint_state().position
-        if request.on:
-            self._report("emergency_stop", "error", "latched: torque off")
-        else:
-            self._report("emergency_stop", "ok", "released")
+        level: Level = "error" if request.on else "ok"
+        self._report("emergency_stop", level, "latched: torque off" if request.on else "released")
 
     def _on_due(self) -> None:
         if self._lockstep:

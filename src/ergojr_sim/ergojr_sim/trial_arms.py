@@ -16,9 +16,9 @@ from ergojr_description.limiter import Limited, Limiter
 from ergojr_sim.virtual_servo import VirtualServo
 from ergojr_sim.world import SERVO_STEP, World
 
-ALLOWED_ANGLE = 1.0  # degrees
-ALLOWED_DISTANCE = 5.0  # mm
-CYCLE = 0.01  # s, of the driver's bus
+ALLOWED_ANGLE = 1.0  # degrees that a joint may be beyond its range
+ALLOWED_DISTANCE = 5.0  # mm that the tip may be below the table or outside of the sphere
+CYCLE = 0.01  # s, a cycle of the driver's bus
 CYCLES_PER_COMMAND = 5
 GOAL_AHEAD = radians(30.0)
 
@@ -35,16 +35,24 @@ _TIP = [point.name for point in CRITICAL_POINTS].index("tip")
 
 @dataclass
 class Worst:
-    """The greatest excess seen over each limit; negative: what was left."""
+    """The greatest excess over each limit; a negative one is the distance that was left.
 
-    joint: float = -np.inf  # degrees
-    tip_below: float = -np.inf  # mm
-    part_below: float = -np.inf  # mm, of any critical point
-    tip_outside: float = -np.inf  # mm
-    speed: float = 0.0  # rad/s, of any joint
+    Attributes:
+        joint: degrees that a joint was beyond its range.
+        tip_below: mm that the tip was below the plane of the table.
+        part_below: mm that any critical point was below it.
+        tip_outside: mm that the tip was outside of the sphere.
+        speed: the greatest speed of a joint in rad/s.
+    """
+
+    joint: float = -np.inf
+    tip_below: float = -np.inf
+    part_below: float = -np.inf
+    tip_outside: float = -np.inf
+    speed: float = 0.0
 
     def see(self, position: Array, velocity: Array) -> None:
-        """Take a state into account."""
+        """Take a state into account: position [6] rad and velocity [6] rad/s."""
         beyond = np.maximum(kinematics.JOINT_LOW - position, position - kinematics.JOINT_HIGH)
         points = POINTS.positions(kinematics.forward(position))
         radius = float(np.linalg.norm(points[_TIP] - kinematics.SHOULDER))
@@ -59,13 +67,13 @@ class Worst:
         )
 
     def add(self, other: Worst) -> None:
-        """The worse of both."""
+        """Keep the worse of this excess and another one."""
         for item in fields(self):
             setattr(self, item.name, max(getattr(self, item.name), getattr(other, item.name)))
 
     @property
     def tolerable(self) -> bool:
-        """Within what the project promises."""
+        """Whether the excess is within what the project promises."""
         distance = max(self.tip_below, self.tip_outside)
         return self.joint <= ALLOWED_ANGLE and distance <= ALLOWED_DISTANCE
 
@@ -78,24 +86,25 @@ class Arm(Protocol):
     limiter: Limiter
 
     def start(self, position: Array) -> None:
-        """Begin anew, at rest at [6] rad."""
+        """Start again, at rest at `position` [6] rad."""
 
     def state(self) -> tuple[Array, Array]:
-        """True position [6] rad and velocity [6] rad/s."""
+        """Return the true position [6] rad and velocity [6] rad/s."""
 
     def tick(self, command: Array) -> None:
-        """Go on for one command, [4] N m."""
+        """Advance by one command, [4] N m."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Free the physics."""
 
 
 def _remove_table(world: World) -> None:
-    """Nothing collides with it any more, so that only the limiter is left to hold the arm."""
+    """Let nothing collide with the table, so that only the limiter holds the arm."""
     world._bullet.setCollisionFilterGroupMask(world._table, -1, 0, 0)
 
 
 class _Watching(Limiter):
-    """Shows every state it is given."""
+    """A limiter that shows every state it receives to an arm's `worst`."""
 
     def __init__(self, arm: TorqueArm) -> None:
         super().__init__()
@@ -107,7 +116,7 @@ class _Watching(Limiter):
 
 
 class TorqueArm:
-    """The simulator's arm."""
+    """The simulator's arm; see `ergojr_sim.limiter_trial`."""
 
     def __init__(self) -> None:
         self.worst = Worst()
@@ -116,22 +125,26 @@ class TorqueArm:
         self._world.limiter = self.limiter
 
     def start(self, position: Array) -> None:
+        """See `Arm`."""
         self._world.reset(position, _AWAY, 0.0)
         _remove_table(self._world)
 
     def state(self) -> tuple[Array, Array]:
+        """See `Arm`."""
         state = self._world.joint_state()
         return state.position, state.velocity
 
     def tick(self, command: Array) -> None:
+        """See `Arm`."""
         self._world.tick(command)
 
     def close(self) -> None:
+        """See `Arm`."""
         self._world.close()
 
 
 class ServoArm:
-    """The robot's arm: see the module. Motors and joints turn the same way here."""
+    """The robot's arm; see `ergojr_sim.limiter_trial`. Its motors turn as its joints do."""
 
     def __init__(self) -> None:
         self.worst = Worst()
@@ -140,6 +153,7 @@ class ServoArm:
         self._cap = xl320.speed_to_raw(self.limiter.config.max_speed)
 
     def start(self, position: Array) -> None:
+        """See `Arm`."""
         self._world.reset(position, _AWAY, 0.0)
         _remove_table(self._world)
         self.limiter.reset()
@@ -152,20 +166,22 @@ class ServoArm:
         self._order: tuple[Array, Array] = (position, np.zeros(4))
 
     def state(self) -> tuple[Array, Array]:
+        """See `Arm`."""
         state = self._world.joint_state()
         return state.position, state.velocity
 
     def tick(self, command: Array) -> None:
+        """See `Arm`."""
         for _ in range(CYCLES_PER_COMMAND):
             position, velocity = self._read()
             limited = self.limiter.limit_effort(command, position, velocity, CYCLE)
-            # The limiter's answer to the last cycle's state: this one is still under way.
+            # This is the limiter's answer to the last cycle's state, for it arrives a cycle late.
             self._write(*self._order)
             self._order = (position, limited.command)
             self._physics()
 
     def _read(self) -> tuple[Array, Array]:
-        """As the registers say."""
+        """Return positions [6] rad and velocities [6] rad/s as the registers have them."""
         positions = [servo.get(xl320.PRESENT_POSITION) for servo in self._servos]
         speeds = [servo.get(xl320.PRESENT_SPEED) for servo in self._servos]
         return (
@@ -174,7 +190,7 @@ class ServoArm:
         )
 
     def _write(self, position: Array, effort: Array) -> None:
-        """m1 m2 m3 m5 as the driver turns an effort into registers; m4 and m6 stay at zero."""
+        """Write the registers for an effort [4] N m as the driver does; m4 and m6 stay at zero."""
         torque: Array = np.full(6, MAX_EFFORT)
         goal: Array = np.zeros(6)
         torque[_ACTIVE] = np.abs(effort)
@@ -200,6 +216,7 @@ class ServoArm:
             )
 
     def close(self) -> None:
+        """See `Arm`."""
         self._world.close()
 
 

@@ -14,7 +14,7 @@ from ergojr_sim.trial_arms import POINTS, RADII
 _ACTIVE = list(ACTIVE_JOINTS)
 
 Attack = Callable[[Array, Array, int], Array]
-"""Position, velocity, number of the command -> command."""
+"""From position [6] rad, velocity [6] rad/s and the command's number to the command [4] N m."""
 
 
 def _towards(direction: Array) -> Array:
@@ -44,18 +44,18 @@ def _flips(random: np.random.Generator) -> Attack:
 
 
 def _swings(random: np.random.Generator) -> Attack:
-    """Square waves of 0.1 to 1.5 s."""
+    """Apply square waves with periods of 0.1 to 1.5 s."""
     period, phase = random.uniform(2.0, 30.0, 4), random.uniform(0.0, 2 * np.pi, 4)
     return lambda position, velocity, tick: _towards(np.sin(2 * np.pi * tick / period + phase))
 
 
 def _pumps(random: np.random.Generator) -> Attack:
-    """Always with the motion, as at resonance."""
+    """Push always in the direction of the motion, as at resonance."""
     return lambda position, velocity, tick: _towards(velocity[_ACTIVE])
 
 
 def _ends(random: np.random.Generator) -> Attack:
-    """Towards the nearer end of each joint's range."""
+    """Push each joint towards the nearer end of its range."""
     middle = (kinematics.JOINT_LOW + kinematics.JOINT_HIGH)[_ACTIVE] / 2
     return lambda position, velocity, tick: _towards(position[_ACTIVE] - middle)
 
@@ -73,7 +73,7 @@ _DOWN = np.array([0.0, 0.0, -1.0])
 
 
 def _dives(random: np.random.Generator) -> Attack:
-    """Down with whatever is lowest."""
+    """Push the lowest critical point down."""
 
     def attack(position: Array, velocity: Array, tick: int) -> Array:
         poses = kinematics.forward(position)
@@ -89,7 +89,7 @@ def _stretches(random: np.random.Generator) -> Attack:
 
 
 def _corners(random: np.random.Generator) -> Attack:
-    """To where sphere and floor meet, while m1 sweeps."""
+    """Push the tip to where sphere and floor meet, while m1 sweeps."""
 
     def attack(position: Array, velocity: Array, tick: int) -> Array:
         command = _towards(_gradient(position, _outward(position) + _DOWN))
@@ -100,7 +100,7 @@ def _corners(random: np.random.Generator) -> Attack:
 
 
 def _flings(random: np.random.Generator) -> Attack:
-    """Up and out with a swing, then down with it."""
+    """Swing the tip up and out, then down."""
     length = int(random.integers(3, 13))
 
     def attack(position: Array, velocity: Array, tick: int) -> Array:

@@ -1,13 +1,13 @@
-"""Servos on a wire: Dynamixel protocol 2, behind a pseudo-terminal.
+"""Virtual servos on a bus with Dynamixel protocol 2, behind a pseudo-terminal.
 
-`VirtualBus` knows the protocol: what the servos answer to the bytes of a host, and how long that
-takes on the wire. `Line` is the wire: a pseudo-terminal whose path is a symbolic link, so that it
-has the same name all the time, through unplugging and plugging in. The baud rate is that which the
-host has set on its end; a servo at another one is deaf.
+`VirtualBus` implements the protocol: what the servos answer to a host's bytes, and how long this
+takes on the wire. `Line` is the wire: a pseudo-terminal behind a symbolic link, so that its name
+stays the same when it is unplugged and plugged in. The baud rate is the one that the host has set
+on its end; a servo with another baud rate does not receive anything.
 
-A servo answers an instruction with a wrong CRC with a status error, as long as it is not to all.
-Sync reads are answered in the order of the ids asked for; a silent servo leaves a gap. Servos with
-the same id answer at once, and garble what each other says.
+A servo answers an instruction with a wrong CRC by a status error, unless it is for all servos. The
+answers to a sync read come in the order of its ids, and a silent servo leaves a gap. Servos with
+the same id answer at the same time and garble each other's answers.
 """
 
 from __future__ import annotations
@@ -31,24 +31,24 @@ from ergojr_description import xl320
 from ergojr_description.xl320 import Packet
 from ergojr_sim.virtual_servo import ServoError, VirtualServo
 
-BITS = 10  # of a byte on the wire: start, 8, stop
+BITS = 10  # bits of a byte on the wire: start, 8, stop
 RETURN_DELAY_UNIT = 2e-6  # s
-POLL = 0.05  # s; how long an idle line takes to notice that it is to be unplugged or closed
+POLL = 0.05  # s until an idle line notices that it is to be unplugged or closed
 
 _RATES = {getattr(termios, f"B{rate}"): rate for rate in xl320.BAUD_RATES}
-_SPEED = 5  # index into the attributes of a terminal
+_SPEED = 5  # index of the speed in the attributes of a terminal
 _HEARD = {xl320.READ, xl320.WRITE, xl320.PING, xl320.REBOOT, xl320.SYNC_READ, xl320.SYNC_WRITE}
 
 
 @dataclass(frozen=True)
 class BusFault:
-    """What is broken between host and servos.
+    """The faults between host and servos.
 
     Attributes:
         dropped: share of the packets, in both directions, that lose a byte.
         corrupt: share of the packets, in both directions, whose CRC is wrong.
-        noisy: the servos concerned by these two (with all of them the host's packets suffer too).
-        silent: servos that hear, obey, and do not answer.
+        noisy: the servos that these two affect; with all of them, the host's packets suffer too.
+        silent: servos that receive and obey, but whose answers are lost.
         delay: s by which every answer is late.
     """
 
@@ -60,23 +60,35 @@ class BusFault:
 
 
 class VirtualBus:
-    """`servos` on one wire. Not thread-safe."""
+    """Servos on one wire. It is not thread-safe.
+
+    Args:
+        servos: the servos on the wire.
+        seed: seed of the noise.
+    """
 
     def __init__(self, servos: Sequence[VirtualServo], seed: int = 0) -> None:
         self.connect(servos)
         self._random = np.random.default_rng(seed)
         self._parser = xl320.Parser()
         self._rate = xl320.BAUD_RATE
-        self._silence = 0.0  # s, of the answers' return delays
+        self._silence = 0.0  # s, the sum of the answers' return delays
         self.fault = BusFault()
 
     def connect(self, servos: Sequence[VirtualServo]) -> None:
-        """These, and no others, are on the wire now."""
+        """Replace the servos on the wire."""
         self._servos = list(servos)
 
     def answer(self, data: bytes, rate: int = xl320.BAUD_RATE) -> tuple[bytes, float]:
-        """What the servos say to `data`, which comes at `rate` baud, and the s that this exchange
-        occupies the wire."""
+        """Answer the bytes that a host has sent.
+
+        Args:
+            data: the bytes.
+            rate: the host's baud rate.
+
+        Returns:
+            The servos' answers, and the s for which this exchange occupies the wire.
+        """
         if rate != self._rate:
             self._rate = rate
             self._parser.clear()
@@ -86,13 +98,13 @@ class VirtualBus:
         packets = self._parser.feed(data)
         replies = [reply for packet in packets for reply in self._hear(packet)]
         if self._parser.corrupt > corrupt and len(data) > 4:
-            # A host writes a packet in one piece, so its id stands where it belongs.
+            # A host writes a packet in one piece, so the id is at its place.
             replies += self._complain(data[4])
         wire = BITS / rate * (len(data) + sum(map(len, replies))) + self._silence
         return b"".join(replies), wire
 
     def _hear(self, packet: Packet) -> Iterator[bytes]:
-        """One instruction, on a wire that may be bad."""
+        """Answer one instruction, with the faults of the wire."""
         everybody = len(self.fault.noisy) == len(self._servos)
         concerned = everybody or packet.id in self.fault.noisy
         if concerned and self._happens(self.fault.dropped):
@@ -116,7 +128,7 @@ class VirtualBus:
             servos = self._addressed(motor)
             replies = [self._unicast(servo, packet) for servo in servos]
             spoken = [servo.get(xl320.STATUS_LEVEL) >= level for servo in servos]
-            if not (everybody and level):  # to all, only a ping is answered
+            if not (everybody and level):  # of instructions to all, only a ping is answered
                 yield _together(compress(replies, spoken))
 
     def _sync(self, instruction: int, parameters: bytes) -> Iterator[bytes]:
@@ -167,7 +179,7 @@ class VirtualBus:
         return self._say(servo)
 
     def _say(self, servo: VirtualServo, error: int = 0, data: bytes = b"") -> bytes:
-        """A status packet as it arrives; empty where nothing does."""
+        """Return a status packet as it arrives at the host; empty if it is lost."""
         motor, fault = servo.motor, self.fault
         self._silence += RETURN_DELAY_UNIT * servo.get(xl320.RETURN_DELAY)
         if motor in fault.silent:
@@ -188,10 +200,18 @@ class VirtualBus:
 
 
 class Line:
-    """The host's end of the bus: `link` leads to a pseudo-terminal while the line is plugged in.
+    """The host's end of the bus, a pseudo-terminal while the line is plugged in.
 
-    `answer` gets what the host says, and its baud rate (0: one that no servo knows).
-    The other end of the terminal is kept open here, too, so that hosts can come and go.
+    This process keeps the host's end of the terminal open, too, so that hosts can come and go.
+
+    Args:
+        link: path of the symbolic link to the pseudo-terminal.
+        answer: receives the host's bytes and its baud rate (0 for one that no servo has), and
+            returns as `VirtualBus.answer`.
+        delay: tells the s by which answers are late.
+
+    Raises:
+        OSError: if the link cannot be made.
     """
 
     def __init__(
@@ -205,7 +225,7 @@ class Line:
         self._delay = delay
         self._ends: tuple[int, int] | None = None
         self._late: deque[tuple[float, bytes]] = deque()
-        self._free = 0.0  # when the wire will be
+        self._free = 0.0  # when the wire will be free, s
         self._wanted = True
         self._stopped = threading.Event()
         self._settled = threading.Condition()
@@ -215,7 +235,7 @@ class Line:
         """Serve until `close`, in a thread of its own.
 
         Args:
-            meanwhile: called after every packet, and as many s later as it returned last.
+            meanwhile: called after every packet, and after as many s as it has returned last.
         """
         try:
             while not self._stopped.is_set():
@@ -224,11 +244,11 @@ class Line:
             self._unplug()
 
     def want(self, plugged: bool) -> None:
-        """Plug the line in or pull it out, soon."""
+        """Plug the line in, or unplug it, at the next opportunity."""
         self._wanted = plugged
 
     def settle(self, timeout: float = 2.0) -> bool:
-        """Wait for that; False where it takes longer than `timeout` s."""
+        """Wait until `want` is fulfilled; returns False after `timeout` s."""
         with self._settled:
             return self._settled.wait_for(
                 lambda: (self._ends is not None) == self._wanted or self._stopped.is_set(), timeout
@@ -239,7 +259,7 @@ class Line:
         self._stopped.set()
 
     def _turn(self, pause: float) -> None:
-        """Wait for a packet, for `pause` s at most, and answer what is to be answered by then."""
+        """Wait for a packet, for `pause` s at most, and send the answers that are due by then."""
         if self._wanted != (self._ends is not None):
             with self._settled:
                 if self._wanted:
@@ -255,7 +275,7 @@ class Line:
             pause = min(pause, max(0.0, self._late[0][0] - time.monotonic()))
         if select.select([master], [], [], pause)[0]:
             arrived, data = time.monotonic(), os.read(master, 4096)
-            # Of a pseudo-terminal, both ends have the speed that the host has set.
+            # Both ends of a pseudo-terminal have the speed that the host has set.
             reply, wire = self._answer(data, _RATES.get(termios.tcgetattr(master)[_SPEED], 0))
             self._free = max(self._free, arrived) + wire
             if reply:
@@ -272,7 +292,7 @@ class Line:
         master, slave = os.openpty()
         tty.setraw(slave)
         attributes = termios.tcgetattr(slave)
-        attributes[_SPEED] = termios.B1000000  # for a host that sets none
+        attributes[_SPEED] = termios.B1000000  # for hosts that set no speed
         termios.tcsetattr(slave, termios.TCSANOW, attributes)
         os.set_blocking(master, False)
         fresh = self._link.with_name(f".{self._link.name}.{os.getpid()}")
@@ -292,7 +312,7 @@ class Line:
 
 
 def _together(replies: Iterable[bytes]) -> bytes:
-    """What is heard of servos that speak at once: zeros win, and none begins on time."""
+    """Mix the answers of servos that answer at the same time: zeros win, and all begin late."""
     heard = b""
     for late, reply in enumerate(filter(None, replies)):
         shifted = b"\xff" * late + reply

@@ -1,6 +1,6 @@
-"""One XL-320: its control table, its motor, what it refuses and when it switches itself off.
+"""A virtual XL-320: its control table, its motor, what it refuses and when it shuts down.
 
-Torque against goal error (joint mode, the only one here; wheel mode is refused):
+Torque against goal error, in joint mode (the servo refuses wheel mode):
 
     share_P  = (P / 8) (goal - angle) / FULL_ERROR         P: the register's value, 32 as delivered
     share_v  = (cap -+ speed) / GOVERNOR                   the governor of `moving speed`, see below
@@ -8,21 +8,21 @@ Torque against goal error (joint mode, the only one here; wheel mode is refused)
     torque   = STALL_TORQUE share U / SUPPLY               U: the supply; the world adds the
                                                            gear's friction
 
-The firmware's inner loop is not published. FULL_ERROR is taken from its larger sisters, where the
-same gain of 32/8 = 4 gives all of the torque 22.5 degrees from the goal. So a goal that is d
-degrees ahead gives the torque limit, as a signed effort needs it, as long as the limit's share is
-below d / 22.5: 41 % (0.16 N m) from 9.2 degrees on. Nearer to the goal it is a spring of 1 N m/rad,
-which the joint's viscous friction damps. `moving speed` bounds the speed: below the cap, within
-GOVERNOR, the torque in the direction of motion falls off to what holds the cap against friction,
-and beyond it turns into a brake (a load that drags the joint along is braked, not stopped). 0 means
-that there is no cap.
+The firmware's control law is not published. FULL_ERROR is that of larger Dynamixel servos, which
+with the same gain of 32/8 = 4 give full torque 22.5 degrees from the goal. So a goal that is d
+degrees ahead gives the torque limit, as signed efforts need it, if the limit's share is below
+d / 22.5; for 41 % (0.16 N m), d must be 9.2 degrees. Nearer to the goal, the servo is a spring of
+1 N m/rad, which the joint's viscous friction damps. `moving speed` caps the speed. Within GOVERNOR
+below the cap, the torque in the direction of motion falls to that which holds the cap against
+friction. Above the cap it brakes, so that a load which drags the joint is braked but not stopped. 0
+stands for no cap.
 
 The winding heats with the square of the share and cools towards AMBIENT. At the temperature limit,
-and after OVERLOAD_TIME at more than OVERLOAD_SHARE of stall, a bit is set in `hardware error
-status`, the alert bit in each answer, and, if the register `shutdown` has the bit too, the torque
-limit becomes 0. Writing a torque limit gives the torque back (a trap of the real one: latch the
-fault). The bit stays while the torque is enabled; without torque it says what is wrong now. A
-supply beyond the voltage limits sets a bit as well.
+and after OVERLOAD_TIME at more than OVERLOAD_SHARE of stall, the servo sets a bit in its hardware
+error status and the alert bit in each answer. If the register `shutdown` has this bit, too, the
+torque limit becomes 0. Writing a torque limit gives the torque back, as with the real servo, so a
+driver must latch the fault. The bit stays while the torque is enabled; without torque it shows the
+present errors. A supply beyond the voltage limits also sets a bit.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ from ergojr_description import xl320
 from ergojr_description.xl320 import Register
 from ergojr_sim.world import COULOMB_FRICTION, VISCOUS_FRICTION
 
-FULL_ERROR = 1.5708  # rad; divided by the gain (4), the error that asks for all of the torque
-GOVERNOR = 1.2  # rad/s from no torque to stall; steeper is unstable at 480 Hz
+FULL_ERROR = 1.5708  # rad; divided by the gain (4), the error that gives full torque
+GOVERNOR = 1.2  # rad/s between no torque and stall; a smaller value is unstable at 480 Hz
 
 OVERLOAD_SHARE = 0.8
 OVERLOAD_TIME = 1.5  # s
 AMBIENT = 30.0  # degrees Celsius
-HEATING = 400.0  # degrees above ambient in the long run, at stall; 16 at 20 % of it
+HEATING = 400.0  # degrees above ambient in the long run at stall; 16 at 20 % of stall
 THERMAL_TIME = 300.0  # s
 SUPPLY = 7.4  # V
 SAG = 0.8  # V at stall
@@ -78,13 +78,13 @@ _GREATEST = {
 
 @dataclass(frozen=True)
 class ServoFault:
-    """What is broken.
+    """The faults of one servo.
 
     Attributes:
         errors: bits of the hardware error.
-        temperature: degrees Celsius, not the winding's own.
+        temperature: degrees Celsius in place of the winding's temperature; None for no fault.
         supply: V.
-        no_speed: the register of the present speed is always 0.
+        no_speed: whether the register of the present speed is always 0.
     """
 
     errors: int = 0
@@ -94,7 +94,11 @@ class ServoFault:
 
 
 class ServoError(Exception):
-    """An instruction is refused; `code` is the error number of the status packet."""
+    """The servo refuses an instruction.
+
+    Attributes:
+        code: the error number of the status packet.
+    """
 
     def __init__(self, code: int) -> None:
         super().__init__(f"status error {code}")
@@ -102,7 +106,7 @@ class ServoError(Exception):
 
 
 class VirtualServo:
-    """A servo with `motor` as its id, at `angle` rad and `speed` rad/s of its own axis."""
+    """A servo with the id `motor`, at `angle` rad and `speed` rad/s of its own axis."""
 
     def __init__(self, motor: int) -> None:
         self.angle = 0.0
@@ -113,7 +117,7 @@ class VirtualServo:
         self._overload = 0.0  # s
         self._errors = 0
         self.refusal = 0
-        """Error byte that reads are answered with, until the servo is restarted; 0: none."""
+        """The error byte that answers reads until the servo is restarted; 0 for none."""
         self._table = bytearray(xl320.TABLE_SIZE)
         for register, value in _DELIVERED.items():
             self._set(register, value)
@@ -127,7 +131,7 @@ class VirtualServo:
 
     @property
     def baud_rate(self) -> int:
-        """At which it hears and answers."""
+        """The baud rate at which the servo receives and answers."""
         return xl320.BAUD_RATES[self._table[xl320.BAUD_RATE_CODE.address]]
 
     @property
@@ -136,11 +140,11 @@ class VirtualServo:
         return xl320.ALERT if self._errors else 0
 
     def get(self, register: Register) -> int:
-        """A register's value."""
+        """Return a register's value."""
         return int.from_bytes(self.read(*register), "little")
 
     def reboot(self) -> None:
-        """RAM as after switching on: no torque, the goal where the servo is."""
+        """Reset the RAM as after switching on: no torque, and the goal at the servo's angle."""
         self._table[_RAM:] = bytes(len(self._table) - _RAM)
         for register, value in xl320.GAINS_DELIVERED.items():
             self._set(register, value)
@@ -153,16 +157,16 @@ class VirtualServo:
         self._adopt()
 
     def refuse(self, errors: int) -> None:
-        """Latch a hardware error that only the error byte tells: no torque, no reads."""
+        """Latch a hardware error that only the error byte tells: no torque and no reads."""
         self.refusal = errors
         self._set(xl320.TORQUE_LIMIT, 0)
         self._adopt()
 
     def read(self, address: int, length: int) -> bytes:
-        """Part of the control table.
+        """Read a part of the control table.
 
         Raises:
-            ServoError: it has no such part.
+            ServoError: if the table has no such part.
         """
         if not length or address + length > len(self._table):
             raise ServoError(xl320.ERROR_RANGE)
@@ -171,10 +175,10 @@ class VirtualServo:
         return bytes(self._table[address : address + length])
 
     def write(self, address: int, data: bytes) -> None:
-        """Change part of the control table, all of it or nothing.
+        """Write a part of the control table, all of it or nothing.
 
         Raises:
-            ServoError: a part that cannot be written (now), or a value that does not fit.
+            ServoError: if the part cannot be written (now), or a value is out of its range.
         """
         end = address + len(data)
         if not data or end > len(self._table):
@@ -193,7 +197,7 @@ class VirtualServo:
         self._adopt()
 
     def step(self, angle: float, speed: float, dt: float) -> float:
-        """N m about the servo's own axis for the next `dt` s, at `angle` rad and `speed` rad/s."""
+        """Advance by `dt` s at `angle` rad and `speed` rad/s, and return the torque in N m."""
         self.angle, self.speed = angle, speed
         self.share = self._drive() if self._enabled else 0.0
         self._warm(dt)
@@ -232,7 +236,7 @@ class VirtualServo:
         return round(10 * (self.fault.supply - SAG * abs(self.share)))
 
     def _measure(self) -> None:
-        """The present values, in the registers' resolution."""
+        """Write the present values into their registers, in the registers' resolution."""
         self._set(xl320.PRESENT_POSITION, xl320.position_to_raw(self.angle))
         speed, unit = 0.0 if self.fault.no_speed else self.speed, xl320.SPEED_UNIT
         self._set(xl320.PRESENT_SPEED, xl320.signed_to_raw(speed, unit))
@@ -254,7 +258,7 @@ class VirtualServo:
             raise ServoError(xl320.ERROR_LIMIT)
 
     def _adopt(self) -> None:
-        """The motor's controller as the registers say."""
+        """Set the motor's controller as the registers say."""
         self._enabled = bool(self._get(xl320.TORQUE_ENABLE))
         self._goal = xl320.raw_to_position(self._get(xl320.GOAL_POSITION))
         self._cap = (self._get(xl320.MOVING_SPEED) & 1023) * xl320.SPEED_UNIT

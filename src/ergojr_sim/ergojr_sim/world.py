@@ -1,20 +1,20 @@
 """The Ergo Jr, a table and a cube in PyBullet, without task or reward.
 
-Three ways to drive the arm (`control`):
+There are three ways to drive the arm (`control`):
 
-`torque`    efforts in N m for m1 m2 m3 m5 at 20 Hz. Physics at 480 Hz, the limiter at 120 Hz on
-            fresh joint state. Each servo has a rotor inertia of 1e-3 kg m^2, Coulomb friction of
-            0.05 N m and viscous friction of 0.08 N m s/rad; PyBullet integrates the last one
-            explicitly, which is stable here because b dt |M^-1| is about 0.5 (a test holds that).
-`position`  joint targets in rad for m1 m2 m3 m5, as in the paper's gym-ergojr: physics at 60 Hz,
-            three steps per 20 Hz tick, 0.8 rad/s and 0.8 N m at most. The limiter bounds the
-            speeds at 60 Hz.
-`servo`     efforts in N m for all six joints, 480 times a second (`servo_step`), from a model of
-            the servos; each joint has the inertia and the friction of `torque`. No limiter: on the
-            rig it is the robot's driver that has it.
+`torque`    takes efforts in N m for m1 m2 m3 m5 at 20 Hz. Physics runs at 480 Hz, and the limiter
+            at 120 Hz on fresh joint state. Each servo has a rotor inertia of 1e-3 kg m^2, Coulomb
+            friction of 0.05 N m and viscous friction of 0.08 N m s/rad. PyBullet integrates the
+            latter explicitly, which is stable because b dt |M^-1| is about 0.5 (a test holds that).
+`position`  takes joint targets in rad for m1 m2 m3 m5, as in the paper's gym-ergojr. Physics runs
+            at 60 Hz, three steps per 20 Hz tick, with 0.8 rad/s and 0.8 N m at most. The limiter
+            bounds the speeds at 60 Hz.
+`servo`     takes efforts in N m for all six joints, 480 times a second (`servo_step`), from a model
+            of the servos. Each joint has the inertia and friction of `torque`. There is no limiter,
+            for on the rig the robot's driver has one.
 
-m4 and m6 are held at zero but with `servo`. World frame = the arm's base frame: z up, the arm
-points along +y.
+m4 and m6 are held at zero except with `servo`. The world's frame is the arm's base frame: z points
+up, and the arm points along +y.
 """
 
 from __future__ import annotations
@@ -29,25 +29,33 @@ from ergojr_description import kinematics
 from ergojr_description.config import MAX_EFFORT, LimiterConfig
 from ergojr_description.kinematics import ACTIVE_JOINTS, Array
 from ergojr_description.limiter import Limited, Limiter
+from ergojr_description.xl320 import STALL_TORQUE
 from ergojr_sim.bullet import Bullet
 from ergojr_sim.rendering import Renderer
 
-CONTROLS = ("torque", "position")  # of the simulator; the rig of virtual hardware has "servo"
+CONTROLS = ("torque", "position")
+"""Kinds of control of the simulator; the rig of virtual hardware has "servo"."""
 
 ROTOR_INERTIA = 1e-3  # kg m^2
 COULOMB_FRICTION = 0.05  # N m
 VISCOUS_FRICTION = 0.08  # N m s/rad
-HOLDING_EFFORT = 0.39  # N m, stall torque of the XL-320
-SERVO_STEP = 1 / 480  # s, physics with torques
-POSITION_SPEED = 0.8  # rad/s, paper
-POSITION_EFFORT = 0.8  # N m, paper
+HOLDING_EFFORT = STALL_TORQUE
+SERVO_STEP = 1 / 480  # s, a step of physics with torques
+POSITION_SPEED = 0.8  # rad/s, of the paper
+POSITION_EFFORT = 0.8  # N m, of the paper
 POSITION_GAIN = 0.1  # share of the error that PyBullet's position motor removes per step
-POSITION_TARGET = pi / 2  # rad, greatest joint target, paper
+POSITION_TARGET = pi / 2  # rad, the greatest joint target of the paper
 
 
 @dataclass(frozen=True)
 class JointState:
-    """Position [n] rad or m, velocity [n] rad/s or m/s, applied effort [n] N m or N."""
+    """The state of some joints.
+
+    Attributes:
+        position: [n] rad or m.
+        velocity: [n] rad/s or m/s.
+        effort: [n] N m or N, as applied.
+    """
 
     position: Array
     velocity: Array
@@ -59,9 +67,9 @@ class Tick:
     """What happened in one control period.
 
     Attributes:
-        touched: a finger touched the cube.
+        touched: whether a finger touched the cube.
         acted: names of the limits that changed the command (see `limiter.Limited`).
-        fault: the limiter's fault, empty if none.
+        fault: the limiter's fault; empty if there was none.
     """
 
     touched: bool
@@ -70,13 +78,17 @@ class Tick:
 
 
 def command_bounds(control: str) -> tuple[Array, Array]:
-    """[4] low and [4] high of the commands for m1 m2 m3 m5: N m (torque) or rad (position)."""
+    """Return the bounds [4] of the commands for m1 m2 m3 m5 in N m (torque) or rad (position)."""
     bound = np.full(4, MAX_EFFORT if control == "torque" else POSITION_TARGET)
     return -bound, bound
 
 
 class World:
-    """One PyBullet world of its own (a `DIRECT` connection). Not thread-safe.
+    """One PyBullet world of its own. It is not thread-safe.
+
+    Args:
+        control: `torque`, `position` or `servo`.
+        limiter: limits that are tighter than the hard ones.
 
     Raises:
         ValueError: if `control` is unknown.
@@ -120,7 +132,7 @@ class World:
                 self._arm, link, linearDamping=0.0, angularDamping=0.0, jointDamping=0.0
             )
         for link in self._joints if self.control == "servo" else self._active:
-            # As part of the link's tensor: PyBullet has no rotor inertia.
+            # PyBullet has no rotor inertia, so it is added to the link's tensor.
             diagonal = np.add(bullet.getDynamicsInfo(self._arm, link)[2], ROTOR_INERTIA)
             bullet.changeDynamics(self._arm, link, localInertiaDiagonal=diagonal.tolist())
             if self.control != "position":
@@ -131,7 +143,7 @@ class World:
     def reset(self, position: Array, cube: tuple[float, float], yaw: float) -> None:
         """Put the arm at rest at `position` [6] rad and the cube on the table at (x, y) m."""
         bullet = self._bullet
-        # Built anew (4 ms): restoring a saved state leaves traces of the last episode's contacts.
+        # The world is built again (4 ms), for a restored state has traces of earlier contacts.
         bullet.resetSimulation()
         self._build()
         for joint, angle in zip(self._joints, position, strict=True):
@@ -143,7 +155,7 @@ class World:
         self._loosen()
 
     def tick(self, command: Array | None) -> Tick:
-        """Advance one control period under `command` [4], in N m or rad by `control`.
+        """Advance by one control period under `command` [4], in N m or rad by `control`.
 
         None switches the torque of all six servos off; only friction is left.
         """
@@ -165,7 +177,7 @@ class World:
         return Tick(touched, acted, fault)
 
     def hold(self, position: Array) -> None:
-        """Advance one control period while all six servos hold `position` [6] rad."""
+        """Advance by one control period while all six servos hold `position` [6] rad."""
         self._drive = "held"
         self._bullet.setJointMotorControlArray(
             self._arm,
@@ -178,14 +190,14 @@ class World:
             self._step()
 
     def servo_step(self, effort: Sequence[float]) -> None:
-        """Advance one physics step (`SERVO_STEP`) under `effort` [6] in N m, against friction."""
+        """Advance by one step of physics (`SERVO_STEP`) under `effort` [6] N m and friction."""
         self._bullet.setJointMotorControlArray(
             self._arm, self._joints, self._bullet.TORQUE_CONTROL, forces=effort
         )
         self._bullet.stepSimulation()
 
     def place_cube(self, x: float, y: float, yaw: float) -> bool:
-        """Put the cube at rest on the table, as a hand would; False where the arm is in the way."""
+        """Put the cube on the table, as a hand would; returns False if the arm is in the way."""
         bullet = self._bullet
         before = self.cube_pose()
         orientation = bullet.getQuaternionFromEuler([0.0, 0.0, yaw])
@@ -197,19 +209,19 @@ class World:
         return free
 
     def show(self, position: Sequence[float], cube: Sequence[float]) -> None:
-        """Set arm [6] rad and cube [7] (`cube_pose`) as another world has them."""
+        """Set arm [6] rad and cube [7] (`cube_pose`) to the poses that another world has."""
         for joint, angle in zip(self._joints, position, strict=True):
             self._bullet.resetJointState(self._arm, joint, angle, 0.0)
         self._bullet.resetBasePositionAndOrientation(self._cube, cube[:3], cube[3:])
 
     def _loosen(self) -> None:
-        """All servos off; the gears' friction stays."""
+        """Switch all servos off; the gears' friction stays."""
         self._drive = "loose"
         self._effort = np.zeros(4)
         self._friction(self._joints)
 
     def _take(self) -> None:
-        """m4 and m6 held at zero, the active joints free for commands."""
+        """Hold m4 and m6 at zero, and free the active joints for commands."""
         self._drive = "driven"
         self._effort = np.zeros(4)
         self._friction(self._active)
@@ -222,7 +234,7 @@ class World:
         )
 
     def _friction(self, joints: list[int]) -> None:
-        """PyBullet's velocity motor with target 0: Coulomb friction."""
+        """Set Coulomb friction, which is PyBullet's velocity motor with target 0."""
         self._bullet.setJointMotorControlArray(
             self._arm,
             joints,
@@ -236,7 +248,7 @@ class World:
             self._bullet.stepSimulation()
 
     def _drive_cycle(self, command: Array) -> Limited:
-        """One cycle of the limiter: fresh state in, limited command out, physics on."""
+        """Limit the command by the present state, and advance physics by a cycle of the limiter."""
         state = self.joint_state()
         if self.control == "position":
             return self._drive_position(command, state.position)
@@ -260,7 +272,7 @@ class World:
     def _drive_position(self, target: Array, position: Array) -> Limited:
         bullet = self._bullet
         here = position[list(ACTIVE_JOINTS)]
-        # What PyBullet's position motor will ask for, limited, and turned back into a target.
+        # The speed that PyBullet's position motor will have is limited and becomes a target again.
         gain = POSITION_GAIN / self._dt
         speed = np.clip(gain * (target - here), -POSITION_SPEED, POSITION_SPEED)
         limited = self.limiter.limit_velocity(speed, position, self._dt)
@@ -279,11 +291,11 @@ class World:
         return limited
 
     def joint_state(self) -> JointState:
-        """Where m1..m6 are now."""
+        """Return the present state of m1 to m6."""
         states = self._bullet.getJointStates(self._arm, self._joints)
         effort = np.array([state[3] for state in states])
         if self._drive == "loose":
-            effort[:] = 0.0  # PyBullet tells the friction
+            effort[:] = 0.0  # PyBullet reports the friction
         elif self._drive == "driven" and self.control == "torque":
             effort[list(ACTIVE_JOINTS)] = self._effort
         return JointState(
@@ -293,35 +305,35 @@ class World:
         )
 
     def tip(self) -> Array:
-        """[3] m: the pick-up point between the fingers."""
+        """Return the place of the pick-up point between the fingers, [3] m."""
         state = self._bullet.getLinkState(self._arm, self._tip, computeForwardKinematics=True)
         return np.array(state[4])
 
     def cube(self) -> Array:
-        """[3] m: the cube's centre."""
+        """Return the place of the cube's centre, [3] m."""
         return np.array(self._bullet.getBasePositionAndOrientation(self._cube)[0])
 
     def cube_pose(self) -> list[float]:
-        """[7]: the cube's centre in m and its orientation, a quaternion x y z w."""
+        """Return the cube's centre in m and its orientation, a quaternion x y z w, together [7]."""
         centre, orientation = self._bullet.getBasePositionAndOrientation(self._cube)
         return [*centre, *orientation]
 
     def cube_state(self) -> JointState:
-        """The cube as two prismatic joints along x and y: [2] m, [2] m/s, no effort."""
+        """Return the cube's state as two prismatic joints along x and y: [2] m, m/s, no effort."""
         velocity = self._bullet.getBaseVelocity(self._cube)[0]
         return JointState(self.cube()[:2], np.array(velocity[:2]), np.zeros(2))
 
     def motion(self) -> tuple[list[float], list[float]]:
-        """[6] rad and [6] rad/s of m1..m6 as plain numbers, for whoever asks 480 times a second."""
+        """Return [6] rad and [6] rad/s as plain numbers, which is fast enough for 480 Hz."""
         states = self._bullet.getJointStates(self._arm, self._joints)
         return [state[0] for state in states], [state[1] for state in states]
 
     def distance(self) -> float:
-        """m between tip and cube centre."""
+        """Return the distance in m between the tip and the cube's centre."""
         return float(np.linalg.norm(self.tip() - self.cube()))
 
     def touching(self) -> bool:
-        """Whether hand or finger touches the cube (contacts of the last physics step)."""
+        """Return whether hand or finger touches the cube (in the last step of physics)."""
         contacts = self._bullet.getContactPoints(self._arm, self._cube)
         return any(contact[3] in self._fingers and contact[8] <= 0.0 for contact in contacts)
 
