@@ -116,7 +116,11 @@ def base_python(ros: str) -> str:
         if python and output_of([python, "-c", probe]) is not None:
             break
     else:
-        raise SetupError(f"ROS 2 {ros} is sourced, but no python3 can import its rclpy.")
+        raise SetupError(
+            f"ROS 2 {ros} is sourced, but no python3 can import its rclpy."
+            if ros
+            else f"This user may not run {own}: name another Python with `make PYTHON=python3 ...`."
+        )
     version = output_of([python, "-c", "import sys; print(*sys.version_info[:2])"]) or ""
     major, minor = map(int, version.split())
     if not ros and not SUPPORTED[0] <= (major, minor) <= SUPPORTED[1]:
