@@ -68,10 +68,12 @@ class Definition:
 
     @property
     def title(self) -> str:
+        """What people call the run."""
         return f"{self.method}, seed {self.seed}"
 
     @property
     def folder(self) -> str:
+        """Where the run lies in the results."""
         return f"{slug(self.method)}/seed_{self.seed}"
 
     @property
@@ -81,6 +83,7 @@ class Definition:
 
     @property
     def profile(self) -> str:
+        """The profile that the run is launched with."""
         return str(self.launch.get("profile", "laptop"))
 
     def as_json(self) -> dict[str, Any]:

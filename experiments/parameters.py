@@ -7,7 +7,7 @@ from dataclasses import fields
 from difflib import get_close_matches
 from typing import Any
 
-from ergojr_sim.session import SimConfig
+from ergojr_sim.config import SimConfig
 from planet_bringup.config import ProgressConfig
 from planet_learner.config import LearnerConfig
 from planet_model.config import (

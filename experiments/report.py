@@ -186,6 +186,7 @@ def _settings(definition: Definition) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
+    """Draw the page; return the exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m experiments.report",
         description=__doc__.splitlines()[0] if __doc__ else None,

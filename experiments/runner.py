@@ -47,10 +47,12 @@ class Runner:
 
     @property
     def completed(self) -> int:
+        """Number of runs that are complete."""
         return sum(record.state == "complete" for record in self._records)
 
     @property
     def total(self) -> int:
+        """Number of runs."""
         return len(self._records)
 
     async def run(self) -> bool:

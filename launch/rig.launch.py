@@ -1,5 +1,7 @@
-"""real.launch.py without a robot: virtual servos on a serial port, virtual cameras, and a script
-that answers as the operator. Nothing of what it starts knows the difference.
+"""real.launch.py without a robot.
+
+Virtual servos on a serial port, virtual cameras, and a script that answers as the operator stand in
+for it. Nothing of what it starts knows the difference.
 """
 
 import socket

@@ -352,6 +352,13 @@ def build(ros: str) -> None:
     done("build", mark)
 
 
+# A terminal sees the run that is active, where there is one and the user asks for no domain.
+FOLLOW = """\
+if [ "${ROS_DOMAIN_ID:-}" = "${ROBO_PLANET_FOLLOWED_DOMAIN:-}" ]; then
+    eval "$(python3 -m planet_core.domains)"
+fi"""
+
+
 def write_setup_bash(ros: str) -> Path:
     """Write .venv/setup.bash: source it in any terminal to use the workspace there."""
     lines = ["# Written by tools/workspace.py. Source it to use this workspace in a terminal."]
@@ -366,6 +373,7 @@ def write_setup_bash(ros: str) -> Path:
         lines.append(f"export {name}={kept}")
     lines.append(f'case ":$PATH:" in *:{VENV}/bin:*) ;; *) export PATH="{VENV}/bin:$PATH" ;; esac')
     lines.append(f"source {shlex.quote(str(ROOT))}/install/setup.bash")
+    lines.append(FOLLOW)
     path = VENV / "setup.bash"
     text = "\n".join(lines) + "\n"
     if not path.is_file() or path.read_text() != text:  # another user may not write it

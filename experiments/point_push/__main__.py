@@ -73,6 +73,7 @@ def run_all(
 
 
 def main() -> None:
+    """Run what the arguments name."""
     description = __doc__.splitlines()[0] if __doc__ else None
     parser = argparse.ArgumentParser("experiments.point_push", description=description)
     commands = parser.add_subparsers(dest="command", required=True)

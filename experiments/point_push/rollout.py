@@ -41,9 +41,10 @@ class OraclePolicy:
         self._environment = environment
 
     def reset(self) -> None:
-        pass
+        """The oracle remembers nothing."""
 
     def act(self, observation: Observation, previous: Action) -> Action:
+        """Look at the world, not at the observation."""
         world = self._environment
         return oracle_action(world.position, world.velocity, world.goal).astype(np.float32)
 

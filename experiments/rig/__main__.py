@@ -1,4 +1,4 @@
-"""python -m experiments.rig faults|starts|cost|record|report --help"""
+"""The trials of the rig: python -m experiments.rig faults|starts|cost|record|report --help."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from experiments.rig.cost import cost
 
 
 def main() -> None:
+    """Run the trial that the arguments name."""
     parser = argparse.ArgumentParser("experiments.rig")
     commands = parser.add_subparsers(dest="command", required=True)
     faults = commands.add_parser("faults", help="Make each fault of the table on a running rig.")

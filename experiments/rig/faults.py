@@ -133,9 +133,9 @@ LETS_GO: tuple[tuple[str, str, Make], ...] = (
 """(b) and (c): after each the graph goes on when it is mended and the operator agrees."""
 
 ENDS: tuple[tuple[str, str, Make], ...] = (
-    ("driver interrupted", "SIGINT", send("driver_node", signal.SIGINT)),
-    ("driver terminated", "SIGTERM", send("driver_node", signal.SIGTERM)),
-    ("guard killed", "SIGKILL", send("driver_node", signal.SIGKILL)),
+    ("driver interrupted", "SIGINT", send("ergojr_driver/driver", signal.SIGINT)),
+    ("driver terminated", "SIGTERM", send("ergojr_driver/driver", signal.SIGTERM)),
+    ("guard killed", "SIGKILL", send("ergojr_driver/driver", signal.SIGKILL)),
     ("launch killed", "SIGKILL", kill_launch),
 )
 """(b) and (d): the launch ends with the driver, or the driver with the launch."""

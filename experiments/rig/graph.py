@@ -146,6 +146,7 @@ class Graph:
         self.wait("a decision", lambda: self.driven > newest, timeout)
 
     def call(self, client: Any, request: Any, timeout: float = 5.0) -> Any:
+        """Call a service and return its answer."""
         client.wait_for_service(timeout)
         done = threading.Event()
         future = client.call_async(request)
@@ -176,8 +177,10 @@ class Graph:
 
 
 def hardware_apart(data_dir: Path) -> list[list[str]]:
-    """real.launch.py's arguments, and the commands of what rig.launch.py has besides: hardware that
-    outlives the launch can tell what became of its torque."""
+    """Return real.launch.py's arguments, and the commands of what rig.launch.py has besides.
+
+    Hardware that outlives the launch can tell what became of its torque.
+    """
     port, config = data_dir / "port", Path(get_package_share_directory("planet_bringup")) / "config"
     with socket.socket() as front, socket.socket() as side:
         for one in (front, side):

@@ -123,7 +123,7 @@ def start(
 
 
 def _wait(running: Graph, began: float, what: str, condition: Callable[[], bool]) -> float:
-    """s since `began`; TimeoutError where it never happens or the launch ends before."""
+    """Seconds since `began`; TimeoutError where it never happens or the launch ends before."""
     while True:
         left = began + HUNG - time.monotonic()
         if left <= 0.0:

@@ -50,6 +50,7 @@ class Progress:
     latencies: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT_DECISIONS))
 
     def add(self, end: EpisodeEnd) -> None:
+        """Take notice of an episode that has ended."""
         (self.random if end.policy == "random" else self.planned).append(end)
 
     def line(self, now: float) -> str:

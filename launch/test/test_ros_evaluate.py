@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import os
 import re
@@ -12,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from planet_core.episode import Episode
-from planet_model.config import ModelConfig, ObjectiveConfig
-from planet_model.weights import to_file
-from planet_model.world_model import WorldModel
+from planet_core.weights import to_file
+from planet_model.config import ModelConfig, ObjectiveConfig, TrainingConfig
+from planet_model.trainer import PlanetTrainer
 from planet_node.testing import own_domain
 
 DOMAIN = str(own_domain(30))
@@ -37,8 +38,8 @@ def write_model(path: Path, termination_head: bool) -> Path:
         conv_depth=2,
         termination_head=termination_head,
     )
-    configs = {"model": config.to_dict(), "objective": ObjectiveConfig().to_dict()}
-    path.write_bytes(to_file(WorldModel(config), json.dumps(configs), update=5))
+    weights = PlanetTrainer(config, ObjectiveConfig(), TrainingConfig()).weights(full=True)
+    path.write_bytes(to_file(dataclasses.replace(weights, update=5)))
     return path
 
 

@@ -21,7 +21,7 @@ setup(
     license="GPL-3.0-or-later",
     entry_points={
         "console_scripts": [
-            "driver_node = ergojr_driver.guard:main",
+            "driver = ergojr_driver.guard:main",
             "calibrate = ergojr_driver.calibrate:main",
             "set_id = ergojr_driver.set_id:main",
             "camera_node = ergojr_driver.camera_node:main",

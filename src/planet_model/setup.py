@@ -16,6 +16,6 @@ setup(
     zip_safe=True,
     maintainer="Robo-PlaNet developers",
     maintainer_email="maintainers@robo-planet.org",
-    description="The world model, objective and planner of PlaNet, and the episode format.",
+    description="The world model, objective and planner of PlaNet; its actor and its trainer.",
     license="Apache-2.0",
 )

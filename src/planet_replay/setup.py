@@ -11,5 +11,5 @@ setup(
     ],
     entry_points={"console_scripts": ["replay_node = planet_replay.replay_node:main"]},
     license="Apache-2.0",
-    description="Durable episode store, the learner's mirror of it, and the chunk sampler.",
+    description="Durable episode store.",
 )

@@ -97,6 +97,15 @@ def test_the_table_of_parameters_is_that_of_the_configurations_and_the_profiles(
             assert yaml.safe_load(row[name].strip(" *")) == value, f"{name}: {row['name']}"
 
 
+def test_bold_is_what_differs_from_the_paper() -> None:
+    for row in filter(None, map(ROW.match, METHOD.read_text().splitlines())):
+        paper = row["paper"].strip()
+        for cell in (row["default"].strip(), row["laptop"].strip()):
+            same = cell.strip("*") == paper.strip("*")
+            # A bold `paper` is not what the paper has; what equals it is then bold, too.
+            assert cell.startswith("**") == (same == paper.startswith("**")), row["name"]
+
+
 def test_every_parameter_that_a_profile_sets_is_named() -> None:
     text = METHOD.read_text()
     for name in ("paper", "laptop"):

@@ -10,14 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ergojr_description import kinematics
-from ergojr_description.kinematics import Array
-from ergojr_description.limiter import (
-    GRAVITY,
-    MAX_EFFORT,
-    MAX_SPHERE_RADIUS,
-    Limiter,
-    LimiterConfig,
-)
+from ergojr_description.config import MAX_EFFORT, MAX_SPHERE_RADIUS, LimiterConfig
+from ergojr_description.kinematics import GRAVITY, Array
+from ergojr_description.limiter import Limiter
 
 CYCLE = 0.01  # s
 ACTIVE = list(kinematics.ACTIVE_JOINTS)

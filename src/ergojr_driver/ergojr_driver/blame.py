@@ -1,8 +1,8 @@
-"""Why a watchdog bit: the machine, a camera, the roller, or the way between them.
+"""Finds out why a watchdog fired: because of the computer, a camera, the roller, or DDS.
 
-The kernel says how long each process waited for a processor (`schedstat`: the time that its threads
-were ready and did not run). Cameras announce each image with a small message, so it is known which
-of them have sent, although their large messages go to others.
+The kernel tells how long each thread was ready and waited for a processor (`schedstat`). Each
+camera also announces every image with a small message on camera_info. The driver subscribes to
+these messages, so it knows which cameras send without receiving their images.
 """
 
 from __future__ import annotations
@@ -15,28 +15,29 @@ from pathlib import Path
 
 from ergojr_driver.watching import LOST_ANSWERS, NO_COMMAND, NO_READING, OLD_IMAGE
 
-# s of a thread without a processor; more is the machine's fault:
-_WAITED = 0.04  # of the one that is late
-_ANY_WAITED = 0.12  # of any other
+# A process that waited longer than this for a processor, in s, was slowed down by the computer:
+_WAITED = 0.04  # the process that is late
+_ANY_WAITED = 0.12  # any other process
 _SPAN = 0.25  # s between two looks
-_LOOKS = 2  # looks back that a cause lies in,
-_RATE_LOOKS = 5  # and one that is a rate: the driver judges it over a second
-_REFRESH = 20  # looks until the threads are looked for anew
-_KERNEL = "a thread of the kernel"  # such as those that hand over what ports have received
-_THREADS = 2  # the process whose children the kernel's threads are
-_BUS = ("ergojr_driver.bus_process", "rig", _KERNEL)  # rig: servos that are a process themselves
-_VISION = "pixel_reward"  # the process that the cameras' nodes are in
-_KEPT = 100  # images of a camera, and commands
-_FRESH = 0.1  # s; a camera whose newest image is not older has sent
+_LOOKS = 2  # how many looks a cause may lie back
+_RATE_LOOKS = 5  # the same for lost answers, which the driver counts over a second
+_REFRESH = 20  # looks between two searches for threads
+_KERNEL = "a thread of the kernel"  # among them those that pass on what serial ports receive
+_THREADS = 2  # id of the process whose children the kernel's threads are
+_BUS = ("ergojr_driver.bus_process", "rig", _KERNEL)  # the rig's process stands in for servos
+_VISION = "pixel_reward"  # the process that contains the cameras' nodes
+_KEPT = 100  # images of each camera that are remembered, and commands
+_FRESH = 0.1  # s; a camera sends if its newest image is not older than this
 
 
-class Machine:
-    """How long the processes of this launch waited for a processor.
+class ProcessorWaits:
+    """Measures how long the processes of this launch waited for a processor.
 
-    Processes of a low priority wait as they should, and are left out.
+    Processes of low priority are left out, for they are meant to wait.
 
     Args:
-        root: process whose descendants are looked at.
+        root: id of the process whose descendants are measured.
+        proc: the folder of the proc file system.
     """
 
     def __init__(self, root: int, proc: Path = Path("/proc")) -> None:
@@ -47,14 +48,14 @@ class Machine:
         self._turn = 0
 
     def look(self) -> None:
-        """Take note of the present."""
+        """Record how long each thread has waited until now."""
         if self._turn % _REFRESH == 0:
             self._find()
         self._turn += 1
         self._looks.append(self._waits())
 
     def waited(self, looks: int) -> dict[str, float]:
-        """Of each process, how long its threads waited at most since so many looks ago, s."""
+        """Return by process the longest wait in s of any of its threads since `looks` looks ago."""
         now = self._waits()
         before = self._looks[-min(looks, len(self._looks))] if self._looks else {}
         longest: dict[str, float] = {}
@@ -65,7 +66,7 @@ class Machine:
         return longest
 
     def _find(self) -> None:
-        """Look for the threads, and keep the file open that tells of each."""
+        """Find all threads, and keep the file of each open that tells its wait."""
         for _, handle in self._threads.values():
             os.close(handle)
         self._threads = {}
@@ -80,10 +81,10 @@ class Machine:
                     path = str(folder / "task" / thread / "schedstat")
                     self._threads[path] = _name(folder), os.open(path, os.O_RDONLY)
             except (OSError, ValueError, IndexError):
-                continue  # it has ended, or this kernel does not tell
+                continue  # the process has ended, or this kernel does not tell
 
     def _children(self, process: int) -> list[int]:
-        """Its child processes; none where it has ended."""
+        """Return the ids of a process's children; none for a process that has ended."""
         path = self._proc / str(process) / "task" / str(process) / "children"
         try:
             return [int(child) for child in path.read_text().split()]
@@ -91,7 +92,7 @@ class Machine:
             return []
 
     def _hands_over(self, thread: int) -> bool:
-        """Whether a thread of the kernel is one of those that hand over what a port received."""
+        """Return whether a thread of the kernel passes on what serial ports receive."""
         try:
             name = (self._proc / str(thread) / "comm").read_text()
         except OSError:
@@ -99,16 +100,16 @@ class Machine:
         return name.startswith("kworker/u")
 
     def _waits(self) -> dict[str, int]:
-        """Of each thread, ns that it has waited so far."""
+        """Return by thread the ns that it has waited so far."""
         found: dict[str, int] = {}
         for path, (_, handle) in self._threads.items():
-            with suppress(OSError, IndexError):  # it has ended
+            with suppress(OSError, IndexError):  # the thread has ended
                 found[path] = int(os.pread(handle, 100, 0).split()[1])
         return found
 
 
 def parent(process: int) -> int:
-    """The parent of a process; the process itself where that cannot be known."""
+    """Return the id of a process's parent, or the process itself if that is not known."""
     try:
         status = Path(f"/proc/{process}/stat").read_text()
     except OSError:
@@ -117,7 +118,7 @@ def parent(process: int) -> int:
 
 
 def _name(folder: Path) -> str:
-    """How people call a process: the node's name where it has one, else its program."""
+    """Return what people call a process: the name of its node, else that of its program."""
     words = (folder / "cmdline").read_bytes().decode(errors="replace").split("\0")
     if words == [""]:
         return _KERNEL
@@ -128,24 +129,26 @@ def _name(folder: Path) -> str:
 
 
 class Blame:
-    """Finds whose fault a watchdog's bite was.
+    """Finds the cause of a watchdog's firing.
 
     Args:
-        steady: s of a clock that never jumps.
-        now: ns of the clock that stamps are of.
+        cameras: names of the robot's cameras.
+        waits: how long processes waited for a processor.
+        steady: the steady clock, in s.
+        now: the clock of the stamps, in ns.
     """
 
     def __init__(
         self,
         cameras: Sequence[str],
-        machine: Machine,
+        waits: ProcessorWaits,
         steady: Callable[[], float],
         now: Callable[[], int],
     ) -> None:
-        self._machine = machine
+        self._waits = waits
         self._steady = steady
         self._now = now
-        # Arrival, and stamp of each image of late; arrival of each command. ns.
+        # Arrival and stamp of the latest images, and arrival of the latest commands, in ns.
         self._images: dict[str, deque[tuple[int, int]]] = {
             camera: deque(maxlen=_KEPT) for camera in cameras
         }
@@ -153,28 +156,28 @@ class Blame:
         self._looked = steady()
 
     def on_image(self, camera: str, stamp: int) -> None:
-        """A camera says that it has sent an image of `stamp`, ns."""
+        """Record that a camera has announced an image with this stamp in ns."""
         self._images[camera].append((self._now(), stamp))
 
     def on_command(self) -> None:
-        """A command has come."""
+        """Record that a command has arrived."""
         self._commands.append(self._now())
 
     def look(self) -> None:
-        """Call it a few times a second."""
+        """Measure the processes' waits when it is time; to be called several times a second."""
         if self._steady() >= self._looked + _SPAN:
             self._looked = self._steady()
-            self._machine.look()
+            self._waits.look()
 
     def explain(self, cause: str, found: int) -> str:
-        """`cause`, found at `found` (ns), with what it was caused by, where a watchdog bit."""
+        """Add to `cause`, found at `found` (ns), what made a watchdog fire, if one did."""
         if not any(part in cause for part in (NO_COMMAND, OLD_IMAGE, NO_READING, LOST_ANSWERS)):
             return cause
         late, said = self._late(cause, found)
         looks = _RATE_LOOKS if LOST_ANSWERS in cause else _LOOKS
         waited = {
             name: seconds
-            for name, seconds in self._machine.waited(looks).items()
+            for name, seconds in self._waits.waited(looks).items()
             if seconds > (_WAITED if late is None or name in late else _ANY_WAITED)
         }
         if waited:
@@ -186,7 +189,7 @@ class Blame:
         return f"{cause}: {said}" if said else cause
 
     def _late(self, cause: str, found: int) -> tuple[list[str] | None, str]:
-        """Processes of which one was late at `found` (None: any), and in words."""
+        """Return the processes of which one was late (None for any), and a sentence on them."""
         if NO_COMMAND not in cause and OLD_IMAGE not in cause:
             return [*_BUS], ""
         newest = {

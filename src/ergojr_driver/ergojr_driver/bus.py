@@ -1,6 +1,7 @@
-"""What the driver needs of a servo bus, in the motors' own units of SI (rad, rad/s, N m, °C, V).
+"""The interface of a servo bus, in SI units (rad, rad/s, N m, °C, V) about the motors' own axes.
 
-One implementation is `ergojr_driver.pypot_bus`; the tests have another.
+`ergojr_driver.pypot_bus` implements it for a serial port; the tests have an implementation of
+their own.
 """
 
 from __future__ import annotations
@@ -14,20 +15,20 @@ from ergojr_description.xl320 import Register
 
 
 class BusError(Exception):
-    """A motor did not answer, or not as it should; one sentence."""
+    """A motor did not answer, or its answer is wrong; one sentence."""
 
 
 class PortError(BusError):
-    """The port itself is gone or cannot be opened; one sentence."""
+    """The serial port is lost or cannot be opened; one sentence."""
 
 
-class RefusedError(BusError):
-    """A motor answers with an error byte and without what was asked for; one sentence.
+class MotorRefusedError(BusError):
+    """A motor answers with an error byte instead of the requested data; one sentence.
 
-    It is there, so it can be restarted: XL-320s do this while a hardware error is latched.
+    An XL-320 does this while a hardware error is latched. Such a motor can be restarted.
 
     Attributes:
-        motor: its id.
+        motor: the motor's id.
         error: the error byte.
     """
 
@@ -41,12 +42,14 @@ class RefusedError(BusError):
 
 @dataclass(frozen=True)
 class MotorState:
-    """What a motor says of itself.
+    """A motor's state, as it is read in every cycle.
 
     Attributes:
-        torque_limit: raw; the firmware sets it to 0 when it shuts the motor down.
-        load: N m, inferred by the firmware from its own output, not measured.
-        alert: whether the hardware error register is not zero, as the error byte tells.
+        position: rad.
+        speed: rad/s.
+        load: N m, which the firmware infers from its own output and does not measure.
+        torque_limit: the raw register; the firmware sets it to 0 when it shuts the motor down.
+        alert: whether the error byte says that the hardware error register is not zero.
     """
 
     position: float
@@ -58,12 +61,14 @@ class MotorState:
 
 @dataclass(frozen=True)
 class MotorHealth:
-    """What a motor says of itself more rarely.
+    """A motor's health, which is read less often than its state.
 
     Attributes:
-        hardware_error: bits, see `xl320.hardware_error_text`.
-        torque_on: whether its torque is enabled.
-        p_gain: of its position controller, see `xl320.GAINS_DELIVERED`.
+        voltage: V of the supply.
+        temperature: °C.
+        hardware_error: the bits that `xl320.hardware_error_text` explains.
+        torque_on: whether the motor's torque is enabled.
+        p_gain: the P gain of the position controller, see `xl320.GAINS_DELIVERED`.
     """
 
     voltage: float
@@ -75,7 +80,13 @@ class MotorHealth:
 
 @dataclass(frozen=True)
 class MotorCommand:
-    """Go to `position`, not faster than `speed`, with no more than `torque` (N m, not negative)."""
+    """Tells a motor to move to `position` with at most `speed` and at most `torque`.
+
+    Attributes:
+        position: rad.
+        speed: rad/s, positive.
+        torque: N m, not negative.
+    """
 
     position: float
     speed: float
@@ -84,11 +95,12 @@ class MotorCommand:
 
 @dataclass(frozen=True)
 class Reading:
-    """The answers to one read of several motors: those that came.
+    """The answers that arrived to one read of several motors.
 
     Attributes:
-        corrupt: how many came with a wrong CRC, or say that the question did.
-        refused: error byte of each motor that refuses to be read, see `RefusedError`.
+        motors: the states by motor.
+        corrupt: number of answers with a wrong CRC, or that report one in the question.
+        refused: error byte by motor that refuses to be read, see `MotorRefusedError`.
     """
 
     motors: Mapping[int, MotorState] = field(default_factory=dict)
@@ -97,7 +109,7 @@ class Reading:
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundMotor:
     """A motor that answers a ping."""
 
     id: int
@@ -107,51 +119,66 @@ class Found:
 
 @dataclass(frozen=True)
 class Scan:
-    """Who is on the bus, whatever the speed.
+    """The motors on the bus at any baud rate.
 
     Attributes:
-        garbled: baud rates at which something came that is no answer.
-        doubled: ids (of 1 to 6) whose answer is garbled: two motors have it.
+        found: the motors that answered.
+        garbled: baud rates at which bytes came that are no answer.
+        doubled: those of the ids 1 to 6 whose answers are garbled because two motors have them.
     """
 
-    found: list[Found] = field(default_factory=list)
+    found: list[FoundMotor] = field(default_factory=list)
     garbled: tuple[int, ...] = ()
     doubled: tuple[int, ...] = ()
 
 
 class Bus(Protocol):
-    """All methods raise PortError when the port fails. Not thread-safe.
+    """A bus with servos on it. It is not thread-safe.
 
-    `read_health`, `read` and `write` raise BusError when no correct answer comes, and its
-    RefusedError when the answer is an error byte.
+    All methods raise PortError when the port fails. `read_health`, `read` and `write` raise
+    BusError when no correct answer comes, and its subclass MotorRefusedError when the answer is an
+    error byte.
     """
 
     def read_state(self, motors: Sequence[int]) -> Reading:
-        """One read of all; who does not answer in time, or not correctly, is left out, and who
-        refuses is named."""
+        """Read all motors at once.
+
+        Motors that do not answer in time or not correctly are left out of the reading. It names
+        the motors that refuse to be read.
+        """
 
     def write_command(self, commands: Mapping[int, MotorCommand]) -> None:
-        """To all motors at once; nobody answers, so it may be lost."""
+        """Command several motors at once; they do not answer, so that a command may be lost."""
 
-    def read_health(self, motor: int) -> MotorHealth: ...
+    def read_health(self, motor: int) -> MotorHealth:
+        """Read one motor's health."""
 
     def set_torque(self, motors: Sequence[int], on: bool) -> None:
-        """To all motors at once; nobody answers, so it may be lost."""
+        """Switch the torque of several motors; they do not answer, so that it may be lost."""
 
     def torque_off(self, motors: Sequence[int]) -> None:
-        """As `set_torque`, and to whoever else is on the bus."""
+        """Switch off the torque of these motors and of all others on the bus."""
 
     def ping(self, motor: int) -> int | None:
-        """The motor's model number, or None without an answer."""
+        """Return the motor's model number, or None without an answer."""
 
     def scan(self) -> Scan:
-        """Who answers at any baud rate; takes up to two seconds. Asks for motors without torque."""
+        """Find the motors at all baud rates; this takes up to two seconds.
 
-    def read(self, motor: int, register: Register) -> int: ...
+        The motors must not have torque.
+        """
 
-    def write(self, motor: int, register: Register, value: int) -> None: ...
+    def read(self, motor: int, register: Register) -> int:
+        """Read a register's value."""
+
+    def write(self, motor: int, register: Register, value: int) -> None:
+        """Write a register's value; the motor confirms it."""
 
     def reboot(self, motor: int) -> None:
-        """Clears a latched hardware error; the motor is deaf for a while. Nobody answers."""
+        """Restart a motor, which clears a latched hardware error.
 
-    def close(self) -> None: ...
+        The motor does not confirm it, and does not answer for a while.
+        """
+
+    def close(self) -> None:
+        """Close the port."""

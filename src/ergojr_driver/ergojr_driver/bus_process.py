@@ -1,14 +1,15 @@
-"""The bus process: what moves the arm, and waits for nobody but the servos.
+"""The bus process, which moves the arm and waits for nothing but the servos.
 
-It runs `Driver` at its bus rate, with real-time priority where that is allowed. It imports neither
-rclpy nor anything that speaks DDS, and writes to no pipe that could fill. What the driver node asks
-for comes as records (`link`); what cannot wait in a queue, an emergency stop and signs of life,
-stands on the page that it shares with guard and node (`page`). It outlives the node, and lets the
-arm go when the node, which alone hears the emergency stop, is silent.
+It runs `Driver` at the bus rate, with real-time priority where the system allows it. It imports
+neither rclpy nor anything that uses DDS, and it writes to no pipe that could fill up. The driver
+node's requests arrive as records (`link`). The emergency stop and signs of life must not wait in a
+queue, so they stand on a page of memory that this process shares with guard and node (`page`). The
+bus process survives the node. It switches the torque off when the node, which alone receives the
+emergency stop, is silent.
 
-Words that it takes (`do`): hello, setup (config, limits), configure, activate, deactivate,
-unconfigure, reset (seed), stop, compliant (on), refuse (why), end_episode (stamp), each with an
-`id` where an answer is wanted. Words that it says (`say`): hello, status, report, answer.
+Requests (`do`): hello, setup (config, limits), configure, activate, deactivate, unconfigure, reset
+(seed), stop, compliant (on), refuse (why), end_episode (stamp). A request with an `id` is answered.
+Messages (`say`): hello, status, report, answer.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from typing import Any
 
 import numpy as np
 
-from ergojr_description.limiter import LimiterConfig
+from ergojr_description.config import LimiterConfig
 from ergojr_driver import realtime
 from ergojr_driver.bus import Bus
 from ergojr_driver.config import DriverConfig
@@ -36,21 +37,27 @@ from ergojr_driver.link import CommandRecord, JointsRecord, Link, Words
 from ergojr_driver.page import Page
 from ergojr_driver.pypot_bus import PypotBus
 from ergojr_driver.servo import MOTORS, Joints
-from ergojr_driver.status import DriverError, ResetResult, Status
+from ergojr_driver.status import DriverError, Status
+from planet_core.report import Level
+from planet_core.robot import ResetResult
 
-_JOINTS_RATE = 50.0  # Hz that anybody needs joint states at
-_SPAN = 1000  # cycles that the report looks back on
+_JOINTS_RATE = 50.0  # Hz, at which joint states are sent to the node
+_SPAN = 1000  # number of cycles that a report covers
 _IDLE = 0.02  # s between looks at the page before there is a driver
-_LATE = 0.5  # of the period: a cycle that begins so much too late is not in time
+_LATE = 0.5  # share of the period; a cycle that begins later than this is not in time
 
 
 class BusProcess:
-    """Drives the arm as the node asks.
+    """Drives the arm on the node's requests.
 
     Args:
-        open_bus: opens the port of a configuration; raises PortError.
-        priority: what the system allowed, for the diagnostics.
-        doubtful: motors that may have torque from before.
+        link: the connection to the node.
+        page: the memory that guard, node and this process share.
+        open_bus: opens the port of a configuration and calls its second argument before each
+            packet; raises PortError.
+        priority: the priority that the system allowed, for the diagnostics.
+        doubtful: motors that may have had torque before this process started.
+        steady: the steady clock, in s.
     """
 
     def __init__(
@@ -74,15 +81,15 @@ class BusProcess:
         self._resets: list[tuple[int, Future[ResetResult]]] = []
         self._node = page.node_beats, steady()
         self._beaten = steady()
-        self._stood_still = 0.0  # s: the longest silence since the arm was ours
+        self._stood_still = 0.0  # s: the longest pause since the operator agreed to go on
         self._joints_due = 0.0
-        self._kept: deque[tuple[float, float]] = deque(maxlen=_SPAN)  # s: delay, duration
-        self._cycles, self._in_time = 0, 0  # since the last report
+        self._kept: deque[tuple[float, float]] = deque(maxlen=_SPAN)  # delay and duration in s
+        self._cycles, self._in_time = 0, 0  # counts since the last report
         self.ended = False
 
     def run(self) -> None:
-        """Cycle on an absolute schedule until `ended`; a missed cycle is not made up for."""
-        self._link.receive()  # what was asked of a process that has died
+        """Run cycles on an absolute schedule until `ended`; missed cycles are not made up for."""
+        self._link.receive()  # requests to a process that has died
         self._say_hello()
         cause = "the node was stopped"
         try:
@@ -115,7 +122,7 @@ class BusProcess:
         self._in_time += delay < _LATE * period and duration < period
 
     def turn(self) -> None:
-        """One cycle, and all that was said since the one before."""
+        """Run one cycle, after the requests that came since the last one."""
         self._take_records()
         self._take_page()
         if self._driver is not None:
@@ -130,13 +137,13 @@ class BusProcess:
         self._stood_still = max(self._stood_still, self._beaten - before)
 
     def _accept(self) -> None:
-        """The operator has agreed to go on."""
+        """Record that the operator has agreed to go on."""
         self._page.accept()
         self._stood_still = 0.0
-        self._node = self._page.node_beats, self._steady()  # it has just asked
+        self._node = self._page.node_beats, self._steady()  # the node is alive: it has just asked
 
     def _why_taken(self) -> str:
-        """Why the guard has let go."""
+        """Return the sentence on why the guard has switched the torque off."""
         longest = max(self._stood_still, self._steady() - self._beaten)
         return (
             f"the bus process got no processor for {1e3 * longest:.0f} ms, so its guard let the "
@@ -213,14 +220,14 @@ class BusProcess:
             self._answer(words, True, message)
 
     def _set_up(self, words: Words) -> None:
-        """Make the driver, unless it is as it shall be already: a node may come and go."""
+        """Make the driver, unless there is one of this configuration: a node may have restarted."""
         setup = {"config": words["config"], "limits": words["limits"]}
         if self._driver is not None and setup == self._setup:
             return
         if self._driver is not None:
             self._driver.close()
         self._setup = setup
-        self._config = config = DriverConfig.from_json(words["config"])
+        self._config = config = DriverConfig.from_dict(words["config"])
         self._driver = Driver(
             config,
             LimiterConfig(**words["limits"]),
@@ -251,7 +258,7 @@ class BusProcess:
                 result = future.result()
                 self._answer({"id": number}, result.ok, result.message, result.first_stamp)
 
-    # What is said
+    # Messages to the node
 
     def _say_hello(self) -> None:
         self._link.send({"say": "hello", "pid": os.getpid()})
@@ -265,21 +272,21 @@ class BusProcess:
             self._link.send_joints(joints, stamp)
 
     def _on_status(self, status: Status) -> None:
-        self._beat()  # the last one before a port is closed
-        # Whatever was found on waking up has this cause.
+        self._beat()  # the last beat before a port is closed
+        # If the guard has taken the arm, that explains whatever this process found on waking up.
         taken = status.state in ("fault", "unconfigured") and self._page.taken
         cause = f"{self._why_taken()} ({status.cause})" if taken else status.cause
         said = {"state": status.state, "torque": status.torque, "cause": cause}
         self._link.send({"say": "status", **said, "stamp": status.stamp})
 
-    def _report(self, part: str, level: str, sentence: str, values: dict[str, object]) -> None:
+    def _report(self, part: str, level: Level, sentence: str, values: dict[str, object]) -> None:
         if part == "bus" and values:
             values = values | self._pace()
         report: dict[str, Any] = {"part": part, "level": level, "sentence": sentence}
         self._link.send({"say": "report", **report, "values": values})
 
     def _pace(self) -> dict[str, object]:
-        """How well the cycles have kept their schedule: counts since the last report, and times."""
+        """Return the number of cycles since the last report, and their delays and durations."""
         delays, durations = np.array(self._kept or [(0.0, 0.0)]).T
         cycles, in_time = self._cycles, self._in_time
         self._cycles, self._in_time = 0, 0
@@ -295,14 +302,18 @@ class BusProcess:
 
 
 def open_port(config: DriverConfig, on_packet: Callable[[], None]) -> Bus:
-    """Raises PortError."""
+    """Open the serial port of a configuration.
+
+    Raises:
+        PortError: if it cannot be opened.
+    """
     return PypotBus(config.port, config.baud_rate, config.reply_timeout, on_packet)
 
 
 def main() -> int:
-    """Run under the guard."""
+    """Run the process under the guard, and return its exit code."""
     page = Page.inherited()
-    doubtful = MOTORS if page.beats else ()  # another process drove them, and has died
+    doubtful = MOTORS if page.beats else ()  # an earlier bus process drove them, and has died
     priority = realtime.go_first(realtime.BUS)
     process = BusProcess(Link.inherited(), page, open_port, priority, doubtful)
 
@@ -311,7 +322,7 @@ def main() -> int:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, end)
-    gc.freeze()  # a collection looks at what is new only
+    gc.freeze()  # so that a collection looks at new objects only
     process.run()
     return 0
 

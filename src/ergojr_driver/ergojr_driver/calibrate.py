@@ -2,11 +2,11 @@
 
     ros2 run ergojr_driver calibrate --output robot_driver.yaml
 
-It finds the port, looks at the six motors, and has you move the arm by hand to measure each motor's
-offset and direction, and to see whether it reports its speed. Then, if you agree, the arm moves
-slowly and with little effort: it goes to one pose from above and from below, and what its motors
-push there, against the weight that they carry, gives their effort scale (the mean of both ways is
-free of friction).
+The tool finds the port, checks the six motors, and asks you to move the arm by hand. So it measures
+each motor's offset and direction, and whether the motor reports its speed. Then, if you agree, the
+arm moves slowly and with little effort to one pose, once from above and once from below. The
+effort scale is the weight that the motors carry in this pose over the effort that they report; the
+mean of both ways is free of friction.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ergojr_description import kinematics, xl320
 from ergojr_description.kinematics import JOINT_NAMES, Array
 from ergojr_description.limiter import Limiter
 from ergojr_driver import guard
-from ergojr_driver.bus import Bus, BusError, PortError, RefusedError
+from ergojr_driver.bus import Bus, BusError, MotorRefusedError, PortError
 from ergojr_driver.ports import serial_ports, which_ports
 from ergojr_driver.pypot_bus import PypotBus
 from ergojr_driver.scan import who_answers
@@ -38,37 +38,42 @@ TURNS = (
     "m5: tilt the hand down",
     "m6: open the gripper",
 )
-"""What a positive angle of each joint looks like."""
-ENOUGH = 0.25  # rad that a joint is to be moved by hand
-VOLTAGE_ERROR = 0.2  # V that a motor may read too much
+"""The motion that each joint's angle grows with, as the user is told."""
+ENOUGH = 0.25  # rad by which a joint must be moved by hand
+VOLTAGE_ERROR = 0.2  # V by which a motor's reading may be too high
 GAIN_NAMES = {xl320.P_GAIN: "P", xl320.I_GAIN: "I", xl320.D_GAIN: "D"}
-MOST_OFFSET = 0.6  # rad; beyond, a horn is mounted a notch or more away
+MOST_OFFSET = 0.6  # rad; with a greater offset, a horn is mounted a notch or more away
 READINGS = 20
-TIMEOUT = 0.05  # s
+"""Number of readings of which an angle is the mean."""
+TIMEOUT = 0.05  # s for the answers to one packet
 
 LEANING: Array = np.array([0.0, 0.2, 0.2, 0.0, -0.3, 0.0])
-"""[6] rad: pose in which m2, m3 and m5 carry weight."""
-WEIGHED = (1, 2, 4)  # indices of those
-APART: Array = np.array([0.0, 0.15, 0.15, 0.0, 0.15, 0.0])  # rad, above and below
-SLOW, WEAK = 0.3, 0.12  # rad/s, N m
-STEP = 0.02  # s
-SETTLE = 1.0  # s
-LEAST_LOAD = 0.008  # N m; less says nothing
+"""[6] rad: the pose in which m2, m3 and m5 carry weight."""
+WEIGHED = (1, 2, 4)
+"""Indices of m2, m3 and m5."""
+APART: Array = np.array([0.0, 0.15, 0.15, 0.0, 0.15, 0.0])
+"""[6] rad: how far above and below `LEANING` the arm starts from."""
+SLOW, WEAK = 0.3, 0.12  # rad/s and N m: greatest speed and effort of the arm
+STEP = 0.02  # s between two commands
+SETTLE = 1.0  # s for the arm to come to rest
+LEAST_LOAD = 0.008  # N m; a smaller load gives no scale
 SCALES = (0.5, 2.0)
-
-GRAVITY = 9.81  # m/s^2
+"""Smallest and greatest plausible effort scale."""
 
 
 class CalibrationError(Exception):
-    """The arm is not as it should be; one sentence."""
+    """The arm cannot be calibrated as it is; one sentence."""
 
 
 class Calibrator:
-    """Asks a person, and reads a bus.
+    """Measures a calibration with the help of a person.
 
     Args:
-        ask: shows a text and returns when it is done; the answer counts where there is a question.
-        tell: shows a text.
+        bus: the servo bus.
+        ask: shows a request to the person and returns the answer.
+        tell: shows a sentence to the person.
+        sleep: waits for some s.
+        clock: the steady clock, in s.
     """
 
     def __init__(
@@ -87,12 +92,13 @@ class Calibrator:
         self._speeds = SpeedCheck(bus, clock)
 
     def run(self) -> dict[str, list[float]]:
-        """Direction, offset and effort scale as the driver's parameters want them.
+        """Measure the driver's parameters `direction`, `offset` and `effort_scale`.
 
         The arm has no torque afterwards, whatever happens.
 
         Raises:
-            CalibrationError, BusError
+            CalibrationError: if the arm cannot be calibrated as it is.
+            BusError: if a motor does not answer.
         """
         try:
             self._bus.torque_off(MOTORS)
@@ -147,7 +153,7 @@ class Calibrator:
                     self._bus.write(motor, register, value)
 
     def _angles(self) -> Array:
-        """[6] rad of the motors, each the mean of some readings."""
+        """Return the motors' angles, [6] rad, each the mean of some readings."""
         readings = []
         for _ in range(READINGS * 5):
             motors = self._bus.read_state(MOTORS).motors
@@ -204,7 +210,7 @@ class Calibrator:
                 goal = self._go(calibration, goal, pose)
             loads.append(self._joints(calibration).load)
         self._go(calibration, goal, np.zeros(6))
-        carried = weight(LEANING)
+        carried = kinematics.gravity_effort(LEANING)
         pushed = np.mean(loads, axis=0)
         known = []
         for index in WEIGHED:
@@ -219,7 +225,7 @@ class Calibrator:
                     continue
                 scale[index] = round(ratio, 3)
                 known.append(ratio)
-        if known:  # the motors are of one kind, and m1, m4 and m6 carry nothing
+        if known:  # m1, m4 and m6 carry no weight, but all motors are of one kind
             for index in set(range(len(MOTORS))) - set(WEIGHED):
                 scale[index] = round(float(np.mean(known)), 3)
         return scale
@@ -251,31 +257,18 @@ class Calibrator:
         raise CalibrationError("the motors do not answer reliably: check cables and supply")
 
 
-def weight(position: Array) -> Array:
-    """[6] N m that the joints need in order to carry the arm at `position` [6] rad."""
-
-    def energy(pose: Array) -> float:
-        points = kinematics.Points(tuple(range(6)), kinematics.LINK_CENTRES)
-        heights = points.positions(kinematics.forward(pose))[:, 2]
-        return float(GRAVITY * kinematics.LINK_MASSES @ heights)
-
-    small = 1e-4
-    steps = small * np.eye(len(MOTORS))
-    return np.array([energy(position + s) - energy(position - s) for s in steps]) / (2 * small)
-
-
 def section(port: str, values: dict[str, list[float]]) -> str:
-    """What robot.yaml takes, under the driver's name."""
+    """Return the driver's section of robot.yaml with these values."""
     lines = ["/**/driver:", "  ros__parameters:", f"    port: {port}"]
     lines += [f"    {name}: {numbers}" for name, numbers in values.items()]
     return "\n".join(lines) + "\n"
 
 
 def find_port(ports: Sequence[str], baud_rate: int) -> tuple[str, PypotBus]:
-    """The first of `ports` on which a motor answers.
+    """Open the first of `ports` on which a motor answers.
 
     Raises:
-        CalibrationError: there is none.
+        CalibrationError: if no motor answers on any port.
     """
     tried = []
     for port in ports:
@@ -296,19 +289,27 @@ def find_port(ports: Sequence[str], baud_rate: int) -> tuple[str, PypotBus]:
 
 
 def main() -> int:
-    """The console script `calibrate`: whatever its process dies of, the guard lets go."""
+    """Run the tool under a guard, which switches the torque off whatever the tool dies of."""
     return guard.watch([sys.executable, "-m", "ergojr_driver.calibrate", *sys.argv[1:]])
 
 
 def calibrate() -> int:
-    """Calibrate, under the guard."""
+    """Run the tool itself, and return its exit code."""
     parser = argparse.ArgumentParser(
         prog="calibrate",
-        description="Calibrate an Ergo Jr: motors, offsets, directions, effort, step by step.",
+        description="Measure the motors' offsets, directions and effort scales, step by step.",
     )
-    parser.add_argument("--port", default="", help="the serial port; found by itself otherwise")
-    parser.add_argument("--baud-rate", type=int, default=xl320.BAUD_RATE, help="of the bus")
-    parser.add_argument("--output", type=Path, help="the YAML file to write; printed otherwise")
+    parser.add_argument(
+        "--port",
+        default="",
+        help="path of the servo bus's serial port (default: the first one with a motor)",
+    )
+    parser.add_argument(
+        "--baud-rate", type=int, default=xl320.BAUD_RATE, help="baud rate of the servo bus"
+    )
+    parser.add_argument(
+        "--output", type=Path, help="path of the YAML file to write (default: print it)"
+    )
     arguments = parser.parse_args()
     ports = [arguments.port] if arguments.port else serial_ports()
     try:
@@ -320,7 +321,7 @@ def calibrate() -> int:
         finally:
             bus.close()
     except (CalibrationError, BusError) as error:
-        advice = ": switch its supply off and on" if isinstance(error, RefusedError) else ""
+        advice = ": switch its supply off and on" if isinstance(error, MotorRefusedError) else ""
         print(f"calibrate: {error}{advice}", file=sys.stderr)
         return 1
     except (KeyboardInterrupt, EOFError):

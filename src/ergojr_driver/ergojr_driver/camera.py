@@ -1,7 +1,7 @@
-"""A camera's newest picture.
+"""Reads a camera and keeps its newest picture.
 
-A thread reads as fast as the source sends, so that no buffer of the way grows old, keeps the newest
-frame only and opens the source again, ever less often, when it is gone.
+A thread reads as fast as the source sends, so that no buffer on the way delays pictures. It keeps
+the newest frame only. When the source is gone, the thread opens it again, at growing intervals.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from ergojr_driver.camera_source import (
 )
 
 FIRST_RETRY, LAST_RETRY = 0.25, 2.0  # s between two attempts to open a source; doubled each time
-EARLY = 0.25  # of the period: a frame so much before its time is no frame too many
-SETTLED = 10  # frames until the rate is told
-LATELY = 60  # frames that the rate is measured over
-SLOW = 0.75  # of the rate that was asked for: less is told
-RECENT = 10.0  # s for which a damaged picture is told
-GLANCE = 8  # of so many rows one is compared first
+EARLY = 0.25  # share of the period by which a frame may come too early without being dropped
+SETTLED = 10  # frames after which the rate is known
+LATELY = 60  # frames over which the rate is measured
+SLOW = 0.75  # share of the requested rate below which a warning is given
+RECENT = 10.0  # s for which a warning on a damaged picture is given
+GLANCE = 8  # every so many rows, one is compared first
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,8 @@ class Frame:
 
     Attributes:
         image: uint8 [height, width, 3] RGB.
-        stamp: when it was captured, ns since the epoch.
-        sent: width and height of the device's picture that it is made of, px.
+        stamp: the time of capture in ns since the epoch.
+        sent: width and height in pixels of the device's picture that the image was made from.
     """
 
     image: Image
@@ -51,9 +51,13 @@ class Frame:
 
 
 class Grabber:
-    """Reads one camera in a thread of its own. Thread-safe.
+    """Reads one camera in a thread of its own. It is thread-safe.
 
-    `opener` is for tests; times of it are the steady clock's, stamps are of the system's clock.
+    Times are those of the steady clock, stamps those of the system's clock.
+
+    Args:
+        config: the camera's configuration.
+        opener: opens the camera's source.
     """
 
     def __init__(
@@ -74,11 +78,11 @@ class Grabber:
         self._thread = threading.Thread(target=self._run, name="grabber", daemon=True)
 
     def start(self) -> None:
-        """Begin to read."""
+        """Start reading."""
         self._thread.start()
 
     def close(self) -> None:
-        """Stop reading; a read that hangs in the device's driver is left to itself."""
+        """Stop reading; a read that hangs in the device's driver is not waited for."""
         self._closed.set()
         with self._news:
             self._news.notify_all()
@@ -86,10 +90,16 @@ class Grabber:
             self._thread.join(timeout=READ_TIMEOUT / 1000 + 0.5)
 
     def next(self, timeout: float) -> Frame | None:
-        """Take the newest frame that was not taken yet; None if none comes, or when frozen.
+        """Take the newest frame that was not taken yet.
+
+        Args:
+            timeout: s to wait for a frame.
+
+        Returns:
+            None if no frame comes in time, or if the picture is frozen.
 
         Raises:
-            Exception: what ended the reading for good, a fault that is not the source's.
+            Exception: the fault that ended the reading for good, if it is not the source's.
         """
         with self._news:
             self._news.wait_for(
@@ -101,7 +111,7 @@ class Grabber:
             return frame
 
     def fault(self) -> str:
-        """Why there are no pictures now: one sentence, or empty."""
+        """Return one sentence on why there are no pictures now, or an empty text."""
         now, source = time.monotonic(), self._config.source
         with self._news:
             if self._fault:
@@ -115,7 +125,7 @@ class Grabber:
             return ""
 
     def warnings(self) -> list[str]:
-        """What the device does not do as configured, or not well: a sentence each."""
+        """Return one sentence for each thing that the device does not do as configured."""
         config, rate, now = self._config, self.rate(), time.monotonic()
         with self._news:
             found = [self._refused] if self._refused else []
@@ -134,12 +144,12 @@ class Grabber:
         return found
 
     def damaged(self) -> int:
-        """How many pictures were dropped because a part of them was missing."""
+        """Return the number of pictures that were dropped because a part of them was missing."""
         with self._news:
             return self._damaged
 
     def rate(self) -> float:
-        """Frames a second of late; 0 when too few came."""
+        """Return the recent number of frames per second; 0 if too few have come to tell."""
         with self._news:
             if len(self._arrivals) < SETTLED:
                 return 0.0
@@ -172,7 +182,7 @@ class Grabber:
             self._arrivals.clear()
 
     def _read_all(self, capture: Capture) -> bool:
-        """Read until the source ends; whether there was any frame."""
+        """Read until the source ends, and return whether there was any frame."""
         with self._news:
             self._refused = refused(capture, self._config)
         pace = _Pace(capture, self._config)
@@ -214,24 +224,24 @@ class Grabber:
 
 
 def _misfit(config: CameraConfig, sent: tuple[int, int]) -> list[str]:
-    """What is wrong with the size of the pictures: a sentence, or nothing."""
+    """Return a sentence on what is wrong with the size of the pictures, or nothing."""
     asked = config.width, config.height
     text = f"{config.source} sends {sent[0]}x{sent[1]} pictures instead of {asked[0]}x{asked[1]}"
     if not same_aspect(sent, asked):
         return [f"{text}: they are cut to that aspect, and the edges are lost"]
-    # A stream or a file was not asked: scaling it is what the user wants.
+    # The size of a stream or file cannot be requested, so the user wants its pictures scaled.
     return [f"{text}: they are scaled"] if sent != asked and is_device(config.source) else []
 
 
 def _differ(one: Image, other: Image) -> bool:
-    """Whether any pixel differs; in most pictures a few rows tell."""
+    """Return whether any pixel differs; in most pictures a few rows are enough to tell."""
     if one.shape != other.shape or not np.array_equal(one[::GLANCE], other[::GLANCE]):
         return True
     return not np.array_equal(one, other)
 
 
 class _Pace:
-    """A file would be read at once: it is shown at the rate it was recorded with."""
+    """Plays files at the rate that they were recorded with, instead of all at once."""
 
     def __init__(self, capture: Capture, config: CameraConfig) -> None:
         self.is_file = "://" not in config.source and not is_device(config.source)
@@ -239,6 +249,6 @@ class _Pace:
         self._due = time.monotonic()
 
     def wait(self) -> float:
-        """s until the next frame is due."""
+        """Return the s until the next frame is due."""
         self._due = max(self._due + self._period, time.monotonic() - self._period)
         return max(0.0, self._due - time.monotonic()) if self.is_file else 0.0

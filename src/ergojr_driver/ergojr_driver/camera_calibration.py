@@ -2,35 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from math import radians, tan
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from ergojr_description.cameras import Intrinsics, pinhole
 from ergojr_driver.camera_config import CameraConfig, CameraError
 from ergojr_driver.camera_picture import Cut, cut
 
 
-@dataclass(frozen=True)
-class Calibration:
-    """The fields of sensor_msgs/CameraInfo; k[0] = 0 means that nothing is known."""
+def calibration(config: CameraConfig, width: int, height: int) -> Intrinsics:
+    """Compute the intrinsics of the published images.
 
-    width: int
-    height: int
-    distortion_model: str
-    d: list[float]
-    k: list[float]
-    r: list[float]
-    p: list[float]
+    The calibration file may describe the device's pictures, the scaled images, or the published
+    images, which are cropped: the size in the file tells which. Without a file the camera is an
+    ideal pinhole, or unknown.
 
-
-def calibration(config: CameraConfig, width: int, height: int) -> Calibration:
-    """Of what is published of a device's pictures of width x height.
-
-    The calibration file is of these pictures, of the images that they are brought to, or of the
-    published ones, which are cropped: its size tells. Without a file: an ideal pinhole, or unknown.
+    Args:
+        config: the camera's configuration.
+        width: width of the device's pictures in pixels.
+        height: height of the device's pictures in pixels.
 
     Raises:
         CameraError: if the file cannot be read or belongs to images of another size, or the crop
@@ -54,58 +46,46 @@ def calibration(config: CameraConfig, width: int, height: int) -> Calibration:
     )
 
 
-def _of_part(known: Calibration, part: Cut) -> Calibration:
-    """The same of the part that is kept, scaled."""
+def _of_part(known: Intrinsics, part: Cut) -> Intrinsics:
+    """Return the intrinsics of the part that is kept of a picture, after scaling."""
     scale = part.wide / part.width, part.high / part.height
     return _moved(known, (part.x, part.y), scale, (part.wide, part.high))
 
 
-def _of_crop(known: Calibration, part: Cut) -> Calibration:
-    """The same of the crop."""
+def _of_crop(known: Intrinsics, part: Cut) -> Intrinsics:
+    """Return the intrinsics of the crop of a scaled image."""
     x, y, width, height = part.crop
     return _moved(known, (x, y), (1.0, 1.0), (width, height))
 
 
 def _moved(
-    known: Calibration,
+    known: Intrinsics,
     corner: tuple[int, int],
     scale: tuple[float, float],
     size: tuple[int, int],
-) -> Calibration:
-    """Of images that begin at `corner` of the known ones and are scaled then."""
+) -> Intrinsics:
+    """Return the intrinsics of images that begin at `corner` of the known ones and are scaled."""
     k, p = list(known.k), list(known.p)
     if k[0]:
         for matrix, stride in ((k, 3), (p, 4)):
             for axis in range(2):
                 row = slice(axis * stride, axis * stride + stride)
                 matrix[row] = [value * scale[axis] for value in matrix[row]]
-                # Pixel centres have whole numbers: the image's edge is at -1/2.
+                # Pixel centres have whole numbers, so the image's edge is at -1/2.
                 centre = axis * stride + 2
                 matrix[centre] += scale[axis] * (0.5 - corner[axis]) - 0.5
-    return Calibration(*size, known.distortion_model, known.d, k, known.r, p)
+    return Intrinsics(*size, known.distortion_model, known.d, k, known.r, p)
 
 
-def pinhole(field_of_view: float, width: int, height: int) -> Calibration:
-    """Square pixels, principal point in the middle, no distortion; 0 degrees: nothing known."""
-    identity = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]
-    if not field_of_view:
-        return Calibration(width, height, "plumb_bob", [0.0] * 5, [0.0] * 9, identity, [0.0] * 12)
-    focal = height / 2 / tan(radians(field_of_view) / 2)
-    x, y = (width - 1) / 2, (height - 1) / 2  # pixel centres have whole numbers
-    k = [focal, 0.0, x, 0.0, focal, y, 0.0, 0.0, 1.0]
-    p = [focal, 0.0, x, 0.0, 0.0, focal, y, 0.0, 0.0, 0.0, 1.0, 0.0]
-    return Calibration(width, height, "plumb_bob", [0.0] * 5, k, identity, p)
-
-
-def load_calibration(path: str) -> Calibration:
-    """The file of camera_calibration (camera_info_manager's YAML).
+def load_calibration(path: str) -> Intrinsics:
+    """Read a file that camera_calibration wrote (the YAML of camera_info_manager).
 
     Raises:
-        CameraError: if it cannot be read.
+        CameraError: if the file cannot be read.
     """
     try:
         content = yaml.safe_load(Path(path).expanduser().read_text(encoding="utf-8"))
-        return Calibration(
+        return Intrinsics(
             int(content["image_width"]),
             int(content["image_height"]),
             str(content["distortion_model"]),

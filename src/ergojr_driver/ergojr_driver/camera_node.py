@@ -1,14 +1,16 @@
-"""The camera node: one camera of the robot. Its name (`camera_front`) is the camera's.
+"""The camera node, which publishes one camera of the robot and has the camera's name.
 
-Publishes
-    ~/image_raw (sensor_msgs/Image, rgb8): stamped at capture, the newest only, at most `fps` a
-        second; nothing while the camera is gone or frozen, so that whoever acts on it stops
-    ~/camera_info (sensor_msgs/CameraInfo): with each image
-    ~/image_raw/compressed (sensor_msgs/CompressedImage, jpeg): for looking at, when subscribed
+Publishes:
+    ~/image_raw (sensor_msgs/Image, rgb8): the newest image, stamped at capture, at most `fps` times
+        a second. While the camera is gone or frozen there is none, so that the arm stops.
+    ~/camera_info (sensor_msgs/CameraInfo): the camera's intrinsics, with each image.
+    ~/image_raw/compressed (sensor_msgs/CompressedImage, jpeg): the image for people, while somebody
+        subscribes.
     /diagnostics
 
-Stamps are of the system's clock: those of the device's driver where it tells them (V4L2), else of
-the frame's arrival. A source that is gone is opened again, ever less often up to every two seconds.
+Stamps are times of the system's clock: the capture that the device's driver reports (V4L2), else
+the arrival of the frame. The node opens a source that is gone again, at intervals that grow to two
+seconds.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 import cv2
@@ -33,7 +36,7 @@ from planet_node.parameters import declare
 from planet_node.qos import IMAGE, PREVIEW
 from planet_node.stamps import from_ns
 
-_POLL = 0.5  # s until the thread looks whether the node ends
+_POLL = 0.5  # s between the thread's looks at whether the node ends
 _REPORT = 0.25  # s between looks at the camera's state
 _QUALITY = [cv2.IMWRITE_JPEG_QUALITY, 85]
 
@@ -41,8 +44,10 @@ _QUALITY = [cv2.IMWRITE_JPEG_QUALITY, 85]
 class CameraNode(Node):
     """See the module's docstring.
 
-    `watch` is called with each image that was published, in a thread of this camera's own;
-    `options` are rclpy's.
+    Args:
+        name: the node's name.
+        watch: called with each published image in a thread of this camera.
+        options: further arguments of rclpy's Node.
     """
 
     def __init__(
@@ -75,7 +80,7 @@ class CameraNode(Node):
         self._thread.start()
 
     def close(self) -> None:
-        """Let go of the camera."""
+        """Stop reading the camera."""
         self._closing.set()
         self._grabber.close()
         self._thread.join(timeout=2.0)
@@ -110,14 +115,7 @@ class CameraNode(Node):
         if self._info is None or self._sent != frame.sent:
             known = calibration(self._config, *frame.sent)
             self._sent = frame.sent
-            self._info = CameraInfo(width=known.width, height=known.height)
-            self._info.distortion_model = known.distortion_model
-            self._info.d, self._info.k, self._info.r, self._info.p = (
-                known.d,
-                known.k,
-                known.r,
-                known.p,
-            )
+            self._info = CameraInfo(**asdict(known))
             self._info.header.frame_id = self._frame_id
         self._info.header.stamp = stamp
         return self._info
@@ -129,7 +127,7 @@ class CameraNode(Node):
             "damaged_pictures": self._grabber.damaged(),
         }
         if fault:
-            # The sentence counts seconds: said anew each time, logged once.
+            # The sentence counts seconds, so it changes each time, but it is logged once.
             self._diagnostics.report("camera", ERROR, fault)
         elif warnings:
             self._diagnostics.report("camera", WARN, "; ".join(warnings), **values)

@@ -1,4 +1,4 @@
-"""From a device's picture to the published image: which part of it, and whether it is whole."""
+"""Makes the published image out of a device's picture, and tells whether the picture is whole."""
 
 from __future__ import annotations
 
@@ -12,22 +12,26 @@ from ergojr_driver.camera_config import CameraConfig, CameraError
 
 Image = NDArray[np.uint8]
 
-# Of the rows: what a decoder leaves where data is missing is at least one row of a JPEG's blocks.
+# Share of the rows that a decoder has made up in a damaged picture: one row of a JPEG's blocks.
 DAMAGED = 1 / 32
-COLUMNS = 4  # that are compared first
-GREEN = (60, 170)  # of a zero in all three channels of YUV, by the norm: its red and blue are 0
-GREY = (126, 132)  # of their middle
-SAME_ASPECT = 0.02  # of the width: a difference that is rounding
+COLUMNS = 4  # number of columns that are compared first
+GREEN = (60, 170)  # range of green, beside no red and blue, that YUV's zero is decoded to
+GREY = (126, 132)  # range of grey that the middle of YUV is decoded to
+SAME_ASPECT = 0.02  # share of the width by which sizes may differ because of rounding
 
 
 @dataclass(frozen=True)
 class Cut:
-    """What is published of a device's picture, all in pixels.
+    """The part of a device's picture that is published; all values are in pixels.
 
     Attributes:
-        x, y, width, height: the part of the device's picture that is kept.
-        wide, high: what that part is scaled to.
-        crop: x, y, width and height of what is published of that; everything in most cases.
+        x: left edge of the part of the device's picture that is kept.
+        y: upper edge of that part.
+        width: width of that part.
+        height: height of that part.
+        wide: width that the part is scaled to.
+        high: height that the part is scaled to.
+        crop: x, y, width and height of what is published of the scaled part, often all of it.
     """
 
     x: int
@@ -40,7 +44,9 @@ class Cut:
 
 
 def cut(config: CameraConfig, width: int, height: int) -> Cut:
-    """The cut of a device's pictures of width x height: never squeezed, but cut to the aspect.
+    """Compute how a device's pictures of width x height pixels are cut.
+
+    Pictures of another aspect ratio are cut, never squeezed.
 
     Raises:
         CameraError: if the crop lies outside of the image.
@@ -61,13 +67,20 @@ def cut(config: CameraConfig, width: int, height: int) -> Cut:
 
 
 def same_aspect(one: tuple[int, int], other: tuple[int, int]) -> bool:
-    """Whether two sizes (width, height) differ in scale only."""
+    """Return whether two sizes (width, height) differ in scale only."""
     across, along = one[0] * other[1], one[1] * other[0]
     return abs(across - along) <= SAME_ASPECT * max(across, along)
 
 
 def fit(image: Image, config: CameraConfig) -> Image:
-    """The published image, RGB, of a device's picture, BGR.
+    """Make the published image out of a device's picture.
+
+    Args:
+        image: uint8 [height, width, 3] BGR.
+        config: the camera's configuration.
+
+    Returns:
+        uint8 [height, width, 3] RGB.
 
     Raises:
         CameraError: if the crop lies outside of the image.
@@ -84,10 +97,10 @@ def fit(image: Image, config: CameraConfig) -> Image:
 
 
 def is_damaged(image: Image) -> bool:
-    """Whether a decoder made up a part of this picture, uint8 [height, width, 3] BGR.
+    """Return whether a decoder made up a part of this picture, uint8 [height, width, 3] BGR.
 
-    Where data is missing it leaves rows of exactly one green, YUV's zero, or of a middle grey. A
-    sensor sees no such row: it would be of another colour, or of several.
+    Where data is missing, a decoder leaves rows of exactly one colour: the green that is YUV's
+    zero, or a middle grey. A sensor's rows have other colours, or several.
     """
     few = image[:, :: max(1, image.shape[1] // COLUMNS)]
     blue, green, red = few[:, 0].T

@@ -1,4 +1,4 @@
-"""Where a camera's pictures come from: V4L2 device, video file or HTTP stream, through OpenCV."""
+"""Opens the source of a camera's pictures with OpenCV: V4L2 device, video file or HTTP stream."""
 
 from __future__ import annotations
 
@@ -9,36 +9,36 @@ import cv2
 
 from ergojr_driver.camera_config import CameraConfig, CameraError
 
-# FFmpeg's own lines would drown the one sentence of the diagnostics.
+# FFmpeg's own output would hide the one sentence of the diagnostics.
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 cv2.setLogLevel(0)
 
 MJPEG = cv2.VideoWriter.fourcc(*"MJPG")
-OPEN_TIMEOUT = 3000  # ms, of an HTTP stream
-READ_TIMEOUT = 1000  # ms, of an HTTP stream
-MAX_CAPTURE_AGE = 1.0  # s; a driver that claims more does not use the monotonic clock
+OPEN_TIMEOUT = 3000  # ms for an HTTP stream to open
+READ_TIMEOUT = 1000  # ms for the next data of an HTTP stream
+MAX_CAPTURE_AGE = 1.0  # s; a driver that reports more does not use the monotonic clock
 
 
 class Capture(Protocol):
-    """The part of cv2.VideoCapture that is used."""
+    """The part of cv2.VideoCapture that this package uses."""
 
     def grab(self) -> bool:
-        """Wait for the next frame; False when there will be none."""
+        """Wait for the next frame, and return whether there is one."""
 
     def retrieve(self) -> tuple[bool, Any]:
-        """Decode it, BGR."""
+        """Decode the frame, and return whether it could be and its BGR image."""
 
     def get(self, prop: int) -> float:
-        """A property."""
+        """Return the value of a property."""
 
     def release(self) -> None:
-        """Let go of the source."""
+        """Close the source."""
 
 
 class Jpegs:
-    """A stream of JPEGs, each decoded by itself, and only when it is wanted.
+    """A stream of JPEGs, each of which is decoded by itself and only on demand.
 
-    FFmpeg fills what is missing of one with what stood there in a picture before.
+    FFmpeg, in contrast, would fill missing parts of a picture with parts of an earlier one.
     """
 
     def __init__(self, stream: Capture) -> None:
@@ -46,17 +46,17 @@ class Jpegs:
         self.grab, self.get, self.release = stream.grab, stream.get, stream.release
 
     def retrieve(self) -> tuple[bool, Any]:
-        """Decode the newest, BGR; False where it is cut off."""
+        """Decode the newest JPEG; a JPEG that is cut off cannot be decoded."""
         ok, data = self._stream.retrieve()
         image = cv2.imdecode(data, cv2.IMREAD_COLOR) if ok and data.size else None
         return image is not None, image
 
 
 def open_source(config: CameraConfig) -> Capture:
-    """Open the source as configured.
+    """Open a camera's source as configured.
 
     Raises:
-        CameraError: if it cannot be opened.
+        CameraError: if the source cannot be opened.
     """
     source = config.source
     if "://" in source:
@@ -82,13 +82,13 @@ def open_source(config: CameraConfig) -> Capture:
 
 
 def is_device(source: str) -> bool:
-    """Whether it is a V4L2 device's index or path."""
+    """Return whether a source is the index or path of a V4L2 device."""
     return source.isdigit() or source.startswith("/dev/")
 
 
 def _device_settings(config: CameraConfig) -> list[tuple[int, float]]:
     settings = [
-        (cv2.CAP_PROP_FOURCC, float(MJPEG)),  # raw 640x480 fills a bus
+        (cv2.CAP_PROP_FOURCC, float(MJPEG)),  # raw pictures of 640x480 would fill a USB bus
         (cv2.CAP_PROP_FPS, config.fps),
         (cv2.CAP_PROP_BUFFERSIZE, 1.0),
     ]
@@ -110,7 +110,7 @@ def _fixed(config: CameraConfig) -> list[tuple[int, float]]:
 
 
 def refused(capture: Capture, config: CameraConfig) -> str:
-    """What of the fixed settings the device did not take: a sentence, or empty."""
+    """Return a sentence on the fixed settings that the device did not take, or an empty text."""
     names = {
         cv2.CAP_PROP_EXPOSURE: "exposure",
         cv2.CAP_PROP_WB_TEMPERATURE: "white_balance",
@@ -124,6 +124,6 @@ def refused(capture: Capture, config: CameraConfig) -> str:
 
 
 def capture_age(capture: Capture, now: float) -> int:
-    """ns since the device's driver captured the frame, where it tells (V4L2: monotonic clock)."""
+    """Return the ns since the capture of the frame if the device's driver reports it, else 0."""
     age = now - capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
     return int(age * 1e9) if 0.0 <= age < MAX_CAPTURE_AGE else 0

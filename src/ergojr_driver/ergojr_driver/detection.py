@@ -7,7 +7,7 @@ at the camera's full resolution: the learner's 64x64 images are too small for it
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from math import atan2, cos, hypot, inf, sin, sqrt
 from typing import Any
@@ -15,6 +15,8 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from planet_core.config import Config, setting
 
 Image = NDArray[np.uint8]
 Point = tuple[float, float]
@@ -25,76 +27,55 @@ PART = 0.2  # a blob of this share of the largest one belongs to the object (the
 
 
 @dataclass(frozen=True)
-class DetectionConfig:
+class DetectionConfig(Config):
     """What to look for. Colours in OpenCV's HSV: hue 0..179 (2 degrees each), 0..255, 0..255."""
 
-    gripper: str = field(
-        default="hsv",
-        metadata={
-            "doc": "The gripper is found by its colour (hsv) or by markers (aruco).",
-            "choices": METHODS,
-        },
+    gripper: str = setting(
+        "hsv", "The gripper is found by its colour (hsv) or by markers (aruco).", choices=METHODS
     )
-    cube: str = field(
-        default="hsv",
-        metadata={
-            "doc": "The cube is found by its colour (hsv) or by markers (aruco).",
-            "choices": METHODS,
-        },
+    cube: str = setting(
+        "hsv", "The cube is found by its colour (hsv) or by markers (aruco).", choices=METHODS
     )
-    gripper_low: tuple[int, ...] = field(
-        default=(45, 80, 60),
-        metadata={
-            "doc": "The least hue (0 to 179), saturation and value (0 to 255) of the gripper; a "
-            "least hue above the greatest one wraps around red."
-        },
+    gripper_low: tuple[int, ...] = setting(
+        (45, 80, 60),
+        "The least hue (0 to 179), saturation and value (0 to 255) of the gripper; a "
+        "least hue above the greatest one wraps around red.",
     )
-    gripper_high: tuple[int, ...] = field(
-        default=(80, 255, 255),
-        metadata={
-            "doc": "The greatest hue (0 to 179), saturation and value (0 to 255) of the gripper."
-        },
+    gripper_high: tuple[int, ...] = setting(
+        (80, 255, 255),
+        "The greatest hue (0 to 179), saturation and value (0 to 255) of the gripper.",
     )
-    cube_low: tuple[int, ...] = field(
-        default=(170, 120, 60),
-        metadata={
-            "doc": "The least hue (0 to 179), saturation and value (0 to 255) of the cube; a least "
-            "hue above the greatest one wraps around red."
-        },
+    cube_low: tuple[int, ...] = setting(
+        (170, 120, 60),
+        "The least hue (0 to 179), saturation and value (0 to 255) of the cube; a least "
+        "hue above the greatest one wraps around red.",
     )
-    cube_high: tuple[int, ...] = field(
-        default=(10, 255, 255),
-        metadata={
-            "doc": "The greatest hue (0 to 179), saturation and value (0 to 255) of the cube."
-        },
+    cube_high: tuple[int, ...] = setting(
+        (10, 255, 255), "The greatest hue (0 to 179), saturation and value (0 to 255) of the cube."
     )
-    min_area: float = field(
-        default=2e-4,
-        metadata={
-            "doc": "The least area of a gripper or cube found by its colour, as a share of the "
-            "image; anything smaller is noise.",
-            "low": 0.0,
-            "high": 1.0,
-        },
+    min_area: float = setting(
+        2e-4,
+        "The least area of a gripper or cube found by its colour, as a share of the "
+        "image; anything smaller is noise.",
+        low=0.0,
+        high=1.0,
     )
-    max_area: float = field(
-        default=0.25,
-        metadata={
-            "doc": "The greatest area of a gripper or cube found by its colour, as a share of the "
-            "image; anything larger is a broken picture or a wrong colour.",
-            "low": 0.0,
-            "high": 1.0,
-        },
+    max_area: float = setting(
+        0.25,
+        "The greatest area of a gripper or cube found by its colour, as a share of the "
+        "image; anything larger is a broken picture or a wrong colour.",
+        low=0.0,
+        high=1.0,
     )
-    gripper_markers: tuple[int, ...] = field(
-        default=(6,), metadata={"doc": "The ids of the ArUco 4x4_50 markers on the gripper."}
+    gripper_markers: tuple[int, ...] = setting(
+        (6,), "The ids of the ArUco 4x4_50 markers on the gripper."
     )
-    cube_markers: tuple[int, ...] = field(
-        default=(0, 1, 2, 3, 4, 5),
-        metadata={"doc": "The ids of the ArUco 4x4_50 markers on the cube's faces."},
+    cube_markers: tuple[int, ...] = setting(
+        (0, 1, 2, 3, 4, 5), "The ids of the ArUco 4x4_50 markers on the cube's faces."
     )
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name in ("gripper_low", "gripper_high", "cube_low", "cube_high"):
             bound = getattr(self, name)
             limits = (179, 255, 255)
@@ -112,7 +93,7 @@ class DetectionConfig:
 
 
 @dataclass(frozen=True)
-class Found:
+class Detection:
     """An object in an image.
 
     Attributes:
@@ -160,7 +141,7 @@ class Detector:
         self._config = config
         self._reach = reach
 
-    def find(self, image: Image) -> tuple[Found | None, Found | None]:
+    def find(self, image: Image) -> tuple[Detection | None, Detection | None]:
         """The gripper and the cube."""
         config = self._config
         area = config.min_area, config.max_area
@@ -185,7 +166,9 @@ class Detector:
         in the image, is the tip."""
         return self.judge(*self.find(image), image, arm)
 
-    def judge(self, gripper: Found | None, cube: Found | None, image: Image, arm: Point) -> View:
+    def judge(
+        self, gripper: Detection | None, cube: Detection | None, image: Image, arm: Point
+    ) -> View:
         """The same for what was found already."""
         diagonal = hypot(*image.shape[:2])
         return View(
@@ -212,7 +195,7 @@ def find_blob(
     high: Sequence[int],
     area: tuple[float, float],
     part: float = 1.0,
-) -> Found | None:
+) -> Detection | None:
     """The largest blob of a colour, with all others that have at least its size times `part`.
 
     None where it is smaller than the first `area`, or all together are larger than the second one;
@@ -249,7 +232,7 @@ def find_blob(
     angle = 0.5 * atan2(2 * xy, xx - yy)
     variance = (xx + yy) / 2 + hypot((xx - yy) / 2, xy)
     half = sqrt(3 * variance)  # of a rectangle's length
-    return Found((x, y), (half * cos(angle), half * sin(angle)), chosen)
+    return Detection((x, y), (half * cos(angle), half * sin(angle)), chosen)
 
 
 @lru_cache(maxsize=1)
@@ -268,7 +251,7 @@ def find_markers(image: Image) -> dict[int, NDArray[np.float32]]:
 
 def _marked(
     image: Image, markers: dict[int, NDArray[np.float32]], ids: Sequence[int]
-) -> Found | None:
+) -> Detection | None:
     seen = [markers[i] for i in ids if i in markers]
     if not seen:
         return None
@@ -276,7 +259,7 @@ def _marked(
     for corners in seen:
         cv2.fillConvexPoly(mask, np.round(corners).astype(np.int32), 255)
     x, y = np.mean([corners.mean(axis=0) for corners in seen], axis=0)
-    return Found((float(x), float(y)), (0.0, 0.0), mask)
+    return Detection((float(x), float(y)), (0.0, 0.0), mask)
 
 
 def gap(one: Image, other: Image, reach: float = inf) -> float:
@@ -296,7 +279,7 @@ def gap(one: Image, other: Image, reach: float = inf) -> float:
     return float(away[other[y0:y1, x0:x1] > 0].min())
 
 
-def annotate(image: Image, found: tuple[Found | None, Found | None], view: View) -> None:
+def annotate(image: Image, found: tuple[Detection | None, Detection | None], view: View) -> None:
     """Draw the outlines of gripper and cube, their points and the line between, into `image`."""
     for one, colour in zip(found, (_DARK_GREEN, _DARK_RED), strict=True):
         if one is not None:

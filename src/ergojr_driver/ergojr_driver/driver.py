@@ -1,16 +1,16 @@
-"""The driver's states: from commands to the servos' bus, and the many ways to let go.
+"""The driver's states, between joint commands and the servo bus.
 
 `cycle()` runs at `bus_rate`: read all motors -> watchdogs and faults -> limiter -> write.
 
-States (as in DriverStatus)
+The states, as in DriverStatus:
 
     unconfigured -configure-> inactive -activate-> holding -reset-> resetting -> ready
         -first command-> driving -end of the episode-> holding
     any with torque -set_compliant-> compliant -> holding
     any -let_go-> inactive (deactivated), fault, stopped (emergency stop), unconfigured (port lost)
 
-Torque goes off in one place, `_let_go`. Whoever may move the arm again is decided outside: a fault
-stays until `activate`, an emergency stop until it is released and then `activate`.
+Torque goes off in one place, `_let_go`. Others decide when the arm may move again: a fault lasts
+until `activate`, an emergency stop until it is released and `activate` follows.
 """
 
 from __future__ import annotations
@@ -21,30 +21,33 @@ from concurrent.futures import Future
 
 import numpy as np
 
+from ergojr_description.config import LimiterConfig
 from ergojr_description.kinematics import Array
-from ergojr_description.limiter import Limiter, LimiterConfig
+from ergojr_description.limiter import Limiter
 from ergojr_driver.actuation import Actuation
 from ergojr_driver.bus import Bus, BusError, MotorCommand, PortError
 from ergojr_driver.config import DriverConfig
 from ergojr_driver.motion import Motion, refused
 from ergojr_driver.motors import FaultError, Motors
 from ergojr_driver.servo import MOTORS, Calibration, Joints
-from ergojr_driver.status import POWERED, DriverError, ResetResult, Status
+from ergojr_driver.status import POWERED, DriverError, Status
 from ergojr_driver.watching import BusWatch, EpisodeWatch
+from planet_core.report import Level
+from planet_core.robot import ResetResult
 
 
 class Driver:
-    """Drives one arm. Not thread-safe.
+    """Drives one arm. It is not thread-safe.
 
     Args:
         open_bus: opens the port; raises PortError.
-        on_joints: gets each complete reading and its stamp (ns).
-        on_status: gets each change; it must not call back.
-        on_report: gets (part, level, sentence, values) about once a second.
-        stop_wanted: whether an emergency stop was ordered, also while something is under way.
-        doubtful: motors that may have torque from before.
-        steady: s of a clock that never jumps.
-        now: ns of the clock that stamps are of.
+        on_joints: receives each complete reading and its stamp (ns).
+        on_status: receives each change of the status; it must not call back.
+        on_report: receives (part, level, sentence, values) about once a second.
+        stop_wanted: tells whether an emergency stop was ordered, even during another call.
+        doubtful: motors that may have had torque before.
+        steady: the steady clock, in s.
+        now: the clock of the stamps, in ns.
     """
 
     def __init__(
@@ -54,7 +57,7 @@ class Driver:
         open_bus: Callable[[], Bus],
         on_joints: Callable[[Joints, int], None],
         on_status: Callable[[Status], None],
-        on_report: Callable[[str, str, str, dict[str, object]], None],
+        on_report: Callable[[str, Level, str, dict[str, object]], None],
         *,
         stop_wanted: Callable[[], bool] = lambda: False,
         doubtful: Sequence[int] = (),
@@ -92,16 +95,16 @@ class Driver:
 
     @property
     def armed(self) -> bool:
-        """Whether a motor may have torque: from before the first gets it until all were told."""
+        """Whether a motor may have torque; see `Motors.armed`."""
         return self._motors.armed
 
-    # What others ask for
+    # Requests
 
     def configure(self) -> None:
-        """Open the port, and check and set up the six motors, which let go.
+        """Open the port, switch the torque off, and check and set up the six motors.
 
         Raises:
-            DriverError: a motor is missing, or is none that can be driven.
+            DriverError: if a motor is missing or cannot be driven.
         """
         if self._ended:
             raise DriverError("the node is being stopped")
@@ -118,10 +121,10 @@ class Driver:
         self._set(*(stopped if self.stopped else inactive))
 
     def activate(self) -> None:
-        """Check everything anew, then hold the present pose.
+        """Check all motors again, then hold the present pose.
 
         Raises:
-            DriverError: what stands against it.
+            DriverError: if the arm may not have torque.
         """
         if self._ended:
             raise DriverError("the node is being stopped")
@@ -138,28 +141,28 @@ class Driver:
             raise DriverError(str(error)) from error
 
     def deactivate(self, cause: str = "deactivated") -> None:
-        """Let go."""
-        # A fault has let go already, and its cause is to stay.
+        """Switch the torque off."""
+        # A fault has switched the torque off already, and its cause must stay.
         if self.status.active:
             self._let_go(cause, "inactive")
 
     def unconfigure(self, cause: str = "not configured") -> None:
-        """Let go and close the port."""
-        if self._motors.bus is not None:  # a port that was lost is to keep its cause
+        """Switch the torque off and close the port."""
+        if self._motors.bus is not None:  # the cause of a lost port must stay
             self._let_go(cause, "unconfigured")
 
     def fail(self, cause: str) -> None:
-        """Let go of an arm that has torque: something outside is not as it should be."""
+        """Switch the torque off because of `cause`, a fault outside of the driver."""
         if self.status.powered:
             self._let_go(cause, "fault")
 
     def close(self, cause: str = "the node was stopped") -> None:
-        """Let go and close the port, for good."""
+        """Switch the torque off and close the port, for good."""
         self._ended = True
         self.unconfigure(cause)
 
     def command(self, efforts: Array, stamp: int, arrival: float) -> None:
-        """Efforts [4] N m that answer the observation of `stamp` (ns) and came at `arrival` (s)."""
+        """Take efforts [4] N m for the observation of `stamp` (ns), which came at `arrival` (s)."""
         if self.status.state not in ("ready", "driving"):
             return
         if efforts.shape != (4,) or not np.isfinite(efforts).all():
@@ -171,17 +174,17 @@ class Driver:
             self._set("driving", "")
 
     def refuse_command(self, cause: str) -> None:
-        """A joint command that is none: `cause` says why."""
+        """Take note of a joint command that cannot be used because of `cause`."""
         if self.status.state in ("ready", "driving"):
             self._let_go(cause, "fault")
 
     def end_episode(self, stamp: int) -> None:
-        """A reward of time `stamp` (ns) says that the episode is over."""
+        """Hold the arm, because the reward with this stamp (ns) says that the episode is over."""
         if self.status.state == "driving" and stamp >= self._first_stamp:
             self._hold()
 
     def reset(self, seed: int) -> Future[ResetResult]:
-        """Move to the rest pose with noise; the result comes when the arm is there."""
+        """Move the arm to the rest pose with noise; the result comes when the arm is there."""
         if not self.status.powered or self._joints is None:
             return refused(f"the arm has no torque: {self.status.cause or self.status.state}")
         if self.status.state == "driving":
@@ -200,10 +203,10 @@ class Driver:
             self._set("inactive", "emergency stop released: activate to go on")
 
     def set_compliant(self, on: bool) -> str:
-        """Let the arm be moved by hand, or hold it again; returns a sentence.
+        """Make the arm compliant, or let it hold its pose again; returns a sentence on it.
 
         Raises:
-            DriverError: it cannot hold.
+            DriverError: if the arm cannot hold its pose.
         """
         if on:
             if self.status.powered:
@@ -217,11 +220,7 @@ class Driver:
     # The cycle
 
     def cycle(self) -> None:
-        """Read, watch, limit, write.
-
-        Raises:
-            Exception: a fault of the program; the torque is off.
-        """
+        """Read the motors, check the watchdogs, limit the effort, and write commands."""
         if self._motors.bus is None:
             return
         self._cycles += 1
@@ -229,7 +228,7 @@ class Driver:
             self._cycle(self._motors.bus)
         except PortError as error:
             self._let_go(str(error), "unconfigured")
-        except (FaultError, BusError) as error:  # a BusError: the guard has let go
+        except (FaultError, BusError) as error:  # a BusError: the guard has taken the arm
             self._let_go(str(error), "fault")
         except BaseException as error:
             self._let_go(f"the driver failed: {error}", "fault")
@@ -247,7 +246,7 @@ class Driver:
             self._watch.answers(bus, motors, self._written, now)
         if len(motors) < len(MOTORS):
             self._follow(now)
-            return  # the motors keep their last command, until a watchdog bites
+            return  # the motors keep their last command until a watchdog fires
         self._watch.is_complete(now)
         self._joints = joints = self._motors.joints(motors, now)
         self._follow(now)
@@ -261,7 +260,7 @@ class Driver:
             self._hold()
 
     def _decide(self, joints: Joints, now: float) -> dict[int, MotorCommand]:
-        """What the motors are to do in the next cycle."""
+        """Return the motors' commands for the next cycle."""
         if self.status.state == "resetting":
             self._settle(joints, now)
         if self.status.state == "driving":
@@ -278,7 +277,7 @@ class Driver:
             self._motion.give_up(trouble)
             self._hold()
             return
-        # This reading was taken before the state changed: the next one is the first.
+        # This reading was taken before the state changed, so the next one is the episode's first.
         self._first_stamp = self._now()
         self._set("ready", "")
         self._motion.answer(ResetResult(True, "", self._first_stamp))
@@ -286,7 +285,7 @@ class Driver:
     # Torque
 
     def _let_go(self, cause: str, state: str) -> None:
-        """The one way to no torque, from wherever: torque off, then whatever is left to say."""
+        """Switch the torque off, then publish why: every way to no torque leads here."""
         found = self._now()
         try:
             self._motors.off()
@@ -302,7 +301,7 @@ class Driver:
         self._motion.give_up(self.status.cause)
 
     def _take_hold(self) -> None:
-        """Torque on in the present pose. Raises FaultError or BusError."""
+        """Switch the torque on in the present pose; raises FaultError or BusError."""
         self._joints = self._motors.check()
         self._motion.stay(self._joints.position)
         self._written = self._actuation.go(self._motion.goal, self._actuation.most())
@@ -311,7 +310,7 @@ class Driver:
         self._hold()
 
     def _go_on(self) -> None:
-        """Raise FaultError where an activation that is under way is not wanted any more."""
+        """Raise FaultError if the activation that is under way is not wanted any more."""
         if self._ended:
             raise FaultError("the node is being stopped")
         if self.stopped or self._stop_wanted():
@@ -323,18 +322,18 @@ class Driver:
         self._motion.stay_but_held(self._joints.position)
         self._set("holding", "")
 
-    # Small matters
+    # Status and reports
 
     def _drop_bus(self) -> None:
         if self._motors.bus is not None:
             self._motors.close()
             for part in ("bus", "motors"):
-                level = "ok" if self._ended else "warn"
+                level: Level = "ok" if self._ended else "warn"
                 self._on_report(part, level, "not known: the port is closed", {})
         self._joints = None
 
     def _set(self, state: str, cause: str, found: int | None = None) -> None:
-        """Change state and cause; who may still have torque is added, until it is known."""
+        """Publish a state and its cause, with the motors that may still have torque."""
         self._base_cause = cause
         torque = state in POWERED or bool(self._motors.doubtful)
         stamp = self._now() if found is None else found

@@ -1,35 +1,38 @@
-"""The driver node: a real Ergo Jr, from joint commands to its servos. A managed (lifecycle) node.
+"""The driver node, a lifecycle node that connects a real Ergo Jr to ROS.
 
-Publishes
-    joint_states (sensor_msgs/JointState, 50 Hz): m1..m6, rad, rad/s, effort in N m as the motors
-        say that they apply it
-    driver_status (planet_msgs/DriverStatus, latched): on every change, and once a second;
-        published when the torque is off, stamped with the time when the cause was found
-    robot_spec (planet_msgs/RobotSpec, latched)
+Publishes:
+    joint_states (sensor_msgs/JointState, 50 Hz): m1 to m6 in rad and rad/s, and the effort in N m
+        that the motors report.
+    driver_status (planet_msgs/DriverStatus, latched): the state on every change and once a second.
+        A state without torque is published once the torque is off, and its stamp is the time when
+        the cause was found.
+    robot_spec (planet_msgs/RobotSpec, latched): what the robot is.
     /diagnostics
 
-Subscribes to
-    joint_command (sensor_msgs/JointState): `effort` in N m for m1 m2 m3 m5, stamped like the
-        older image of the newest pair that its sender has seen
-    reward (planet_msgs/Reward): terminated or truncated ends the episode, and the arm holds
-    <camera>/camera_info (sensor_msgs/CameraInfo): tells which camera is late
+Subscribes to:
+    joint_command (sensor_msgs/JointState): `effort` in N m for m1 m2 m3 m5. Its stamp is that of
+        the older image of the newest pair that its sender has seen.
+    reward (planet_msgs/Reward): a terminated or truncated episode is over, and the arm holds.
+    <camera>/camera_info (sensor_msgs/CameraInfo): shows which camera is late.
 
-Serves
-    reset (planet_msgs/Reset): moves to the rest pose with noise, answers when the arm is there
-    emergency_stop (std_srvs/SetBool): true latches the torque off, false releases the latch; served
-        by a node beside it, driver_urgent, so that it waits for nothing that the driver does
-    set_compliant (std_srvs/SetBool): true lets the arm be moved by hand, false holds it again
-    change_state and what else a lifecycle node serves. Configure opens the port, checks six motors
-        and lets them go; activate switches the torque on; whatever goes wrong switches it off and
-        leads back to inactive (port lost: to unconfigured), with the cause in driver_status, in
-        the log and in diagnostics. Activate again checks everything again.
+Serves:
+    reset (planet_msgs/Reset): moves the arm to the rest pose with noise, and answers when it is
+        there.
+    emergency_stop (std_srvs/SetBool): true latches the torque off, false releases the latch. A
+        second node, driver_urgent, serves it, so that it waits for nothing that the driver does.
+    set_compliant (std_srvs/SetBool): true lets the arm be moved by hand, false holds it again.
+    change_state and the other services of a lifecycle node. Configure opens the port, checks the
+        six motors and switches their torque off. Activate checks everything again and switches the
+        torque on. Any fault switches the torque off and makes the node inactive, or unconfigured if
+        the port is lost; the cause stands in driver_status, the log and the diagnostics.
 
-Parameter autostart: configure at start, and again whenever the port was lost. Other parameters:
-`ergojr_driver.config.DriverConfig` and, under `limiter`, the limiter's.
+The parameter `autostart` configures the node at its start, and again whenever the port was lost.
+The other parameters are those of `ergojr_driver.config.DriverConfig` and, under `limiter`, those of
+the limiter.
 
-What moves the arm is another process (`ergojr_driver.bus_process`), to which this node speaks over
-a link and a page; both are children of `ergojr_driver.guard`. Should this node hang or die, the bus
-process lets go, and the guard starts the node again.
+Another process moves the arm (`ergojr_driver.bus_process`). This node talks to it over a link and a
+page; both processes are children of `ergojr_driver.guard`. If this node hangs or dies, the bus
+process switches the torque off and the guard starts the node again.
 """
 
 from __future__ import annotations
@@ -38,7 +41,6 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Generator
 from concurrent.futures import Future
 from dataclasses import asdict
 from functools import partial
@@ -54,26 +56,28 @@ from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, JointState
 from std_srvs.srv import SetBool
 
-from ergojr_description.limiter import LimiterConfig
-from ergojr_driver.blame import Blame, Machine, parent
-from ergojr_driver.command import CommandError, command_values
+from ergojr_description.config import LimiterConfig
+from ergojr_description.kinematics import ACTIVE_NAMES
+from ergojr_driver.blame import Blame, ProcessorWaits, parent
 from ergojr_driver.config import DriverConfig
+from ergojr_driver.coroutines import OthersFirst
 from ergojr_driver.link import JointsRecord, Link
 from ergojr_driver.page import Page
 from ergojr_driver.remote import Answer, BusClient
 from ergojr_driver.ros_messages import driver_status, joint_state, robot_spec
 from ergojr_driver.status import Status
-from planet_node.diagnostics import ERROR, OK, WARN, Diagnostics
+from planet_core.report import Level
+from planet_core.robot import CommandError, command_values
+from planet_node.diagnostics import Diagnostics
 from planet_node.main import StartupError, fail, run
 from planet_node.parameters import declare
 from planet_node.qos import COMMAND, IMAGE, LATCHED, STREAM
 from planet_node.stamps import from_ns, to_ns
 
-_LEVELS = {"ok": OK, "warn": WARN, "error": ERROR}
-_TROUBLE = ("fault", "stopped", "unconfigured")  # when there is a cause
-_RETRY_SECONDS = 1.0  # between looks whether the port is there, and between statuses
-_ALIVE_SECONDS = 0.2  # between signs of life
-_LAST_WORD = 1.0  # s for the bus process to let go when the node ends
+_TROUBLE = ("fault", "stopped", "unconfigured")  # states that are errors if they have a cause
+_RETRY_SECONDS = 1.0  # between two attempts to find the port, and between two statuses
+_ALIVE_SECONDS = 0.2  # between two signs of life
+_LAST_WORD = 1.0  # s for the bus process to switch the torque off when the node ends
 
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 
@@ -89,24 +93,24 @@ class DriverNode(LifecycleNode):
             "autostart",
             False,
             ParameterDescriptor(
-                description="The driver configures itself at the start, and whenever the port was "
-                "lost.",
+                description="Whether the driver configures itself at the start, and again whenever "
+                "the port was lost.",
                 read_only=True,
             ),
         ).value
         self._closing = False
-        self._was_slow = False  # it was said that this computer does not keep the pace
+        self._was_slow = False  # whether the last report was that this computer is too slow
         self._diagnostics = Diagnostics(self)
         self._joint_states = self.create_publisher(JointState, "joint_states", STREAM)
         self._status = self.create_publisher(DriverStatus, "driver_status", LATCHED)
         self._spec = self.create_publisher(RobotSpec, "robot_spec", LATCHED)
-        # rclpy lets a transition that is none just now end the process of whoever was asked for it.
+        # With rclpy's own callback, a request for an impossible transition would end this process.
         self._change_state = self._service_change_state.callback
         self._service_change_state.callback = self._on_change_state
         self._changed = self.create_guard_condition(self._follow)
-        # The launch and all that it has started: the guard's parent.
+        # The parent of the guard is the launch, whose descendants are all nodes.
         self._blame = Blame(
-            config.cameras, Machine(parent(os.getppid())), time.monotonic, time.time_ns
+            config.cameras, ProcessorWaits(parent(os.getppid())), time.monotonic, time.time_ns
         )
         self._bus = BusClient(
             _link(),
@@ -131,16 +135,17 @@ class DriverNode(LifecycleNode):
             self.create_subscription(
                 CameraInfo, f"{camera}/camera_info", partial(self._on_camera_info, camera), IMAGE
             )
-        # A group of its own: a reset takes seconds, and an emergency stop must not wait for it.
+        # A reset takes seconds, so its group is its own: an emergency stop must not wait for it.
         group = ReentrantCallbackGroup()
         self.create_service(Reset, "reset", self._on_reset, callback_group=group)
         self.create_service(SetBool, "set_compliant", self._on_set_compliant)
         self.create_timer(_RETRY_SECONDS, self._every_second)
-        # A thread of its own: an activation keeps the node's, for a second where motors reboot.
+        # This node has a thread of its own, for an activation may occupy the driver node's thread
+        # for a second while motors reboot.
         urgent = Node(
             f"{self.get_name()}_urgent",
             namespace=self.get_namespace(),
-            use_global_arguments=False,  # which would name it `driver`, too
+            use_global_arguments=False,  # they would name this node `driver` as well
             enable_rosout=False,
             start_parameter_services=False,
         )
@@ -150,7 +155,7 @@ class DriverNode(LifecycleNode):
         self.beside = (urgent,)
 
     def close(self) -> None:
-        """Let go."""
+        """Switch the torque off."""
         self._closing = True
         self._bus.close(_LAST_WORD)
         self._thread.join(timeout=5.0)
@@ -158,9 +163,11 @@ class DriverNode(LifecycleNode):
     # The lifecycle
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Open the port and check the motors."""
         return self._try("configure")
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Switch the torque on."""
         status = self._bus.status
         if status.state == "checking":
             self.get_logger().warning(f"not activated: {status.cause}")
@@ -172,20 +179,16 @@ class DriverNode(LifecycleNode):
         return result
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Switch the torque off."""
         self._bus.ask("deactivate")
         return SUCCESS
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Switch the torque off and close the port."""
         self._bus.ask("unconfigure")
         return SUCCESS
 
-    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        self._bus.ask("unconfigure")
-        return SUCCESS
-
-    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
-        self._bus.ask("unconfigure")
-        return SUCCESS
+    on_shutdown = on_error = on_cleanup
 
     def _on_change_state(
         self, request: ChangeState.Request, response: ChangeState.Response
@@ -206,14 +209,14 @@ class DriverNode(LifecycleNode):
         return FAILURE
 
     def _every_second(self) -> None:
-        """Say again how it stands, and look whether the lifecycle is where the driver is."""
+        """Publish the status, and bring the lifecycle to where the driver is."""
         self._publish_status()
         if self._autostart and self._bus.status.state == "unconfigured":
-            self._bus.ask("configure")  # the status tells why not
+            self._bus.ask("configure")  # the status tells why it fails
         self._follow()
 
     def _follow(self) -> None:
-        """Bring the lifecycle to where the driver went by itself."""
+        """Make the lifecycle's state follow the state that the driver went to by itself."""
         status = self._bus.status
         if self._lifecycle() == "unconfigured" and status.state != "unconfigured":
             self.trigger_configure()
@@ -225,12 +228,12 @@ class DriverNode(LifecycleNode):
     def _lifecycle(self) -> str:
         return str(self._state_machine.current_state[1])
 
-    # What the bus process says
+    # Messages of the bus process
 
     def _listen(self) -> None:
         try:
             self._bus.listen()
-        except Exception as error:  # noqa: BLE001 -- the bus process lets go; any fault ends the node
+        except Exception as error:  # noqa: BLE001 -- any fault of the thread must end the node
             fail(self, error)
 
     def _on_joints(self, record: JointsRecord) -> None:
@@ -255,12 +258,12 @@ class DriverNode(LifecycleNode):
         if self._told.state:
             self._status.publish(self._told)
 
-    def _report(self, part: str, level: str, sentence: str, values: dict[str, object]) -> None:
+    def _report(self, part: str, level: Level, sentence: str, values: dict[str, object]) -> None:
         if part == "pace":
             if level == "ok" and not self._was_slow:
-                self.get_logger().info(f"pace: {sentence}")  # a change of level is logged anyway
+                self.get_logger().info(f"pace: {sentence}")  # diagnostics log a change of level
             self._was_slow = level != "ok"
-        self._diagnostics.report(part, _LEVELS[level], sentence, **values)
+        self._diagnostics.report(part, level, sentence, **values)
 
     # Topics and services
 
@@ -268,7 +271,7 @@ class DriverNode(LifecycleNode):
         self._blame.on_command()
         stamp = to_ns(message.header.stamp)
         try:
-            efforts = command_values(message.name, message.effort)
+            efforts = command_values(ACTIVE_NAMES, message.name, message.effort)
         except CommandError as error:
             self._bus.tell("refuse", why=str(error))
         else:
@@ -289,10 +292,10 @@ class DriverNode(LifecycleNode):
 
     async def _on_reset(self, request: Reset.Request, response: Reset.Response) -> Reset.Response:
         pending: Future[Answer] = self._bus.begin("reset", seed=request.seed)
-        # A coroutine goes on when the executor wakes up, for whatever reason.
+        # This coroutine goes on whenever the executor wakes up, for whatever reason.
         pending.add_done_callback(lambda _: self._changed.trigger())
         while not pending.done() and not self._closing:
-            await _OthersFirst()
+            await OthersFirst()
         answer = pending.result() if pending.done() else Answer(False, "the driver node stops")
         response.ok = answer.ok
         response.message = answer.message
@@ -319,20 +322,13 @@ class DriverNode(LifecycleNode):
         return response
 
 
-class _OthersFirst:
-    """Awaited, it lets the executor run what else is ready."""
-
-    def __await__(self) -> Generator[None, None, None]:
-        yield
-
-
 def _link() -> Link:
     try:
         return Link.inherited()
     except KeyError as error:
         raise StartupError(
             "the driver node was started without its guard: start it with "
-            "`ros2 run ergojr_driver driver_node`"
+            "`ros2 run ergojr_driver driver`"
         ) from error
 
 

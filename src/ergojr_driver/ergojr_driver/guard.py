@@ -21,7 +21,6 @@ Imports nothing that could fail or take time: the standard library, and the byte
 
 from __future__ import annotations
 
-import ctypes
 import os
 import select
 import signal
@@ -39,6 +38,7 @@ from ergojr_description.xl320 import torque_off
 from ergojr_driver import page as shared
 from ergojr_driver import realtime
 from ergojr_driver.page import Page
+from planet_core.processes import end_with_parent
 
 LINK = "ERGOJR_LINK"
 """Environment variable: file descriptor of a child's end of the socket pair."""
@@ -55,8 +55,6 @@ _PAUSE = 0.003  # s between; a motor that was answering may have missed one
 _AGAIN = 0.5  # s from a child's death to its next start
 _DEATHS, _WITHIN = 3, 60.0  # so many in so many s, and it is not started again
 _END_SECONDS = 10.0  # for a child to end when asked to
-_PR_SET_PDEATHSIG = 1
-_prctl = ctypes.CDLL(None).prctl  # loaded before the fork: the child may only call it
 _ASKED = (signal.SIGINT, signal.SIGTERM)  # of these a child may die when it was asked to end
 _SIGNALLED = 128  # exit code of a process that died of signal n: this plus n, as in a shell
 
@@ -176,7 +174,7 @@ class Guard:
 
     def run(self) -> int:
         """Guard until the end; returns the exit code."""
-        _end_with(os.getppid())
+        end_with_parent(os.getppid())
         # A terminal that is closed hangs up on the whole group; the guard has to outlive the bus.
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
             signal.signal(number, self._on_signal)
@@ -293,14 +291,7 @@ def _page() -> Page:
 def _prepare(parent: int, apart: Callable[[], object], prepare: Callable[[], None]) -> None:
     apart()
     prepare()
-    _end_with(parent)
-
-
-def _end_with(parent: int) -> None:
-    """Ask the kernel for SIGTERM when `parent` ends, which started this process."""
-    _prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() != parent:  # it was gone before the kernel knew
-        os.kill(os.getpid(), signal.SIGTERM)
+    end_with_parent(parent)
 
 
 def _tell(sentence: str) -> None:

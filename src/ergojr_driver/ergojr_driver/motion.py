@@ -13,7 +13,7 @@ from ergojr_description.limiter import Limiter
 from ergojr_driver.config import DriverConfig
 from ergojr_driver.motors import FaultError
 from ergojr_driver.servo import ACTIVE, HELD, Joints
-from ergojr_driver.status import ResetResult
+from planet_core.robot import ResetResult
 
 _SETTLE_SECONDS = 1.5  # after a reset's trajectory
 _SETTLE_ERROR = 0.15  # rad; gravity and friction bend the position controller

@@ -15,9 +15,9 @@ from ergojr_driver.bus import (
     BusError,
     MotorCommand,
     MotorHealth,
+    MotorRefusedError,
     MotorState,
     PortError,
-    RefusedError,
 )
 from ergojr_driver.config import DriverConfig
 from ergojr_driver.scan import who_answers
@@ -97,7 +97,7 @@ class Motors:
                 raise BusError(f"{name} is of model {model}, expected {xl320.MODEL} (XL-320)")
             try:
                 self._set_up(motor)
-            except RefusedError:  # an error is latched, and only a restart clears it
+            except MotorRefusedError:  # an error is latched, and only a restart clears it
                 self._restart([motor])
                 self._set_up(motor)
         self.off()
@@ -178,12 +178,12 @@ class Motors:
         if tripped:  # the operator has agreed to go on; only a reboot clears it
             self._restart(tripped)
             for motor in tripped:
-                self.health[motor] = persist(bus.read_health, motor)
+                self.health[motor] = retry(bus.read_health, motor)
         for motor in MOTORS:
             if trouble := self.trouble(motor, self.health[motor]):
                 raise FaultError(trouble)
             for register, value in xl320.GAINS_DELIVERED.items():
-                persist(bus.write, motor, register, value)
+                retry(bus.write, motor, register, value)
         self.found_amiss = ""
         motors: dict[int, MotorState] = {}
         for _ in range(ATTEMPTS):
@@ -210,7 +210,7 @@ class Motors:
     def _switch_on(self, bus: Bus, motor: int) -> None:
         for _ in range(ATTEMPTS):
             bus.set_torque([motor], True)
-            if persist(bus.read, motor, xl320.TORQUE_ENABLE):
+            if retry(bus.read, motor, xl320.TORQUE_ENABLE):
                 return
         raise FaultError(f"{names([motor])} does not switch its torque on")
 
@@ -230,8 +230,8 @@ class Motors:
     def _healthy(self, bus: Bus, motor: int) -> bool:
         """Read one motor's health; whether it needs no restart."""
         try:
-            self.health[motor] = persist(bus.read_health, motor)
-        except RefusedError:
+            self.health[motor] = retry(bus.read_health, motor)
+        except MotorRefusedError:
             return False
         return not self.health[motor].hardware_error
 
@@ -286,7 +286,7 @@ class Motors:
 
     def _set_up(self, motor: int) -> None:
         bus = self._there()
-        self.firmware[motor] = persist(bus.read, motor, xl320.FIRMWARE)
+        self.firmware[motor] = retry(bus.read, motor, xl320.FIRMWARE)
         low, high = self._calibration.limits[motor - 1]
         scale = float(self._calibration.scale[motor - 1])
         wanted = {
@@ -300,10 +300,10 @@ class Motors:
             xl320.SHUTDOWN: xl320.OVERLOAD | xl320.OVERHEATING,
         }
         for register, value in wanted.items():
-            found = persist(bus.read, motor, register)
+            found = retry(bus.read, motor, register)
             if found != value:  # the EEPROM wears out
-                persist(bus.write, motor, register, value)
-        self.health[motor] = persist(bus.read_health, motor)
+                retry(bus.write, motor, register, value)
+        self.health[motor] = retry(bus.read_health, motor)
 
 
 def names(motors: Sequence[int]) -> str:
@@ -316,19 +316,19 @@ def _verb(motors: Sequence[int]) -> str:
     return "does not answer" if len(motors) == 1 else "do not answer"
 
 
-def persist(
+def retry(
     exchange: Callable[Arguments, Answer], *args: Arguments.args, **kwargs: Arguments.kwargs
 ) -> Answer:
     """Try an exchange again while its answer is lost.
 
     Raises:
-        PortError, RefusedError: at once.
+        PortError, MotorRefusedError: at once.
         BusError: the last one.
     """
     for _ in range(ATTEMPTS - 1):
         try:
             return exchange(*args, **kwargs)
-        except (PortError, RefusedError):
+        except (PortError, MotorRefusedError):
             raise
         except BusError:
             continue

@@ -11,12 +11,13 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import pi
 
 import numpy as np
 
-from ergojr_driver.orders import ACTIVATE, HOLD, UNSTOP, Driver, Order, OrderError, Orders
+from ergojr_driver.orders import ACTIVATE, HOLD, UNSTOP, DriverSnapshot, Order, OrderError, Orders
+from planet_core.config import Config, setting
 
 CONFIRM, PAUSE, RESUME, SKIP, STOP, RELEASE, END = ACTIONS = (
     "confirm",
@@ -39,44 +40,34 @@ class AnswerError(Exception):
 
 
 @dataclass(frozen=True)
-class OperatorConfig:
+class OperatorConfig(Config):
     """Where the cube may lie, and how the operator is reached."""
 
-    cube_x: tuple[float, ...] = field(
-        default=(-0.12, 0.12),
-        metadata={
-            "doc": "The operator is asked to put the cube between these two distances (m) to the "
-            "right of the arm's axis; a negative one is to its left."
-        },
+    cube_x: tuple[float, ...] = setting(
+        (-0.12, 0.12),
+        "Least and greatest distance in m to the right of the arm's axis at which the operator is "
+        "asked to put the cube; a negative distance is to the left.",
     )
-    cube_y: tuple[float, ...] = field(
-        default=(0.10, 0.17),
-        metadata={
-            "doc": "The operator is asked to put the cube between these two distances (m) in "
-            "front of the arm's axis."
-        },
+    cube_y: tuple[float, ...] = setting(
+        (0.10, 0.17),
+        "Least and greatest distance in m in front of the arm's axis at which the operator is "
+        "asked to put the cube.",
     )
-    terminal: str = field(
-        default="",
-        metadata={
-            "doc": "The operator is asked on the terminal of this path; empty means the terminal "
-            "of the node itself, if it has one."
-        },
+    terminal: str = setting(
+        "",
+        "Path of the terminal on which the operator is asked; empty stands for the node's own "
+        "terminal, if it has one.",
     )
-    show_after: float = field(
-        default=0.5,
-        metadata={
-            "doc": "A request is printed unless a page or a script answers it within this time "
-            "(s).",
-            "low": 0.0,
-        },
+    show_after: float = setting(
+        0.5,
+        "Time in seconds after which a request is printed, unless a page or a script has answered "
+        "it.",
+        low=0.0,
     )
-    seed: int = field(
-        default=0,
-        metadata={"doc": "The same seed draws the same places for the cube again.", "low": 0},
-    )
+    seed: int = setting(0, "Seed of the random positions of the cube.", low=0)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name, limits in (("cube_x", self.cube_x), ("cube_y", self.cube_y)):
             if len(limits) != 2 or not limits[0] <= limits[1]:
                 raise ValueError(f"{name} is {list(limits)}, expected two lengths in m: from, to")
@@ -136,7 +127,7 @@ class Operator:
         self._clock = clock
         self._rng = np.random.default_rng(config.seed)
         self._lock = threading.RLock()
-        self._driver: Driver | None = None
+        self._driver: DriverSnapshot | None = None
         self._heard = clock()  # when its status was heard last, or the start
         self._paused = False
         self._ended = False
@@ -156,7 +147,7 @@ class Operator:
         with self._lock:
             return self._driver.state if self._driver is not None and not self.missing else ""
 
-    def on_driver(self, driver: Driver) -> None:
+    def on_driver(self, driver: DriverSnapshot) -> None:
         """The driver's status, new or said again."""
         with self._lock:
             if driver.state in _MOVED:

@@ -30,7 +30,7 @@ import math
 import sys
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,8 +44,9 @@ from rclpy.node import Node
 from rclpy.task import Future
 from std_srvs.srv import SetBool
 
+from ergojr_driver.coroutines import OthersFirst
 from ergojr_driver.operator import CONFIRM, AnswerError, Operator, OperatorConfig, Request
-from ergojr_driver.orders import ACTIVATE, HOLD, RELEASE, STOP, UNSTOP, Driver, Order
+from ergojr_driver.orders import ACTIVATE, HOLD, RELEASE, STOP, UNSTOP, DriverSnapshot, Order
 from ergojr_driver.terminal import KEYS, Terminal, TerminalError, draw, own_terminal
 from planet_node.diagnostics import ERROR, OK, WARN, Diagnostics
 from planet_node.main import run, stop
@@ -152,7 +153,7 @@ class OperatorNode(Node):
             future = self._reset.call_async(request)
             resetting = now = time.monotonic()
             while not future.done() and not trouble and now - resetting < _LOST_SECONDS:
-                await _OthersFirst()
+                await OthersFirst()
                 now = time.monotonic()
                 if self._operator.driver == "resetting":
                     resetting = now
@@ -169,7 +170,7 @@ class OperatorNode(Node):
     async def _until(self, met: Callable[[], bool]) -> None:
         """The executor looks again after whatever it has run: a message, or the timer's look."""
         while not met() and not self._closed.is_set():
-            await _OthersFirst()
+            await OthersFirst()
 
     def _wake(self) -> None:
         """Let the executor look again, from another thread."""
@@ -180,7 +181,9 @@ class OperatorNode(Node):
 
     def _on_status(self, message: DriverStatus) -> None:
         stamp = to_ns(message.header.stamp)
-        self._operator.on_driver(Driver(message.state, message.cause, message.torque, stamp))
+        self._operator.on_driver(
+            DriverSnapshot(message.state, message.cause, message.torque, stamp)
+        )
         self._report_driver()
 
     def _look(self) -> None:
@@ -317,13 +320,6 @@ class OperatorNode(Node):
             self._terminal.write(f"  {sentence}\n")
         else:
             self.get_logger().warning(sentence)
-
-
-class _OthersFirst:
-    """Awaited, it lets the executor run what else is ready."""
-
-    def __await__(self) -> Generator[None, None, None]:
-        yield
 
 
 def main() -> int:

@@ -23,7 +23,7 @@ class OrderError(Exception):
 
 
 @dataclass(frozen=True)
-class Driver:
+class DriverSnapshot:
     """What the driver says of itself; names of planet_msgs/DriverStatus."""
 
     state: str
@@ -41,7 +41,7 @@ class Order:
     name: str
     given: float
     """s, on the operator's clock."""
-    consent: Driver | None
+    consent: DriverSnapshot | None
     """The driver that it was consented to; None for what takes torque away."""
     sent: float = -math.inf
 
@@ -66,7 +66,7 @@ class Orders:
         self._clock = clock
         self._order: Order | None = None
 
-    def give(self, name: str, driver: Driver | None) -> None:
+    def give(self, name: str, driver: DriverSnapshot | None) -> None:
         """Order it of `driver`, in place of what was ordered before. Raises OrderError.
 
         A stop that is not answered yet is not replaced.
@@ -86,7 +86,7 @@ class Orders:
         if not ok:
             self._tell(f"the driver refuses '{order.name}': {why or 'see driver_status'}")
 
-    def on_driver(self, driver: Driver) -> bool:
+    def on_driver(self, driver: DriverSnapshot) -> bool:
         """Withdraw consent that was given to another `driver`; whether it was."""
         order = self._order
         if order is None or order.consent is None or order.consent == driver:

@@ -14,7 +14,7 @@ _HELP = (
 
 
 @dataclass(frozen=True)
-class Verdict:
+class PaceVerdict:
     """What was found; `fits`: whether the arm may have torque, `tight`: it may often let go."""
 
     fits: bool
@@ -22,7 +22,7 @@ class Verdict:
     sentence: str
 
 
-class Pace:
+class PaceCheck:
     """Collects how well bus and images keep time.
 
     Args:
@@ -50,10 +50,10 @@ class Pace:
             self._ages.append((arrival - self._last) * 1e-9)
         self._last = stamp
 
-    def verdict(self) -> Verdict:
+    def verdict(self) -> PaceVerdict:
         """What was found so far."""
         if not self._cycles:
-            return Verdict(False, False, "the bus process has not reported its cycles yet")
+            return PaceVerdict(False, False, "the bus process has not reported its cycles yet")
         share = self._in_time / self._cycles
         bus = f"bus {self._in_time} of {self._cycles} cycles in time"
         limit = 1e3 * self._longest
@@ -64,9 +64,9 @@ class Pace:
             images = f"images p99 {late:.0f} of {limit:.0f} ms"
             fits, tight = bool(median <= limit), bool(late > limit)
         if share < _ENOUGH or not fits:
-            return Verdict(False, True, f"{bus}, {images}: too slow; {_HELP}")
+            return PaceVerdict(False, True, f"{bus}, {images}: too slow; {_HELP}")
         if tight:
-            return Verdict(
+            return PaceVerdict(
                 True, True, f"{bus}, {images}: tight, the arm may let go at times; {_HELP}"
             )
-        return Verdict(True, False, f"{bus}, {images}: fits")
+        return PaceVerdict(True, False, f"{bus}, {images}: fits")

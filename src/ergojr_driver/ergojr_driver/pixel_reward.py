@@ -12,88 +12,70 @@ several image sets in a row. Nothing is remembered beyond that, so no touch surv
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from math import hypot, pi, radians, tan
+from dataclasses import dataclass
+from math import hypot, pi
 from typing import Generic, TypeVar
 
 import numpy as np
 
+from ergojr_description.cameras import CAMERAS, Camera
 from ergojr_driver.detection import Point, View
+from planet_core.config import Config, setting
 
 SHOULDER = (0.0, 0.0, 0.1)  # m, about where the arm's fingers point away from
 
 
 @dataclass(frozen=True)
-class RewardConfig:
+class RewardConfig(Config):
     """How images become a reward."""
 
-    cameras: tuple[str, ...] = field(
-        default=("camera_front", "camera_side"),
-        metadata={"doc": "The names of the cameras whose images are judged."},
+    cameras: tuple[str, ...] = setting(
+        ("camera_front", "camera_side"), "The names of the cameras whose images are judged."
     )
-    max_skew: float = field(
-        default=0.025,
-        metadata={"doc": "The greatest time between the images of one set in seconds.", "low": 0.0},
+    max_skew: float = setting(
+        0.025, "The greatest time between the images of one set in seconds.", low=0.0
     )
-    hold_gripper: float = field(
-        default=0.5,
-        metadata={
-            "doc": "The seconds for which a hidden gripper counts where it was last seen.",
-            "low": 0.0,
-        },
+    hold_gripper: float = setting(
+        0.5, "The seconds for which a hidden gripper counts where it was last seen.", low=0.0
     )
-    hold_cube: float = field(
-        default=5.0,
-        metadata={
-            "doc": "The seconds for which a hidden cube counts where it was last seen.",
-            "low": 0.0,
-        },
+    hold_cube: float = setting(
+        5.0, "The seconds for which a hidden cube counts where it was last seen.", low=0.0
     )
-    touch_gap: float = field(
-        default=0.005,
-        metadata={
-            "doc": "The greatest gap between gripper and cube at a touch, in every camera, as a "
-            "share of the image's diagonal.",
-            "low": 0.0,
-        },
+    touch_gap: float = setting(
+        0.005,
+        "The greatest gap between gripper and cube at a touch, in every camera, as a "
+        "share of the image's diagonal.",
+        low=0.0,
     )
-    touch_distance: float = field(
-        default=0.12,
-        metadata={
-            "doc": "The greatest distance at a touch, as the reward measures it.",
-            "low": 0.0,
-        },
+    touch_distance: float = setting(
+        0.12, "The greatest distance at a touch, as the reward measures it.", low=0.0
     )
-    touch_frames: int = field(
-        default=2,
-        metadata={
-            "doc": "The number of image sets in a row that must show the touch.",
-            "low": 1,
-        },
+    touch_frames: int = setting(
+        2, "The number of image sets in a row that must show the touch.", low=1
     )
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not self.cameras or len(set(self.cameras)) != len(self.cameras):
             raise ValueError(f"cameras is {list(self.cameras)}, but must be different names.")
 
 
+_FRONT, _SIDE = CAMERAS["camera_front"], CAMERAS["camera_side"]
 _EYE = "The camera's position in the arm's base frame as x, y and z in metres."
 _TARGET = "The point in the middle of the camera's image, in the arm's base frame, in metres."
 
 
 @dataclass(frozen=True)
-class PoseConfig:
-    """Where a camera stands, in the arm's base frame: a pinhole without distortion."""
+class PoseConfig(Camera):
+    """Where a camera stands, in the arm's base frame: by default, in front of the arm."""
 
-    eye: tuple[float, ...] = field(default=(0.0, 0.45, 0.15), metadata={"doc": _EYE})
-    target: tuple[float, ...] = field(default=(0.0, 0.0, 0.05), metadata={"doc": _TARGET})
-    field_of_view: float = field(
-        default=60.0,
-        metadata={
-            "doc": "The vertical field of view of the camera's published image in degrees.",
-            "low": 1.0,
-            "high": 179.0,
-        },
+    eye: tuple[float, ...] = setting(_FRONT.eye, _EYE)
+    target: tuple[float, ...] = setting(_FRONT.target, _TARGET)
+    field_of_view: float = setting(
+        _FRONT.field_of_view,
+        "The vertical field of view of the camera's published image in degrees.",
+        low=1.0,
+        high=179.0,
     )
 
     def __post_init__(self) -> None:
@@ -101,21 +83,6 @@ class PoseConfig:
             raise ValueError("eye and target must be x, y and z in metres.")
         if self.eye[:2] == self.target[:2]:
             raise ValueError("eye and target must not be one above the other.")
-
-    def project(self, point: Sequence[float], width: int, height: int) -> Point | None:
-        """The pixel of `point` [3] m; None behind the camera."""
-        ahead = np.subtract(self.target, self.eye)
-        ahead /= np.linalg.norm(ahead)
-        right = np.cross(ahead, (0.0, 0.0, 1.0))
-        right /= np.linalg.norm(right)
-        offset = np.subtract(point, self.eye)
-        depth = float(offset @ ahead)
-        if depth <= 0.0:
-            return None
-        focal = height / 2 / tan(radians(self.field_of_view) / 2)
-        x = (width - 1) / 2 + focal * float(offset @ right) / depth
-        y = (height - 1) / 2 - focal * float(offset @ np.cross(right, ahead)) / depth
-        return x, y
 
     def footprint(
         self, x: float, y: float, yaw: float, width: int, height: int
@@ -133,14 +100,14 @@ class PoseConfig:
 
 @dataclass(frozen=True)
 class SidePose(PoseConfig):
-    """The same with defaults for the camera 90 degrees to the right of the one in front."""
+    """The same, by default beside the arm, 90 degrees to the right of the one in front."""
 
-    eye: tuple[float, ...] = field(default=(-0.30, 0.15, 0.15), metadata={"doc": _EYE})
-    target: tuple[float, ...] = field(default=(0.0, 0.15, 0.05), metadata={"doc": _TARGET})
+    eye: tuple[float, ...] = setting(_SIDE.eye, _EYE)
+    target: tuple[float, ...] = setting(_SIDE.target, _TARGET)
 
 
-# How the lab's cameras should stand, as the simulated ones do; a camera of another name says it.
 POSES: dict[str, type[PoseConfig]] = {"camera_side": SidePose}
+"""By the camera's name; a camera of another name stands where `PoseConfig` says."""
 
 Item = TypeVar("Item")
 
@@ -165,7 +132,7 @@ class Pairing(Generic[Item]):
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Judgement:
     """On one set of images.
 
     Attributes:
@@ -208,7 +175,7 @@ class PixelReward:
         self._distance = 0.0
         self._touches = 0
 
-    def judge(self, stamp: int, views: Mapping[str, View]) -> Verdict:
+    def judge(self, stamp: int, views: Mapping[str, View]) -> Judgement:
         """One set of views, by camera, with its stamp (ns)."""
         config = self._config
         known: list[float] = []
@@ -228,4 +195,4 @@ class PixelReward:
         touch = together and self._distance <= config.touch_distance
         self._touches = self._touches + 1 if touch else 0
         touched = self._touches >= config.touch_frames
-        return Verdict(self._distance, touched, bool(known), tuple(unseen))
+        return Judgement(self._distance, touched, bool(known), tuple(unseen))

@@ -34,15 +34,15 @@ from rclpy.node import Node
 from sensor_msgs.msg import Image
 
 from ergojr_driver import detection
-from ergojr_driver.detection import DetectionConfig, Detector, Found, View, annotate
+from ergojr_driver.detection import Detection, DetectionConfig, Detector, View, annotate
 from ergojr_driver.pixel_reward import (
     POSES,
     SHOULDER,
+    Judgement,
     Pairing,
     PixelReward,
     PoseConfig,
     RewardConfig,
-    Verdict,
 )
 from planet_node.diagnostics import ERROR, OK, WARN, Diagnostics
 from planet_node.images import to_array, to_message
@@ -60,7 +60,7 @@ _YELLOW, _BLACK = (255, 200, 0), (0, 0, 0)
 class _Seen:
     stamp: int
     image: detection.Image
-    found: tuple[Found | None, Found | None]
+    found: tuple[Detection | None, Detection | None]
     view: View
 
 
@@ -85,7 +85,7 @@ class PixelRewardNode(Node):
         self._judge = PixelReward(self._config)
         self._lock = threading.Lock()  # of pairing, judge and what the diagnostics count
         self._request: OperatorRequest | None = None
-        self._recent: deque[Verdict] = deque(maxlen=_RECENT)
+        self._recent: deque[Judgement] = deque(maxlen=_RECENT)
         self._heard = self.get_clock().now().nanoseconds
         self._bad: dict[str, str] = {}
         self._diagnostics = Diagnostics(self)
@@ -131,10 +131,10 @@ class PixelRewardNode(Node):
             if complete is None:
                 return
             newest, pair = complete
-            verdict = self._judge.judge(newest, {name: one.view for name, one in pair.items()})
+            judgement = self._judge.judge(newest, {name: one.view for name, one in pair.items()})
             self._heard = self.get_clock().now().nanoseconds
-            self._recent.append(verdict)
-        self._publish(newest, pair, verdict)
+            self._recent.append(judgement)
+        self._publish(newest, pair, judgement)
 
     def _arm(self, camera: str, size: tuple[int, ...]) -> detection.Point:
         """The shoulder's place in the camera's images of `size`, height and width."""
@@ -145,27 +145,27 @@ class PixelRewardNode(Node):
             known = self._arms[camera] = size, place or (width / 2, height)
         return known[1]
 
-    def _publish(self, stamp: int, seen: dict[str, _Seen], verdict: Verdict) -> None:
+    def _publish(self, stamp: int, seen: dict[str, _Seen], judgement: Judgement) -> None:
         reward = Reward(
-            reward=-verdict.distance,
-            distance=verdict.distance,
-            terminated=verdict.touched,
-            touched=verdict.touched,
-            valid=verdict.valid,
+            reward=-judgement.distance,
+            distance=judgement.distance,
+            terminated=judgement.touched,
+            touched=judgement.touched,
+            valid=judgement.valid,
         )
         reward.header.stamp = from_ns(stamp)
         self._reward.publish(reward)
         for name, publisher in self._annotated.items():
             if publisher.get_subscription_count():
-                drawn, frame_id = self._draw(name, seen[name], verdict), f"{name}_optical_frame"
+                drawn, frame_id = self._draw(name, seen[name], judgement), f"{name}_optical_frame"
                 publisher.publish(to_message(drawn, from_ns(seen[name].stamp), frame_id))
 
-    def _draw(self, camera: str, seen: _Seen, verdict: Verdict) -> detection.Image:
+    def _draw(self, camera: str, seen: _Seen, judgement: Judgement) -> detection.Image:
         image = seen.image.copy()
         height, width = image.shape[:2]
         annotate(image, seen.found, seen.view)
-        text = f"{verdict.distance:.3f}" if verdict.valid else "not seen"
-        text += " touched" if verdict.touched else ""
+        text = f"{judgement.distance:.3f}" if judgement.valid else "not seen"
+        text += " touched" if judgement.touched else ""
         cv2.putText(image, text, (4, height - 6), cv2.FONT_HERSHEY_SIMPLEX, 0.5, _BLACK)
         request = self._request
         if request is not None and request.state == "place_cube" and isfinite(request.cube_x):
@@ -183,8 +183,8 @@ class PixelRewardNode(Node):
         silence = (self.get_clock().now().nanoseconds - self._heard) / 1e9
         share = sum(v.valid for v in recent) / max(1, len(recent))
         unseen: dict[str, int] = {}
-        for verdict in recent:
-            for name in verdict.unseen:
+        for judgement in recent:
+            for name in judgement.unseen:
                 unseen[name] = unseen.get(name, 0) + 1
         values = {"valid": f"{share:.0%}", **{f"unseen {k}": v for k, v in unseen.items()}}
         if self._bad:

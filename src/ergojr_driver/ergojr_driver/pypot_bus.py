@@ -27,13 +27,13 @@ from ergojr_description import xl320
 from ergojr_description.xl320 import Packet, Parser, Register
 from ergojr_driver.bus import (
     BusError,
-    Found,
+    FoundMotor,
     MotorCommand,
     MotorHealth,
+    MotorRefusedError,
     MotorState,
     PortError,
     Reading,
-    RefusedError,
     Scan,
 )
 from ergojr_driver.ports import which_ports
@@ -105,7 +105,7 @@ class _Io(Dxl320IO):  # type: ignore[misc]
         answers.corrupt = parser.corrupt
         return answers
 
-    def ping(self, motor: int, seconds: float, most: int | None) -> tuple[list[Found], bool]:
+    def ping(self, motor: int, seconds: float, most: int | None) -> tuple[list[FoundMotor], bool]:
         """Who answers in `seconds`, or until `most` bytes came, and whether it was garbled."""
         self.flush()
         self.send(v2.DxlPingPacket(motor))
@@ -123,7 +123,7 @@ class _Io(Dxl320IO):  # type: ignore[misc]
         packets = [p for p in Parser().feed(heard) if p.instruction == xl320.STATUS]
         known = sum(len(packet.encode()) for packet in packets)
         found = [
-            Found(packet.id, int.from_bytes(packet.data[:2], "little"), rate)
+            FoundMotor(packet.id, int.from_bytes(packet.data[:2], "little"), rate)
             for packet in packets
             if len(packet.data) == _PING_DATA
         ]
@@ -233,7 +233,7 @@ class PypotBus:
             patience: s that an answer may take beyond its time on the wire.
             ids: how many are given the time to answer a ping of all.
         """
-        found: dict[Found, None] = {}  # a set in the order of the answers
+        found: dict[FoundMotor, None] = {}  # a set in the order of the answers
         garbled: list[tuple[int, int]] = []  # rate, and who was asked
         reply = _STATUS_BYTES + _PING_DATA
         try:
@@ -265,7 +265,7 @@ class PypotBus:
         packet = v2.DxlWriteDataPacket(motor, register.address, data)
         answers = self._exchange(packet, 1, 0)
         if motor in answers.refused:
-            raise RefusedError(motor, answers.refused[motor], written=True)
+            raise MotorRefusedError(motor, answers.refused[motor], written=True)
         if not any(answer.id == motor for answer in answers.good):
             raise BusError(f"motor {motor} did not confirm a write to register {register.address}")
 
@@ -276,9 +276,11 @@ class PypotBus:
         with suppress(*_PORT_FAULTS):
             self._io.close()
 
-    def _ping_twice(self, motor: int, seconds: float, most: int | None) -> tuple[list[Found], bool]:
+    def _ping_twice(
+        self, motor: int, seconds: float, most: int | None
+    ) -> tuple[list[FoundMotor], bool]:
         """Once more where the answer is garbled: one that comes late, in two pieces, seems so."""
-        found: list[Found] = []
+        found: list[FoundMotor] = []
         for _ in range(2):
             self._on_packet()
             here, garbled = self._io.ping(motor, seconds, most)
@@ -294,7 +296,7 @@ class PypotBus:
             if answer.id == motor:
                 return answer.data
         if motor in answers.refused:
-            raise RefusedError(motor, answers.refused[motor])
+            raise MotorRefusedError(motor, answers.refused[motor])
         raise BusError(f"motor {motor} did not answer a read of register {register.address}")
 
     def _exchange(self, packet: Any, replies: int, length: int) -> _Answers:

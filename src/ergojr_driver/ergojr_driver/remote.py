@@ -16,9 +16,10 @@ from typing import Any
 from ergojr_description.kinematics import Array
 from ergojr_driver.config import DriverConfig
 from ergojr_driver.link import JointsRecord, Link, Record, Words
-from ergojr_driver.pace import Pace
+from ergojr_driver.pace import PaceCheck
 from ergojr_driver.page import Page
 from ergojr_driver.status import Status
+from planet_core.report import Level
 
 _ANSWER_SECONDS = 2.0  # for the bus process to answer what takes no time
 _SLOW_SECONDS = 10.0  # and for what waits for motors: six restarts, or a search for who answers
@@ -53,13 +54,13 @@ class BusClient:
         limits: dict[str, float],
         on_joints: Callable[[JointsRecord], None],
         on_status: Callable[[Status], None],
-        on_report: Callable[[str, str, str, dict[str, object]], None],
+        on_report: Callable[[str, Level, str, dict[str, object]], None],
         steady: Callable[[], float] = time.monotonic,
     ) -> None:
         self._link = link
         self._page = page
         self._config = config
-        self._setup = {"config": config.to_json(), "limits": limits}
+        self._setup = {"config": config.to_dict(), "limits": limits}
         self._on_joints = on_joints
         self._on_status = on_status
         self._on_report = on_report
@@ -74,7 +75,7 @@ class BusClient:
         self._checked = config.pace_seconds == 0.0
         self._check_ends = 0.0
         self._unfit = ""  # why the pace is not kept
-        self._pace = Pace(config.max_observation_age)
+        self._pace = PaceCheck(config.max_observation_age)
 
     # What the node asks for
 
@@ -197,9 +198,9 @@ class BusClient:
             return
         verdict = self._pace.verdict()
         self._checked = verdict.fits
-        level = ("warn" if verdict.tight else "ok") if verdict.fits else "error"
+        level: Level = ("warn" if verdict.tight else "ok") if verdict.fits else "error"
         self._on_report("pace", level, verdict.sentence, {})
-        self._pace = Pace(self._config.max_observation_age)
+        self._pace = PaceCheck(self._config.max_observation_age)
         self._check_ends = self._steady() + self._config.pace_seconds
         self._unfit = "" if verdict.fits else verdict.sentence
         self._tell_status()

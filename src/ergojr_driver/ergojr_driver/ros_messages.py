@@ -5,8 +5,8 @@ from __future__ import annotations
 from planet_msgs.msg import DriverStatus, RobotSpec
 from sensor_msgs.msg import JointState
 
+from ergojr_description.config import LimiterConfig
 from ergojr_description.kinematics import ACTIVE_NAMES, JOINT_NAMES
-from ergojr_description.limiter import LimiterConfig
 from ergojr_driver.config import DriverConfig
 from ergojr_driver.servo import Joints
 from ergojr_driver.status import Status
@@ -36,6 +36,7 @@ def robot_spec(config: DriverConfig, limits: LimiterConfig) -> RobotSpec:
     """What this robot is to whoever acts on it."""
     most = limits.max_effort
     return RobotSpec(
+        run_id=config.run_id,
         name="ergojr",
         action_names=list(ACTIVE_NAMES),
         action_low=[-most] * len(ACTIVE_NAMES),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ergojr_description import xl320
-from ergojr_driver.bus import Found, Scan
+from ergojr_driver.bus import FoundMotor, Scan
 from ergojr_driver.servo import MOTORS
 
 
@@ -21,7 +21,7 @@ def who_answers(scan: Scan, missing: Sequence[int]) -> str:
     return f"{there}. {advice}"
 
 
-def describe(found: Sequence[Found]) -> str:
+def describe(found: Sequence[FoundMotor]) -> str:
     """E.g. 'id 1 (XL-320, 1000000 baud) and id 7 (model 12, 57600 baud)'."""
     words = [f"id {m.id} ({_model(m.model)}, {m.baud_rate} baud)" for m in found]
     return " and ".join([", ".join(words[:-1]), words[-1]] if words[1:] else words)
@@ -42,7 +42,7 @@ def _twins(scan: Scan, first: int) -> str:
     return ""
 
 
-def _strangers(found: Sequence[Found], first: int) -> str:
+def _strangers(found: Sequence[FoundMotor], first: int) -> str:
     """Advice where a motor is as no motor of the arm should be."""
     for motor in found:
         if motor.baud_rate != xl320.BAUD_RATE:
@@ -52,7 +52,7 @@ def _strangers(found: Sequence[Found], first: int) -> str:
     return ""
 
 
-def _cable(found: Sequence[Found], missing: Sequence[int]) -> str:
+def _cable(found: Sequence[FoundMotor], missing: Sequence[int]) -> str:
     """Advice where all who answer are as they should be."""
     first, answering = min(missing), {motor.id for motor in found}
     if not answering:

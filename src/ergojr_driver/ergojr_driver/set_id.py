@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from ergojr_description import xl320
 from ergojr_description.kinematics import JOINT_NAMES
 from ergojr_driver import guard
-from ergojr_driver.bus import BusError, Found, PortError, RefusedError, Scan
+from ergojr_driver.bus import BusError, FoundMotor, MotorRefusedError, PortError, Scan
 from ergojr_driver.ports import serial_ports, which_ports
 from ergojr_driver.pypot_bus import PypotBus
 from ergojr_driver.scan import describe
@@ -41,7 +41,9 @@ def scan_port(port: str) -> Scan:
         bus.close()
 
 
-def find_motor(name: str, ports: Sequence[str], scan: ScanPort = scan_port) -> tuple[str, Found]:
+def find_motor(
+    name: str, ports: Sequence[str], scan: ScanPort = scan_port
+) -> tuple[str, FoundMotor]:
     """The first port on which a motor is, and the motor, which is to become `name`.
 
     Raises:
@@ -68,7 +70,7 @@ def find_motor(name: str, ports: Sequence[str], scan: ScanPort = scan_port) -> t
     raise SetIdError("; ".join(tried) or which_ports())
 
 
-def give(port: str, motor: Found, id_: int) -> None:
+def give(port: str, motor: FoundMotor, id_: int) -> None:
     """Give `motor`, which is alone on the bus at `port`, an id and 1 Mbaud.
 
     Raises:
@@ -102,7 +104,7 @@ def _write(bus: PypotBus, motor: int, register: xl320.Register, value: int) -> N
     """Write, without a look at the answer: it may come under the new id or at the new rate."""
     try:
         bus.write(motor, register, value)
-    except (PortError, RefusedError):
+    except (PortError, MotorRefusedError):
         raise
     except BusError:
         return
@@ -112,10 +114,16 @@ def set_id() -> int:
     """Set an id, under the guard."""
     parser = argparse.ArgumentParser(
         prog="set_id",
-        description="Give the one motor that is connected its id and 1 Mbaud.",
+        description="Give the only connected motor its id and set it to 1 Mbaud.",
     )
-    parser.add_argument("motor", choices=JOINT_NAMES, help="the motor's name in the arm")
-    parser.add_argument("--port", default="", help="the serial port; found by itself otherwise")
+    parser.add_argument(
+        "motor", choices=JOINT_NAMES, help="name of the motor in the arm, which decides its id"
+    )
+    parser.add_argument(
+        "--port",
+        default="",
+        help="path of the servo bus's serial port (default: the first one with a motor)",
+    )
     arguments = parser.parse_args()
     id_ = MOTORS[JOINT_NAMES.index(arguments.motor)]
     try:

@@ -29,12 +29,3 @@ class Status:
     def active(self) -> bool:
         """Whether the driver may move the arm, or would if the arm were not compliant."""
         return self.powered or self.state == "compliant"
-
-
-@dataclass(frozen=True)
-class ResetResult:
-    """The answer to a reset: first_stamp is that of the first reading in the pose, in ns."""
-
-    ok: bool
-    message: str
-    first_stamp: int = 0

@@ -6,13 +6,12 @@ of its session; so a small process in a session of its own reads it (`cat`), and
 
 from __future__ import annotations
 
-import ctypes
 import math
 import os
-import signal
 import subprocess
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from ergojr_driver.operator import (
@@ -27,6 +26,7 @@ from ergojr_driver.operator import (
     Place,
     Request,
 )
+from planet_core.processes import end_with_parent
 
 KEYS = {"": CONFIRM, "p": PAUSE, "r": RESUME, "k": SKIP, "s": STOP, "u": RELEASE, "q": END}
 _HELP = {
@@ -41,8 +41,6 @@ _HELP = {
 _COLUMN, _ROW = 0.01, 0.02  # m that a character is wide and high: about square on a screen
 _SIDE, _BACK, _FRONT = 0.18, -0.02, 0.22  # m that the map shows
 _PAUSE = 0.1  # s until a terminal whose reader ended is read again
-_PR_SET_PDEATHSIG = 1
-_prctl = ctypes.CDLL(None).prctl  # loaded before any fork: the child may only call it
 
 
 class TerminalError(Exception):
@@ -149,7 +147,7 @@ class Terminal:
             text=True,
             errors="replace",  # a byte that is no UTF-8 must not end the reading
             start_new_session=True,
-            preexec_fn=_die_with_parent,  # noqa: PLW1509 -- it takes no lock
+            preexec_fn=partial(end_with_parent, os.getpid()),  # noqa: PLW1509 -- it takes no lock
         )
 
     def _run(self) -> None:
@@ -178,7 +176,3 @@ class Terminal:
 def own_terminal() -> str:
     """The terminal of this process's standard input, or ''."""
     return str(Path("/proc/self/fd/0").readlink()) if os.isatty(0) else ""
-
-
-def _die_with_parent() -> None:
-    _prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -149,14 +149,23 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("source", help="image, video, V4L2 index or path, or HTTP stream")
+    parser.add_argument(
+        "source", help="path of an image or video, V4L2 index or path, or URL of a stream"
+    )
     area: dict[str, Any] = {"type": int, "nargs": 4, "metavar": ("X", "Y", "WIDTH", "HEIGHT")}
-    parser.add_argument("--gripper", **area, help="a region that shows the gripper's colour")
-    parser.add_argument("--cube", **area, help="a region that shows the cube's colour")
-    parser.add_argument("--bounds", default="", help="YAML file with the colours to start from")
-    parser.add_argument("--output", default="", help="PNG to write instead of opening a window")
-    parser.add_argument("--width", type=int, default=0, help="px asked of the device")
-    parser.add_argument("--height", type=int, default=0, help="px asked of the device")
+    parser.add_argument(
+        "--gripper", **area, help="region in pixels that shows the gripper's colour"
+    )
+    parser.add_argument("--cube", **area, help="region in pixels that shows the cube's colour")
+    parser.add_argument(
+        "--bounds", default="", help="path of a YAML file with the colours to start from"
+    )
+    parser.add_argument(
+        "--output", default="", help="path of a PNG to write instead of opening a window"
+    )
+    for side in ("width", "height"):
+        text = f"image {side} in pixels requested from the device (default: the device's own)"
+        parser.add_argument(f"--{side}", type=int, default=0, help=text)
     return parser
 
 

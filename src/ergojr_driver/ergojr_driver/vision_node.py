@@ -13,26 +13,26 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from rclpy.parameter import Parameter
 
 from ergojr_driver.camera import Frame
 from ergojr_driver.camera_node import CameraNode
 from ergojr_driver.pixel_reward_node import PixelRewardNode
+from planet_core.config import Config, setting
 from planet_node.main import run
 from planet_node.parameters import declare
 
 
 @dataclass(frozen=True)
-class SourceConfig:
+class SourceConfig(Config):
     """What of a camera may be said here."""
 
-    source: str = field(
-        default="",
-        metadata={
-            "doc": "The camera's source in place of its own node's parameter; empty leaves it."
-        },
+    source: str = setting(
+        "",
+        "The camera's source, which overrides the parameter of the camera's own node; empty keeps "
+        "that parameter.",
     )
 
 

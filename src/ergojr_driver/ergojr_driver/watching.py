@@ -13,8 +13,8 @@ from ergojr_driver.bus import Bus, BusError, MotorCommand, MotorState, PortError
 from ergojr_driver.config import DriverConfig
 from ergojr_driver.motors import ATTEMPTS, FaultError, Motors, names
 from ergojr_driver.servo import MOTORS
+from planet_core.report import Level
 
-OK, WARN, ERROR = "ok", "warn", "error"
 NO_COMMAND = "no joint_command for"
 OLD_IMAGE = "the newest joint_command answers an image of"
 NO_READING = "no complete reading for"
@@ -137,7 +137,7 @@ class BusWatch:
                 )
         return True
 
-    def report(self) -> tuple[str, str, dict[str, object]]:
+    def report(self) -> tuple[Level, str, dict[str, object]]:
         """Level, sentence and values on the bus."""
         # Of the whole span, even before it is over: one hiccup at the start is no warning.
         rate = sum(self._lost) / (_WARN_CYCLES * len(MOTORS))
@@ -147,13 +147,13 @@ class BusWatch:
             "writes_lost": self._lost_writes,
         }
         if waited > 1.0:
-            return WARN, f"no complete reading for {waited:.0f} s", values
+            return "warn", f"no complete reading for {waited:.0f} s", values
         if rate > _WARN_RATE:
             sentence = f"{100 * rate:.1f} % of the motors' answers were lost in the last 10 s"
-            return WARN, sentence, values
-        return OK, "all motors answer", values
+            return "warn", sentence, values
+        return "ok", "all motors answer", values
 
-    def report_motors(self) -> tuple[str, str, dict[str, object]]:
+    def report_motors(self) -> tuple[Level, str, dict[str, object]]:
         """Level, sentence and values on the motors."""
         motors = self._motors
         hot = [MOTORS[index] for index in np.flatnonzero(motors.derating() < 1.0)]
@@ -169,7 +169,7 @@ class BusWatch:
             values[f"{name}_volts"] = health.voltage
             values[f"{name}_error"] = xl320.hardware_error_text(health.hardware_error) or "none"
             values[f"{name}_firmware"] = motors.firmware.get(motor, "unknown")
-        return (WARN, "; ".join(said), values) if said else (OK, "no motor is hot", values)
+        return ("warn", "; ".join(said), values) if said else ("ok", "no motor is hot", values)
 
 
 class EpisodeWatch:

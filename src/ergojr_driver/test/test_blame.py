@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ergojr_driver.blame import Blame, Machine
+from ergojr_driver.blame import Blame, ProcessorWaits
 
 COMMAND = "no joint_command for 130 ms"
 IMAGE = "the newest joint_command answers an image of 150 ms ago"
@@ -25,7 +25,7 @@ class Computer:
         self.add(1, "python\0launch", "3 5 ")
         self.add(5, "python\0-m\0camera\0-r\0__node:=camera_front", "")
         self.add(3, "python\0learner_node", "", nice=15)
-        self.machine = Machine(1, folder)
+        self.machine = ProcessorWaits(1, folder)
         self.blame = Blame(
             ("camera_front", "camera_side"),
             self.machine,
@@ -100,7 +100,7 @@ def test_a_short_wait_of_whoever_it_may_be_is_no_fault_of_dds(computer: Computer
 def test_the_bus_is_late_where_its_own_process_waited(computer: Computer) -> None:
     computer.add(4, "python\0-m\0ergojr_driver.bus_process", "")
     (computer.folder / "1" / "task" / "1" / "children").write_text("3 4 5 ")
-    machine = Machine(1, computer.folder)
+    machine = ProcessorWaits(1, computer.folder)
     machine.look()
     computer.wait(5, 60)  # a camera's wait is no reason for the bus
     blame = Blame((), machine, lambda: 0.0, lambda: 0)
@@ -115,7 +115,7 @@ def test_the_bus_is_late_where_the_kernel_s_thread_of_its_port_waited(computer: 
     computer.add(8, "", "")
     (computer.folder / "7" / "comm").write_text("kworker/u4:1-events_unbound\n")
     (computer.folder / "8" / "comm").write_text("kworker/0:1\n")
-    machine = Machine(1, computer.folder)
+    machine = ProcessorWaits(1, computer.folder)
     machine.look()
     blame = Blame((), machine, lambda: 0.0, lambda: 0)
     computer.wait(8, 60)
@@ -129,7 +129,7 @@ def test_a_rate_of_lost_answers_is_explained_by_waits_of_the_second_that_it_is_j
 ) -> None:
     computer.add(4, "python\0-m\0ergojr_driver.bus_process", "")
     (computer.folder / "1" / "task" / "1" / "children").write_text("3 4 5 ")
-    machine = Machine(1, computer.folder)
+    machine = ProcessorWaits(1, computer.folder)
     machine.look()
     blame = Blame((), machine, lambda: computer.time, lambda: 0)
     for _ in range(4):
@@ -185,7 +185,7 @@ def test_other_causes_are_left_as_they_are(computer: Computer) -> None:
 
 
 def test_it_reads_what_this_kernel_says() -> None:
-    machine = Machine(os.getpid())
+    machine = ProcessorWaits(os.getpid())
     machine.look()
     waited = machine.waited(1)
     assert waited or os.nice(0) > 0  # who has a low priority is left out

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from ergojr_description import xl320
-from ergojr_description.limiter import LimiterConfig
+from ergojr_description.config import LimiterConfig
 from ergojr_driver.bus import MotorCommand
 from ergojr_driver.bus_process import BusProcess, open_port
 from ergojr_driver.config import DriverConfig
@@ -35,7 +35,7 @@ class Pair:
         )
         self.status: Words = {}
         self.answers: dict[int, Words] = {}
-        self.config = DriverConfig(port=wire.port).to_json()
+        self.config = DriverConfig(port=wire.port).to_dict()
 
     def turn(self, count: int = 1) -> None:
         for _ in range(count):

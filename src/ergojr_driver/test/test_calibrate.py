@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from ergojr_description import xl320
+from ergojr_description.kinematics import gravity_effort
 from ergojr_description.limiter import Limiter
 from ergojr_description.xl320 import Register
 from ergojr_driver.bus import MotorCommand, MotorHealth, MotorState, PortError, Reading, Scan
@@ -24,7 +25,6 @@ from ergojr_driver.calibrate import (
     Calibrator,
     find_port,
     section,
-    weight,
 )
 from ergojr_driver.servo import MOTORS
 
@@ -61,7 +61,7 @@ class Arm:
         speed = np.zeros(6)
         speed[joint] = DIRECTION[joint] * step / CYCLE
         angles = DIRECTION * self.joints + OFFSET
-        load = (weight(self.joints) + FRICTION * self.way) / SCALE
+        load = (gravity_effort(self.joints) + FRICTION * self.way) / SCALE
         return Reading(
             {
                 m: MotorState(

@@ -32,7 +32,7 @@ def seen() -> Image:
     """The arm as a virtual camera of the rig sees it, 240x320 BGR with a sensor's noise."""
     world = World("servo")
     world.reset(np.zeros(6), (0.0, 0.135), 0.0)
-    image = world.render("camera_front", 320, 240)
+    image = world.renderer.render("camera_front", 320, 240)
     noise = np.random.default_rng(0).integers(0, 3, image.shape, np.uint8)
     return np.asarray(cv2.subtract(image, noise), dtype=np.uint8)[..., ::-1]
 

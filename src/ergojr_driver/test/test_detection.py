@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
+from ergojr_description.cameras import CAMERAS
 from ergojr_driver.detection import (
     DetectionConfig,
     Detector,
@@ -19,15 +20,14 @@ from ergojr_driver.detection import (
 )
 from ergojr_driver.pixel_reward import (
     SHOULDER,
+    Judgement,
     PixelReward,
     PoseConfig,
     RewardConfig,
     SidePose,
-    Verdict,
 )
 from ergojr_sim.environment import PokeEnvironment
 from ergojr_sim.oracle import OraclePolicy
-from ergojr_sim.world import CAMERAS
 
 WIDTH, HEIGHT = 320, 240
 POSES = {"camera_front": PoseConfig(), "camera_side": SidePose()}
@@ -36,7 +36,7 @@ TICK = 50_000_000  # ns
 
 @dataclass(frozen=True)
 class Step:
-    verdict: Verdict
+    judgement: Judgement
     distance: float  # m, true
     touched: bool
     cube_errors: list[float]  # px
@@ -63,7 +63,7 @@ def episodes() -> list[list[Step]]:
             touched = world.tick(noise if episode % 2 == 0 else reach).touched
             views, cube_errors, tip_errors, areas = {}, [], [], []
             for name in CAMERAS:
-                image = world.render(name, WIDTH, HEIGHT)
+                image = world.renderer.render(name, WIDTH, HEIGHT)
                 found = detector.find(image)
                 areas += [float((one.mask > 0).mean()) for one in found if one is not None]
                 views[name] = detector.judge(*found, image, shoulder(name))
@@ -74,8 +74,8 @@ def episodes() -> list[list[Step]]:
                     place = POSES[name].project(true, WIDTH, HEIGHT)
                     if seen is not None and place is not None:
                         errors.append(float(np.hypot(*np.subtract(seen, place))))
-            verdict = reward.judge(tick * TICK, views)
-            steps.append(Step(verdict, world.distance(), touched, cube_errors, tip_errors, areas))
+            judgement = reward.judge(tick * TICK, views)
+            steps.append(Step(judgement, world.distance(), touched, cube_errors, tip_errors, areas))
             touches += touched
             if touches > 4:
                 break
@@ -112,20 +112,20 @@ def test_the_fingers_tip_is_found_not_their_middle() -> None:
 
 
 def test_nearly_every_step_has_a_reward() -> None:
-    valid = [step.verdict.valid for steps in episodes() for step in steps]
+    valid = [step.judgement.valid for steps in episodes() for step in steps]
     assert np.mean(valid) >= 0.99
 
 
 @pytest.mark.parametrize("kind", [0, 1], ids=["random", "oracle"])
 def test_the_reward_ranks_like_the_true_distance(kind: int) -> None:
-    steps = [step for steps in episodes()[kind::2] for step in steps if step.verdict.valid]
-    measured = [step.verdict.distance for step in steps]
+    steps = [step for steps in episodes()[kind::2] for step in steps if step.judgement.valid]
+    measured = [step.judgement.distance for step in steps]
     assert rank_correlation(measured, [step.distance for step in steps]) >= 0.9
 
 
 def test_touches_are_recognised_and_hardly_any_is_made_up() -> None:
     touched = np.array([any(s.touched for s in steps) for steps in episodes()])
-    said = np.array([any(s.verdict.touched for s in steps) for steps in episodes()])
+    said = np.array([any(s.judgement.touched for s in steps) for steps in episodes()])
     assert touched.sum() >= 8
     assert (said & touched).sum() >= 0.9 * touched.sum()
     assert (said & ~touched).sum() <= 1

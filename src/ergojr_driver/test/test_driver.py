@@ -13,24 +13,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ergojr_description import xl320
+from ergojr_description.config import LimiterConfig
 from ergojr_description.kinematics import JOINT_HIGH, JOINT_LOW, JOINT_NAMES
-from ergojr_description.limiter import Limiter, LimiterConfig
+from ergojr_description.limiter import Limiter
 from ergojr_description.xl320 import Register
 from ergojr_driver.bus import (
     BusError,
     MotorCommand,
     MotorHealth,
+    MotorRefusedError,
     MotorState,
     PortError,
     Reading,
-    RefusedError,
     Scan,
 )
-from ergojr_driver.command import CommandError, command_values
 from ergojr_driver.config import DriverConfig
 from ergojr_driver.driver import Driver
 from ergojr_driver.servo import GOAL_AHEAD, MOTORS, Calibration, Joints
-from ergojr_driver.status import DriverError, ResetResult, Status
+from ergojr_driver.status import DriverError, Status
+from planet_core.robot import ResetResult
 
 NAMES = ("m1", "m2", "m3", "m5")
 PERIOD = 0.01
@@ -353,11 +354,6 @@ def test_effort_becomes_torque_with_a_goal_ahead(arm: Arm) -> None:
     assert sent[1].speed == LimiterConfig().max_speed
 
 
-def test_names_may_come_in_any_order() -> None:
-    values = command_values(("m5", "m3", "m2", "m1"), (0.01, 0.02, 0.03, 0.04))
-    assert values == pytest.approx([0.04, 0.03, 0.02, 0.01])
-
-
 def test_joint_states_are_in_the_order_of_their_names(arm: Arm) -> None:
     arm.activate()
     arm.bus.angles = {motor: motor / 10.0 for motor in MOTORS}
@@ -414,25 +410,6 @@ def drive_and(arm: Arm, happen: Callable[[Arm], object], most: int = 100) -> flo
         return not arm.driver.status.powered
 
     return arm.cycle_until(one, most)
-
-
-@pytest.mark.parametrize(
-    ("names", "values", "cause"),
-    [
-        (NAMES, (0.0, float("nan"), 0.0, 0.0), "m2 is nan"),
-        (NAMES, (0.0, 0.0, float("inf"), 0.0), "m3 is inf"),
-        (NAMES, (0.0, 0.0, 0.0), "3 efforts for 4 joints"),
-        (("m1", "m2", "m3", "m4"), (0.0,) * 4, "names m1, m2, m3, m4"),
-        (NAMES[:3], (0.0,) * 3, "names m1, m2, m3"),
-        (("m1", "m1", "m2", "m3", "m5"), (0.0,) * 5, "names m1, m1"),
-        ((), (), "names nothing"),
-    ],
-)
-def test_a_command_that_is_none_is_refused_in_one_sentence(
-    names: Sequence[str], values: Sequence[float], cause: str
-) -> None:
-    with pytest.raises(CommandError, match=cause):
-        command_values(names, values)
 
 
 def test_a_command_that_is_none_lets_go(arm: Arm) -> None:
@@ -790,7 +767,7 @@ def refusing(arm: Arm, motor: int) -> None:
 
         def read(asked: int, *more: Any, whole: Any = whole) -> Any:
             if asked == motor and motor not in arm.bus.reboots:
-                raise RefusedError(motor, xl320.OVERLOAD)
+                raise MotorRefusedError(motor, xl320.OVERLOAD)
             return whole(asked, *more)
 
         setattr(arm.bus, name, read)

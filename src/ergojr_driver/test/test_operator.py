@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from ergojr_driver.operator import AnswerError, Operator, OperatorConfig, Place, Request
-from ergojr_driver.orders import Driver, Order
+from ergojr_driver.orders import DriverSnapshot, Order
 from ergojr_driver.terminal import draw
 
 
@@ -35,7 +35,7 @@ class Bench:
         return [order.name for order in self.sent]
 
     def driver_is(self, state: str, cause: str = "", torque: bool = False, stamp: int = 0) -> None:
-        self.operator.on_driver(Driver(state, cause, torque, stamp))
+        self.operator.on_driver(DriverSnapshot(state, cause, torque, stamp))
 
     def powered(self) -> Operator:
         self.driver_is("holding")
@@ -234,10 +234,10 @@ def test_an_activation_that_is_not_answered_is_sent_again_to_the_same_driver(ben
 @pytest.mark.parametrize(
     "later",
     [
-        Driver("fault", "m3 is silent", stamp=2),
-        Driver("fault", "too hot", stamp=2),
-        Driver("inactive"),
-        Driver("unconfigured", "no such port"),
+        DriverSnapshot("fault", "m3 is silent", stamp=2),
+        DriverSnapshot("fault", "too hot", stamp=2),
+        DriverSnapshot("inactive"),
+        DriverSnapshot("unconfigured", "no such port"),
     ],
 )
 def test_consent_does_not_survive_what_happens_later(bench, later):

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from ergojr_driver.pace import Pace
+from ergojr_driver.pace import PaceCheck
 
 MS = 1_000_000
 
 
-def judged(latency: int, interval: int = 40, count: int = 50, in_time: int = 98) -> Pace:
+def judged(latency: int, interval: int = 40, count: int = 50, in_time: int = 98) -> PaceCheck:
     """After `count` sets of images, `interval` ms apart and `latency` ms old when judged."""
-    pace = Pace(0.14)
+    pace = PaceCheck(0.14)
     pace.bus(60, in_time - 40)
     pace.bus(40, 40)
     for number in range(count):
@@ -51,7 +51,7 @@ def test_a_bus_that_misses_its_cycles_is_refused() -> None:
 
 
 def test_without_cameras_the_bus_alone_decides() -> None:
-    pace = Pace(0.14)
+    pace = PaceCheck(0.14)
     assert not pace.verdict().fits  # nothing was measured yet
     pace.bus(100, 100)
     assert pace.verdict().fits

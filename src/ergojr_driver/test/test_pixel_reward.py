@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ergojr_driver.detection import Point, View
-from ergojr_driver.pixel_reward import Pairing, PixelReward, PoseConfig, RewardConfig, Verdict
+from ergojr_driver.pixel_reward import Judgement, Pairing, PixelReward, PoseConfig, RewardConfig
 
 MS = 1_000_000
 CAMERAS = ("camera_front", "camera_side")
@@ -21,15 +21,15 @@ TOUCH = view((40.0, 40.0), (42.0, 40.0), 0.4)
 BLIND = view(None, None)
 
 
-def judge(reward: PixelReward, at: int, front: View, side: View) -> Verdict:
+def judge(reward: PixelReward, at: int, front: View, side: View) -> Judgement:
     return reward.judge(at * MS, dict(zip(CAMERAS, (front, side), strict=True)))
 
 
 def test_the_distance_is_the_sum_over_the_cameras_per_diagonal() -> None:
-    verdict = judge(PixelReward(RewardConfig()), 0, SEEN, view((10.0, 0.0), (30.0, 0.0)))
-    assert verdict.distance == pytest.approx(0.5 + 0.2)
-    assert verdict.valid
-    assert not verdict.touched
+    judgement = judge(PixelReward(RewardConfig()), 0, SEEN, view((10.0, 0.0), (30.0, 0.0)))
+    assert judgement.distance == pytest.approx(0.5 + 0.2)
+    assert judgement.valid
+    assert not judgement.touched
 
 
 def test_a_hidden_gripper_counts_where_it_was_for_a_while_only() -> None:
@@ -51,9 +51,9 @@ def test_a_hidden_cube_counts_for_longer() -> None:
 
 def test_a_blind_camera_takes_the_others_distance() -> None:
     reward = PixelReward(RewardConfig())
-    verdict = judge(reward, 0, SEEN, BLIND)
-    assert verdict.distance == pytest.approx(1.0)
-    assert verdict.valid
+    judgement = judge(reward, 0, SEEN, BLIND)
+    assert judgement.distance == pytest.approx(1.0)
+    assert judgement.valid
 
 
 def test_nothing_seen_at_all_is_no_reward() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from ergojr_description import xl320
 from ergojr_driver import guard, ports
-from ergojr_driver.bus import BusError, Found, MotorCommand, PortError, RefusedError, Scan
+from ergojr_driver.bus import BusError, FoundMotor, MotorCommand, MotorRefusedError, PortError, Scan
 from ergojr_driver.pypot_bus import PypotBus
 from ergojr_driver.servo import MOTORS
 from ergojr_sim.virtual_bus import BusFault
@@ -82,7 +82,9 @@ def test_registers(wire: Any, bus: PypotBus) -> None:
     assert bus.ping(1) == xl320.MODEL
     bus.write(1, xl320.ANGLE_HIGH, 700)
     assert bus.read(1, xl320.ANGLE_HIGH) == 700
-    with pytest.raises(RefusedError, match=r"m1 refuses to be written to: .* 0x07 says a register"):
+    with pytest.raises(
+        MotorRefusedError, match=r"m1 refuses to be written to: .* 0x07 says a register"
+    ):
         bus.write(1, xl320.PRESENT_POSITION, 1)  # read-only
 
 
@@ -133,8 +135,8 @@ def test_a_scan_finds_motors_at_any_baud_rate_and_leaves_the_port_as_it_was(
     wire.servos[5].write(xl320.ID.address, b"\x0c")
     expected = Scan(
         [
-            *(Found(motor, xl320.MODEL, 1_000_000) for motor in (1, 2, 4, 5, 12)),
-            Found(3, xl320.MODEL, 57_600),
+            *(FoundMotor(motor, xl320.MODEL, 1_000_000) for motor in (1, 2, 4, 5, 12)),
+            FoundMotor(3, xl320.MODEL, 57_600),
         ]
     )
     assert scanned(bus, expected) == expected
@@ -144,7 +146,7 @@ def test_a_scan_finds_motors_at_any_baud_rate_and_leaves_the_port_as_it_was(
 def test_a_scan_tells_ids_that_two_motors_have(wire: Any, bus: PypotBus) -> None:
     wire.servos[2].write(xl320.ID.address, b"\x01")
     expected = Scan(
-        [Found(motor, xl320.MODEL, 1_000_000) for motor in (2, 4, 5, 6)], (1_000_000,), (1,)
+        [FoundMotor(motor, xl320.MODEL, 1_000_000) for motor in (2, 4, 5, 6)], (1_000_000,), (1,)
     )
     assert scanned(bus, expected) == expected
 
@@ -164,7 +166,7 @@ def test_a_motor_that_refuses_reads_is_named_and_not_silent(wire: Any) -> None:
     assert (reading.corrupt, reading.refused) == (0, {3: xl320.OVERLOAD})
     for read in (bus.read_health, lambda motor: bus.read(motor, xl320.FIRMWARE)):
         with pytest.raises(
-            RefusedError, match=r"^m3 refuses to be read: its error byte 0x01 says overload$"
+            MotorRefusedError, match=r"^m3 refuses to be read: its error byte 0x01 says overload$"
         ) as refusal:
             read(3)
         assert (refusal.value.motor, refusal.value.error) == (3, xl320.OVERLOAD)

@@ -8,14 +8,14 @@ from collections.abc import Iterable
 import pytest
 
 from ergojr_description import xl320
-from ergojr_driver.bus import Found, Scan
+from ergojr_driver.bus import FoundMotor, Scan
 from ergojr_driver.scan import describe, who_answers
 
 MEGABAUD = 1_000_000
 
 
 def scan(ids: Iterable[int]) -> Scan:
-    return Scan([Found(motor, xl320.MODEL, MEGABAUD) for motor in ids])
+    return Scan([FoundMotor(motor, xl320.MODEL, MEGABAUD) for motor in ids])
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def scan(ids: Iterable[int]) -> Scan:
             "Garbled answers come at 57600 baud, as from two motors with one id: connect m3 alone",
         ),
         (
-            Scan([*scan((1, 2)).found, Found(3, xl320.MODEL, 57_600)]),
+            Scan([*scan((1, 2)).found, FoundMotor(3, xl320.MODEL, 57_600)]),
             (3,),
             "One motor talks at 57600 baud: connect m3 alone",
         ),
@@ -55,4 +55,4 @@ def test_each_picture_has_its_advice(seen: Scan, missing: Iterable[int], sentenc
 
 
 def test_another_model_is_named() -> None:
-    assert describe([Found(3, 12, MEGABAUD)]) == "id 3 (model 12, 1000000 baud)"
+    assert describe([FoundMotor(3, 12, MEGABAUD)]) == "id 3 (model 12, 1000000 baud)"

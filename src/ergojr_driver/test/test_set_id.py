@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from ergojr_description import xl320
-from ergojr_driver.bus import Found, PortError, Scan
+from ergojr_driver.bus import FoundMotor, PortError, Scan
 from ergojr_driver.set_id import SetIdError, find_motor, give
 
-FRESH = Found(1, xl320.MODEL, 1_000_000)
+FRESH = FoundMotor(1, xl320.MODEL, 1_000_000)
 
 
 def connect(wire: Any, *ids: int, baud_rate: int = 1_000_000) -> None:
@@ -39,7 +39,7 @@ def run(wire: Any, motor: str) -> subprocess.CompletedProcess[str]:
 def test_a_motor_gets_id_and_baud_rate_and_has_no_torque(wire: Any, baud_rate: int) -> None:
     connect(wire, 9, baud_rate=baud_rate)
     wire.servos[0].write(xl320.TORQUE_ENABLE.address, b"\1")
-    give(wire.port, Found(9, xl320.MODEL, baud_rate), 4)
+    give(wire.port, FoundMotor(9, xl320.MODEL, baud_rate), 4)
     (servo,) = wire.servos
     assert (servo.motor, servo.baud_rate, servo.get(xl320.TORQUE_ENABLE)) == (4, 1_000_000, 0)
 
@@ -70,16 +70,19 @@ def test_two_fresh_motors_are_told_from_one(wire: Any) -> None:
 def test_a_motor_that_does_not_do_it_is_told(wire: Any) -> None:
     connect(wire, 1)
     with pytest.raises(SetIdError, match="the motor does not answer as id 4 at 1000000 baud"):
-        give(wire.port, Found(2, xl320.MODEL, 1_000_000), 4)
+        give(wire.port, FoundMotor(2, xl320.MODEL, 1_000_000), 4)
 
 
 @pytest.mark.parametrize(
     ("seen", "sentence"),
     [
         (Scan(), r"^no motor answers on a: is the supply on, and m2 plugged in\?$"),
-        (Scan([FRESH, Found(2, xl320.MODEL, 57_600)]), "57600 baud. are connected: connect m2"),
         (
-            Scan([Found(1, 12, 1_000_000)]),
+            Scan([FRESH, FoundMotor(2, xl320.MODEL, 57_600)]),
+            "57600 baud. are connected: connect m2",
+        ),
+        (
+            Scan([FoundMotor(1, 12, 1_000_000)]),
             r"id 1 \(model 12, 1000000 baud\) is connected, expected",
         ),
     ],

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from ergojr_description import xl320
 from ergojr_description.kinematics import Array
 from ergojr_driver.speeds import GAP, Speeds
-from ergojr_sim.limiter_trial import CYCLE, EPISODE, ServoArm, attack
+from ergojr_sim.limiter_trial import EPISODE, attack
+from ergojr_sim.trial_arms import CYCLE, ServoArm
 from ergojr_sim.virtual_servo import ServoFault
 
 MOVING = 0.5  # rad/s

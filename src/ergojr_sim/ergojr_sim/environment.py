@@ -25,8 +25,10 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from ergojr_description.limiter import LimiterConfig
-from ergojr_sim.world import CAMERAS, CONTROL_PERIOD, World, command_bounds
+from ergojr_description import CONTROL_PERIOD
+from ergojr_description.cameras import CAMERAS
+from ergojr_description.config import LimiterConfig
+from ergojr_sim.world import World, command_bounds
 
 ENVIRONMENT_ID = "ErgoJrPoke-v0"
 
@@ -35,10 +37,10 @@ START_NOISE = radians(18.0)
 CUBE_X = (-0.12, 0.12)  # m
 CUBE_Y = (0.10, 0.17)  # m
 
-Observation = dict[str, NDArray[Any]]
+DictObservation = dict[str, NDArray[Any]]
 
 
-class PokeEnvironment(gymnasium.Env[Observation, NDArray[Any]]):
+class PokeEnvironment(gymnasium.Env[DictObservation, NDArray[Any]]):
     """Poke the cube with a simulated Ergo Jr.
 
     Observation: a dict with a uint8 [height, width, 3] image per camera and `position` (rad),
@@ -103,7 +105,7 @@ class PokeEnvironment(gymnasium.Env[Observation, NDArray[Any]]):
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[Observation, dict[str, Any]]:
+    ) -> tuple[DictObservation, dict[str, Any]]:
         """Start an episode. The same seed gives the same episode, whatever was before.
 
         options: `cube` = (x, y) in m puts the cube there instead of at random.
@@ -120,13 +122,13 @@ class PokeEnvironment(gymnasium.Env[Observation, NDArray[Any]]):
         self.steps = 0
         return self.observe()
 
-    def observe(self) -> tuple[Observation, dict[str, Any]]:
+    def observe(self) -> tuple[DictObservation, dict[str, Any]]:
         """The observation and info of this moment; nothing moves."""
         return self._observe(), self._info(False, frozenset(), "")
 
     def step(
         self, action: NDArray[Any] | None
-    ) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+    ) -> tuple[DictObservation, float, bool, bool, dict[str, Any]]:
         """One tick of 50 ms under `action` [4], in N m or rad by `control`; None: torque off.
 
         Beyond the action space the limiter applies: it bounds efforts, and reports a number that
@@ -152,11 +154,11 @@ class PokeEnvironment(gymnasium.Env[Observation, NDArray[Any]]):
         self.world.close()
 
     def _image(self, camera: str) -> NDArray[np.uint8]:
-        return self.world.render(camera, width=self.size[1], height=self.size[0])
+        return self.world.renderer.render(camera, width=self.size[1], height=self.size[0])
 
-    def _observe(self) -> Observation:
+    def _observe(self) -> DictObservation:
         state = self.world.joint_state()
-        observation: Observation = {name: self._image(name) for name in self.cameras}
+        observation: DictObservation = {name: self._image(name) for name in self.cameras}
         observation["position"] = state.position.astype(np.float32)
         observation["velocity"] = state.velocity.astype(np.float32)
         observation["effort"] = state.effort.astype(np.float32)

@@ -16,7 +16,6 @@ import numpy as np
 
 from ergojr_description import kinematics
 from ergojr_description.kinematics import ACTIVE_JOINTS, Array
-from ergojr_description.limiter import GRAVITY
 from ergojr_sim.environment import PokeEnvironment
 from ergojr_sim.world import CONTROLS, COULOMB_FRICTION, command_bounds
 
@@ -85,7 +84,7 @@ class OraclePolicy:
         error = (self._target - state.position)[_ACTIVE]
         effort = self.stiffness * error - self.damping * state.velocity[_ACTIVE]
         effort += COULOMB_FRICTION * np.tanh(error / 0.02)
-        effort += _gravity(state.position)[_ACTIVE]
+        effort += kinematics.gravity_effort(state.position)[_ACTIVE]
         return np.asarray(np.clip(effort, low, high))
 
 
@@ -105,14 +104,6 @@ def inverse_kinematics(target: Array, start: Array) -> Array:
         position[_ACTIVE] += jacobian.T @ np.linalg.solve(damped, error)
         position = np.clip(position, kinematics.JOINT_LOW + 0.05, kinematics.JOINT_HIGH - 0.05)
     return position
-
-
-def _gravity(position: Array) -> Array:
-    """[6] N m that holds the arm against gravity."""
-    poses = kinematics.forward(position)
-    centres = kinematics.Points(tuple(range(6)), kinematics.LINK_CENTRES)
-    jacobian = centres.jacobian(poses, centres.positions(poses))
-    return np.asarray(GRAVITY * (kinematics.LINK_MASSES @ jacobian[:, 2]))
 
 
 @dataclass(frozen=True)
@@ -157,8 +148,10 @@ def evaluate(environment: PokeEnvironment, policy: Policy, episodes: int, seed: 
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description="Random, zero and oracle on ErgoJrPoke-v0.")
-    parser.add_argument("--episodes", type=int, default=50)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--episodes", type=int, default=50, help="number of episodes of each policy"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="seed of the first episode")
     arguments = parser.parse_args()
     print("| control | policy | touches | return | steps to touch | limited ticks |")
     print("|---|---|---|---|---|---|")

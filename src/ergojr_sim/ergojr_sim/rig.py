@@ -15,18 +15,20 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ergojr_description import xl320
+from ergojr_description.cameras import CAMERAS
 from ergojr_description.kinematics import JOINT_NAMES
-from ergojr_sim.rig_cameras import CameraConfig, CameraFault, Cameras
+from ergojr_sim.config import RigConfig
+from ergojr_sim.rig_cameras import CameraFault, Cameras, StreamConfig
 from ergojr_sim.virtual_bus import BusFault, Line, VirtualBus
 from ergojr_sim.virtual_servo import SUPPLY, ServoFault, VirtualServo
-from ergojr_sim.world import CAMERAS, SERVO_STEP, World
+from ergojr_sim.world import SERVO_STEP, World
 
 PRIORITY = 70  # of real time, where that is allowed: above the driver's, for servos wait for nobody
 TURN = 0.02  # s that physics waits at most for somebody to look
@@ -63,40 +65,6 @@ _ONCE = ("reboot", "refuse_reads", "gain")  # happen, and need no mending
 
 class RigError(Exception):
     """What was asked for cannot be done; the message is one sentence."""
-
-
-@dataclass(frozen=True)
-class RigConfig:
-    """See each field."""
-
-    port_link: str = field(
-        default="/tmp/ergojr_port",
-        metadata={"doc": "Path of the serial port: a link to the pseudo-terminal."},
-    )
-    front_http_port: int = field(
-        default=0,
-        metadata={"doc": "HTTP port of the front camera; 0: any.", "low": 0, "high": 65535},
-    )
-    side_http_port: int = field(
-        default=0,
-        metadata={"doc": "HTTP port of the side camera; 0: any.", "low": 0, "high": 65535},
-    )
-    width: int = field(default=320, metadata={"doc": "Pixels across.", "low": 16, "high": 1920})
-    height: int = field(default=240, metadata={"doc": "Pixels down.", "low": 16, "high": 1080})
-    fps: float = field(
-        default=30.0, metadata={"doc": "Pictures a second of each camera.", "low": 1, "high": 60}
-    )
-    directions: tuple[float, ...] = field(
-        default=(1.0, 1.0, 1.0, 1.0, 1.0, 1.0),
-        metadata={
-            "doc": "How the servos of m1..m6 are mounted: 1 or -1, their turn to the joint's."
-        },
-    )
-    seed: int = field(default=0, metadata={"doc": "Of the noise on the bus.", "low": 0})
-
-    def __post_init__(self) -> None:
-        if len(self.directions) != 6 or any(abs(sign) != 1.0 for sign in self.directions):
-            raise ValueError(f"directions is {self.directions}, expected six times 1 or -1")
 
 
 @dataclass(frozen=True)
@@ -140,7 +108,7 @@ class Rig:
         self._servos = [VirtualServo(number) for number in range(1, 7)]
         self._bus = VirtualBus(self._servos, config.seed)
         ports = dict(zip(CAMERAS, (config.front_http_port, config.side_http_port), strict=True))
-        self._cameras = Cameras(CameraConfig(config.width, config.height, ports))
+        self._cameras = Cameras(StreamConfig(config.width, config.height, ports))
         try:
             self._line = Line(Path(config.port_link), self._answer, lambda: self._bus.fault.delay)
         except OSError:

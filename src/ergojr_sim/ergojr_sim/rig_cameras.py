@@ -1,6 +1,6 @@
 """The rig's two cameras, in a process of their own: rendering must not stall the servos' bus.
 
-Started by `rig.Rig` with one JSON argument (a `CameraConfig`). Reads lines of JSON on stdin:
+Started by `rig.Rig` with one JSON argument (a `StreamConfig`). Reads lines of JSON on stdin:
 
     {"arm": [6 rad], "cube": [x, y, z, qx, qy, qz, qw]}    the newest state of the world
 
@@ -26,8 +26,8 @@ from typing import Any
 
 import numpy as np
 
+from ergojr_description.cameras import CAMERAS
 from ergojr_sim.mjpeg import MjpegServer
-from ergojr_sim.world import CAMERAS
 
 PRIORITY = 5  # of real time, where that is allowed: below all that moves the arm
 PATIENCE = 3.0  # s for a killed rig's cameras to give their HTTP ports back
@@ -38,7 +38,7 @@ NOISES = 5  # frames of it, in turn
 
 
 @dataclass(frozen=True)
-class CameraConfig:
+class StreamConfig:
     """Size in pixels, and the HTTP port of each camera (0: any)."""
 
     width: int = 320
@@ -68,7 +68,7 @@ class Cameras:
         OSError: an HTTP port is taken.
     """
 
-    def __init__(self, config: CameraConfig) -> None:
+    def __init__(self, config: StreamConfig) -> None:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "ergojr_sim.rig_cameras", config.to_json()],
             stdin=subprocess.PIPE,
@@ -211,7 +211,7 @@ def main() -> int:
     with suppress(PermissionError):  # a right that not everybody has; threads inherit it
         os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(PRIORITY))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the rig, which then ends this one
-    config = CameraConfig(**json.loads(sys.argv[1]))
+    config = StreamConfig(**json.loads(sys.argv[1]))
     try:
         cameras = {name: _camera(port) for name, port in config.ports.items()}
     except OSError:

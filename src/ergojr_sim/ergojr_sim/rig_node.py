@@ -56,7 +56,8 @@ from rclpy.node import Node
 from sensor_msgs.msg import JointState
 
 from ergojr_description.kinematics import JOINT_NAMES
-from ergojr_sim.rig import Rig, RigConfig, RigError
+from ergojr_sim.config import RigConfig
+from ergojr_sim.rig import Rig, RigError
 from planet_node.diagnostics import OK, WARN, Diagnostics
 from planet_node.main import StartupError, fail, run
 from planet_node.parameters import declare

@@ -15,8 +15,10 @@ import cv2
 import numpy as np
 
 from ergojr_description import kinematics
+from ergojr_description.cameras import CAMERAS
 from ergojr_description.kinematics import Array
-from ergojr_sim.world import CAMERAS, Image, Window, World
+from ergojr_sim.rendering import NEAR, Image, Window
+from ergojr_sim.world import World
 
 REST = ([0.0] * 6, [0.0, 0.135, 0.015, 0.0, 0.0, 0.0, 1.0])
 MARGIN = 1  # pixels around the window, for what rounding does
@@ -29,12 +31,12 @@ class Scene:
         self._size = (width, height)
         self._state: tuple[Sequence[float], Sequence[float]] = REST
         with closing(_world()) as bare:
-            bare.hide(moving=True)
-            drawn = {name: bare.draw(name, *self._size) for name in CAMERAS}
+            bare.renderer.hide(moving=True)
+            drawn = {name: bare.renderer.draw(name, *self._size) for name in CAMERAS}
             self._backdrops = {name: (_bgr(image), depth) for name, (image, depth) in drawn.items()}
         self._world = _world()
-        self._world.hide(moving=False)
-        self._arm, self._cube = self._world.moving_corners()
+        self._world.renderer.hide(moving=False)
+        self._arm, self._cube = self._world.renderer.moving_corners()
         self._cube *= sqrt(3.0)  # a box around it, however it is turned
         self._lenses = {name: self._lens(name) for name in CAMERAS}
         self._pictures: dict[str, Image] = {}
@@ -62,7 +64,7 @@ class Scene:
         left, top, right, bottom = window
         if left >= right or top >= bottom:
             return backdrop
-        image, depth = self._world.draw(camera, *self._size, window)
+        image, depth = self._world.renderer.draw(camera, *self._size, window)
         part = np.s_[top:bottom, left:right]
         nearer = cv2.compare(depth, far[part], cv2.CMP_LT)
         picture = backdrop.copy()
@@ -71,7 +73,7 @@ class Scene:
 
     def _lens(self, camera: str) -> Array:
         """[4, 4]: from the world's to clip coordinates."""
-        view, clip = self._world.matrices(camera, self._size[0] / self._size[1])
+        view, clip = self._world.renderer.matrices(camera, self._size[0] / self._size[1])
         return np.asarray(clip @ view)
 
     def _window(self, camera: str) -> Window:
@@ -82,7 +84,7 @@ class Scene:
         points = np.concatenate([links, self._cube + cube[:3]])
         lens = self._lenses[camera]
         seen = points @ lens[:, :3].T + lens[:, 3]
-        if seen[:, 3].min() < CAMERAS[camera].near:
+        if seen[:, 3].min() < NEAR:
             return (0, 0, width, height)
         across = (seen[:, 0] / seen[:, 3] + 1.0) * width / 2
         down = (1.0 - seen[:, 1] / seen[:, 3]) * height / 2

@@ -20,14 +20,14 @@ Serves
     reset (planet_msgs/Reset): a new episode; the seed decides its start (-1: the node's next)
     emergency_stop (std_srvs/SetBool): true latches the torque off, false releases it
 
-Pace, watchdog and stamps: see `ergojr_sim.session`, which runs in a thread of its own.
+Pace, watchdog and stamps: see `ergojr_sim.simulated_robot`, which runs in a thread of its own.
 """
 
 from __future__ import annotations
 
 import sys
 import threading
-from math import radians, tan
+from dataclasses import asdict
 
 from builtin_interfaces.msg import Time
 from planet_msgs.msg import Reward, RobotSpec
@@ -37,30 +37,20 @@ from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, Image, JointState
 from std_srvs.srv import SetBool
 
+from ergojr_description import CONTROL_PERIOD
+from ergojr_description.cameras import CAMERAS, Camera, pinhole
 from ergojr_description.kinematics import ACTIVE_NAMES
-from ergojr_sim import session
-from ergojr_sim.session import (
-    CommandError,
-    Observation,
-    Session,
-    SimConfig,
-    command_values,
-    state_names,
-)
-from ergojr_sim.world import CAMERAS, CONTROL_PERIOD, Camera, command_bounds
-from planet_node import diagnostics
-from planet_node.diagnostics import Diagnostics
+from ergojr_sim.config import SimConfig
+from ergojr_sim.simulated_robot import SimulatedRobot, TimeStep
+from ergojr_sim.world import command_bounds
+from planet_core.report import Level
+from planet_core.robot import CommandError, command_values
+from planet_node.diagnostics import WARN, Diagnostics
 from planet_node.images import to_message
 from planet_node.main import fail, run
 from planet_node.parameters import declare
 from planet_node.qos import COMMAND, IMAGE, LATCHED, STREAM
 from planet_node.stamps import from_ns, to_ns
-
-_LEVELS = {
-    session.OK: diagnostics.OK,
-    session.WARN: diagnostics.WARN,
-    session.ERROR: diagnostics.ERROR,
-}
 
 
 class SimNode(Node):
@@ -69,7 +59,7 @@ class SimNode(Node):
     def __init__(self) -> None:
         super().__init__("sim")
         self._config = declare(self, SimConfig)
-        self._state_names = list(state_names(self._config))
+        self._state_names = list(self._config.state_names)
         self._diagnostics = Diagnostics(self)
         self._joint_states = self.create_publisher(JointState, "joint_states", STREAM)
         self._reward = self.create_publisher(Reward, "reward", STREAM)
@@ -80,30 +70,30 @@ class SimNode(Node):
             name: self.create_publisher(CameraInfo, f"{name}/camera_info", IMAGE)
             for name in CAMERAS
         }
-        self._calibrations = {
-            name: _calibration(camera, _frame(name), self._config.image_size)
+        self._camera_infos = {
+            name: _camera_info(camera, _frame(name), self._config.image_size)
             for name, camera in CAMERAS.items()
         }
         self._clock_publisher = (
             self.create_publisher(Clock, "/clock", STREAM) if self._config.publish_clock else None
         )
         self._spec = self.create_publisher(RobotSpec, "robot_spec", LATCHED)
-        self._session = Session(self._config, self._publish, self._report)
+        self._robot = SimulatedRobot(self._config, self._publish, self._report)
         self.create_subscription(JointState, "joint_command", self._on_command, COMMAND)
         self.create_service(Reset, "reset", self._on_reset)
         self.create_service(SetBool, "emergency_stop", self._on_emergency_stop)
-        self._thread = threading.Thread(target=self._run, name="session", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="simulation", daemon=True)
         self._thread.start()
         self._spec.publish(_robot_spec(self._config))
 
     def close(self) -> None:
         """Stop the physics."""
-        self._session.close()
+        self._robot.close()
         self._thread.join(timeout=5.0)
 
     def _run(self) -> None:
         try:
-            self._session.run()
+            self._robot.run()
         except Exception as error:  # noqa: BLE001 -- any fault of the physics must end the node
             fail(self, error)
 
@@ -112,14 +102,14 @@ class SimNode(Node):
         if self._config.control == "position" and message.position:
             values = message.position
         try:
-            command = command_values(message.name, values)
+            command = command_values(ACTIVE_NAMES, message.name, values)
         except CommandError as error:
-            self._report("joint_command", session.WARN, f"ignored: {error}")
+            self._report("joint_command", WARN, f"ignored: {error}")
             return
-        self._session.command(to_ns(message.header.stamp), command)
+        self._robot.command(to_ns(message.header.stamp), command)
 
     def _on_reset(self, request: Reset.Request, response: Reset.Response) -> Reset.Response:
-        result = self._session.reset(request.seed)
+        result = self._robot.reset(request.seed)
         response.ok = result.ok
         response.message = result.message
         response.first_stamp = from_ns(result.first_stamp)
@@ -128,43 +118,43 @@ class SimNode(Node):
     def _on_emergency_stop(
         self, request: SetBool.Request, response: SetBool.Response
     ) -> SetBool.Response:
-        self._session.emergency_stop(request.data)
+        self._robot.emergency_stop(request.data)
         response.success = True
         response.message = "torque is off" if request.data else "released"
         return response
 
-    def _report(self, part: str, level: str, sentence: str) -> None:
-        self._diagnostics.report(part, _LEVELS[level], sentence)
+    def _report(self, part: str, level: Level, sentence: str) -> None:
+        self._diagnostics.report(part, level, sentence)
 
-    def _publish(self, observation: Observation) -> None:
-        stamp = from_ns(observation.stamp)
+    def _publish(self, step: TimeStep) -> None:
+        stamp = from_ns(step.stamp)
         if self._clock_publisher is not None:
             self._clock_publisher.publish(Clock(clock=stamp))
         joints = JointState(
             name=self._state_names,
-            position=observation.joints.position.tolist(),
-            velocity=observation.joints.velocity.tolist(),
-            effort=observation.joints.effort.tolist(),
+            position=step.joints.position.tolist(),
+            velocity=step.joints.velocity.tolist(),
+            effort=step.joints.effort.tolist(),
         )
         joints.header.stamp = stamp
         self._joint_states.publish(joints)
         reward = Reward(
-            reward=observation.reward,
-            distance=observation.distance,
-            terminated=observation.terminated,
-            truncated=observation.truncated,
-            touched=observation.touched,
-            valid=observation.valid,
+            reward=step.reward,
+            distance=step.distance,
+            terminated=step.terminated,
+            truncated=step.truncated,
+            touched=step.touched,
+            valid=step.valid,
         )
         reward.header.stamp = stamp
         self._reward.publish(reward)
-        for name, image in observation.images.items():
+        for name, image in step.images.items():
             self._images[name].publish(to_message(image, stamp, _frame(name)))
-            self._publish_calibration(name, stamp)
+            self._publish_camera_info(name, stamp)
 
-    def _publish_calibration(self, camera: str, stamp: Time) -> None:
-        self._calibrations[camera].header.stamp = stamp
-        self._infos[camera].publish(self._calibrations[camera])
+    def _publish_camera_info(self, camera: str, stamp: Time) -> None:
+        self._camera_infos[camera].header.stamp = stamp
+        self._infos[camera].publish(self._camera_infos[camera])
 
 
 def _frame(camera: str) -> str:
@@ -175,27 +165,22 @@ def _frame(camera: str) -> str:
 def _robot_spec(config: SimConfig) -> RobotSpec:
     low, high = command_bounds(config.control)
     return RobotSpec(
+        run_id=config.run_id,
         name="ergojr",
         action_names=list(ACTIVE_NAMES),
         action_low=low.tolist(),
         action_high=high.tolist(),
         cameras=list(CAMERAS),
-        state_names=list(state_names(config)),
+        state_names=list(config.state_names),
         control_period=CONTROL_PERIOD,
         max_steps=config.max_steps,
         real_time_factor=config.real_time_factor,
     )
 
 
-def _calibration(camera: Camera, frame: str, size: int) -> CameraInfo:
-    """An ideal pinhole: square pixels, principal point in the middle, no distortion."""
-    focal = size / 2 / tan(radians(camera.field_of_view) / 2)
-    centre = (size - 1) / 2  # pixel centres have whole numbers
-    info = CameraInfo(height=size, width=size, distortion_model="plumb_bob", d=[0.0] * 5)
+def _camera_info(camera: Camera, frame: str, size: int) -> CameraInfo:
+    info = CameraInfo(**asdict(pinhole(camera.field_of_view, size, size)))
     info.header.frame_id = frame
-    info.k = [focal, 0.0, centre, 0.0, focal, centre, 0.0, 0.0, 1.0]
-    info.r = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]
-    info.p = [focal, 0.0, centre, 0.0, 0.0, focal, centre, 0.0, 0.0, 0.0, 1.0, 0.0]
     return info
 
 

@@ -21,22 +21,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from math import pi
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ergojr_description import kinematics
+from ergojr_description.config import MAX_EFFORT, LimiterConfig
 from ergojr_description.kinematics import ACTIVE_JOINTS, Array
-from ergojr_description.limiter import MAX_EFFORT, Limited, Limiter, LimiterConfig
+from ergojr_description.limiter import Limited, Limiter
+from ergojr_sim.bullet import Bullet
+from ergojr_sim.rendering import Renderer
 
-Image = NDArray[np.uint8]
-Window = tuple[int, int, int, int]
-"""Pixels: left, top, and the first ones right of and below it."""
-
-CONTROL_PERIOD = 0.05  # s
 CONTROLS = ("torque", "position")  # of the simulator; the rig of virtual hardware has "servo"
 
 ROTOR_INERTIA = 1e-3  # kg m^2
@@ -48,23 +43,6 @@ POSITION_SPEED = 0.8  # rad/s, paper
 POSITION_EFFORT = 0.8  # N m, paper
 POSITION_GAIN = 0.1  # share of the error that PyBullet's position motor removes per step
 POSITION_TARGET = pi / 2  # rad, greatest joint target, paper
-
-
-@dataclass(frozen=True)
-class Camera:
-    """A pinhole camera: eye and look-at point in the world frame (m), vertical field of view."""
-
-    eye: tuple[float, float, float]
-    target: tuple[float, float, float]
-    field_of_view: float = 60.0  # degrees
-    near: float = 0.1  # m
-    far: float = 0.8  # m
-
-
-CAMERAS: dict[str, Camera] = {
-    "camera_front": Camera(eye=(0.0, 0.45, 0.15), target=(0.0, 0.0, 0.05)),
-    "camera_side": Camera(eye=(-0.30, 0.15, 0.15), target=(0.0, 0.15, 0.05)),
-}
 
 
 @dataclass(frozen=True)
@@ -91,19 +69,6 @@ class Tick:
     fault: str
 
 
-_CORNERS = np.array([[x, y, z] for x in (-0.5, 0.5) for y in (-0.5, 0.5) for z in (-0.5, 0.5)])
-
-
-def _zoom(window: Window, width: int, height: int) -> Array:
-    """[4, 4]: clip coordinates of a picture to those of a window in it."""
-    left, top, right, bottom = window
-    across, down = width / (right - left), height / (bottom - top)
-    zoom = np.diag([across, down, 1.0, 1.0])
-    zoom[0, 3] = across * (1.0 - (left + right) / width)
-    zoom[1, 3] = down * ((top + bottom) / height - 1.0)
-    return zoom
-
-
 def command_bounds(control: str) -> tuple[Array, Array]:
     """[4] low and [4] high of the commands for m1 m2 m3 m5: N m (torque) or rad (position)."""
     bound = np.full(4, MAX_EFFORT if control == "torque" else POSITION_TARGET)
@@ -124,7 +89,7 @@ class World:
             raise ValueError(f"control is {control!r}, expected one of {', '.join(controls)}")
         self.control = control
         self.limiter = Limiter(limiter)
-        self._bullet = _Bullet()
+        self._bullet = Bullet()
         if control == "position":
             self._dt, self._steps_per_cycle, self._cycles = 1 / 60, 1, 3
         else:
@@ -133,7 +98,7 @@ class World:
 
     def _build(self) -> None:
         bullet = self._bullet
-        bullet.setGravity(0.0, 0.0, -9.81)
+        bullet.setGravity(0.0, 0.0, -kinematics.GRAVITY)
         bullet.setTimeStep(self._dt)
         path = kinematics.urdf_path
         self._table = bullet.loadURDF(str(path("floor")), useFixedBase=True)
@@ -148,6 +113,7 @@ class World:
         self._active = [self._joints[index] for index in ACTIVE_JOINTS]
         self._held = [self._joints[index] for index in range(6) if index not in ACTIVE_JOINTS]
         self._tip = names["tip"]
+        self.renderer = Renderer(bullet, self._table, self._arm, self._joints, self._cube)
         self._fingers = (names["m5"], names["m6"])
         for link in self._joints:
             bullet.changeDynamics(
@@ -359,82 +325,7 @@ class World:
         contacts = self._bullet.getContactPoints(self._arm, self._cube)
         return any(contact[3] in self._fingers and contact[8] <= 0.0 for contact in contacts)
 
-    def render(self, camera: str, width: int, height: int) -> Image:
-        """[height, width, 3] RGB of one of `CAMERAS`."""
-        return np.array(self.draw(camera, width, height)[0][:, :, :3])
-
-    def draw(
-        self, camera: str, width: int, height: int, window: Window | None = None
-    ) -> tuple[Image, Array]:
-        """RGBA [h, w, 4] and depth buffer [h, w] of the pixels of `window`; None: of all."""
-        bullet = self._bullet
-        part = window or (0, 0, width, height)
-        wide, high = part[2] - part[0], part[3] - part[1]
-        view, clip = self.matrices(camera, width / height)
-        picture = bullet.getCameraImage(
-            wide,
-            high,
-            view.T.ravel().tolist(),
-            (_zoom(part, width, height) @ clip).T.ravel().tolist(),
-            renderer=bullet.ER_TINY_RENDERER,
-            flags=bullet.ER_NO_SEGMENTATION_MASK,
-        )
-        pixels = np.asarray(picture[2], np.uint8)
-        return np.reshape(pixels, (high, wide, 4)), np.reshape(picture[3], (high, wide))
-
-    def matrices(self, camera: str, aspect: float) -> tuple[Array, Array]:
-        """[4, 4] world to camera and [4, 4] camera to clip coordinates, as OpenGL has them."""
-        bullet, setting = self._bullet, CAMERAS[camera]
-        view = bullet.computeViewMatrix(setting.eye, setting.target, (0.0, 0.0, 1.0))
-        clip = bullet.computeProjectionMatrixFOV(
-            setting.field_of_view, aspect, setting.near, setting.far
-        )
-        return np.reshape(view, (4, 4)).T, np.reshape(clip, (4, 4)).T
-
-    def hide(self, *, moving: bool) -> None:
-        """Take all that moves out of every picture, or else all that does not, for good."""
-        bodies = [(self._arm, link) for link in self._joints] + [(self._cube, -1)]
-        for body, link in bodies if moving else [(self._table, -1), (self._arm, -1)]:
-            self._bullet.changeVisualShape(body, link, rgbaColor=[0.0] * 4)
-
-    def moving_corners(self) -> tuple[kinematics.Points, Array]:
-        """The corners of the boxes around all visible parts of the arm that move, and [8, 3] m
-        those of the cube in its own frame."""
-        bullet = self._bullet
-        links: list[int] = []
-        corners: list[Array] = []
-        for _, link, kind, size, _, centre, *_ in bullet.getVisualShapeData(self._arm):
-            if link in self._joints:
-                if kind != bullet.GEOM_BOX:
-                    raise ValueError(f"link {link} of the arm is drawn as no box")
-                links += [self._joints.index(link)] * len(_CORNERS)
-                corners.append(_CORNERS * size + centre)
-        (cube,) = bullet.getVisualShapeData(self._cube)
-        return kinematics.Points(tuple(links), np.concatenate(corners)), _CORNERS * cube[3]
-
     def close(self) -> None:
         """Disconnect; a second call does nothing."""
         if self._bullet.isConnected():
             self._bullet.disconnect()
-
-
-class _Bullet:
-    """PyBullet's functions bound to a world of their own."""
-
-    def __init__(self) -> None:
-        import pybullet
-
-        if not pybullet.isNumpyEnabled():
-            raise ImportError(
-                "pybullet was built without numpy and would return images as tuples; "
-                "install numpy first, then pybullet with --no-build-isolation"
-            )
-        self._module = pybullet
-        self._client = pybullet.connect(pybullet.DIRECT)
-
-    def __getattr__(self, name: str) -> Any:
-        value = getattr(self._module, name)
-        if callable(value):
-            value = partial(value, physicsClientId=self._client)
-        setattr(self, name, value)
-        return value

@@ -11,7 +11,9 @@ import pytest
 from ergojr_description import kinematics
 from ergojr_description.kinematics import Array
 from ergojr_description.limiter import Limited
-from ergojr_sim.limiter_trial import ARMS, ATTACKS, EPISODE, Arm, Worst, attack, start_inside
+from ergojr_sim.limiter_trial import EPISODE, attack, start_inside
+from ergojr_sim.trial_arms import ARMS, Arm, Worst
+from ergojr_sim.trial_attacks import ATTACKS
 from ergojr_sim.world import World
 
 COMMANDS = EPISODE // 2

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from ergojr_description import xl320
-from ergojr_sim.rig import Rig, RigConfig, RigError
+from ergojr_sim.config import RigConfig
+from ergojr_sim.rig import Rig, RigError
 
 cv2 = pytest.importorskip("cv2")
 
@@ -294,7 +295,8 @@ def command_line(pid: int) -> str:
 
 DIES = """
 import os, sys
-from ergojr_sim.rig import Rig, RigConfig
+from ergojr_sim.config import RigConfig
+from ergojr_sim.rig import Rig
 rig = Rig(RigConfig(port_link=sys.argv[1]), print)
 print(rig._cameras._process.pid, *rig._cameras.ports.values(), flush=True)
 os.kill(os.getpid(), 9)

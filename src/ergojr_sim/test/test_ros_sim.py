@@ -118,7 +118,7 @@ def test_the_whole_interface_in_lockstep_and_after_a_kill(robot: Robot) -> None:
 
     # Bad commands move nothing and are named.
     robot.command(stamp, [float("nan"), 0.0, 0.0, 0.0])
-    robot.said("joint_command for m1 is not a finite number")
+    robot.said("joint_command for m1 is nan, expected a finite number")
     robot.command(stamp, [0.0] * 4, names="m1 m2 m3 m4")
     robot.said("joint_command names m1, m2, m3, m4, expected m1, m2, m3, m5")
     robot.command(stamp, [0.0] * 3)

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from ergojr_sim.world import CAMERAS, World
+from ergojr_sim.world import World
 
 pytest.importorskip("cv2")
+from ergojr_description.cameras import CAMERAS
 from ergojr_sim.scene import Scene
 
 AWAY = [0.0, 3.0, 0.015, 0.0, 0.0, 0.0, 1.0]  # a cube out of sight
@@ -34,7 +35,7 @@ def scene() -> Iterator[Scene]:
 
 def differing(scene: Scene, world: World, camera: str) -> float:
     """The share of pixels that are not the same."""
-    whole = world.render(camera, 160, 120)
+    whole = world.renderer.render(camera, 160, 120)
     return float((scene.picture(camera)[..., ::-1] != whole).any(axis=2).mean())
 
 

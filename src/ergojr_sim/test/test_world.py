@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 from ergojr_description import kinematics
+from ergojr_description.cameras import CAMERAS
+from ergojr_description.config import MAX_EFFORT, MAX_SPHERE_RADIUS
 from ergojr_description.kinematics import ACTIVE_JOINTS, CRITICAL_POINTS, Array
-from ergojr_description.limiter import MAX_EFFORT, MAX_SPHERE_RADIUS, Limited
-from ergojr_sim.world import CAMERAS, COULOMB_FRICTION, VISCOUS_FRICTION, World
+from ergojr_description.limiter import Limited
+from ergojr_sim.world import COULOMB_FRICTION, VISCOUS_FRICTION, World
 
 ACTIVE = list(ACTIVE_JOINTS)
 AWAY = (0.0, 5.0)  # a cube out of reach
@@ -256,14 +258,14 @@ def test_the_cube_is_put_down_but_not_into_the_arm(servos: World) -> None:
 def test_a_window_shows_its_part_of_the_whole_picture(camera: str, world: World) -> None:
     world.reset(np.full(6, 0.4), (0.05, 0.13), 0.4)
     left, top, right, bottom = window = (11, 7, 60, 50)
-    part = world.draw(camera, 80, 60, window)[0]
-    assert (part == world.draw(camera, 80, 60)[0][top:bottom, left:right]).mean() > 0.999
+    part = world.renderer.draw(camera, 80, 60, window)[0]
+    assert (part == world.renderer.draw(camera, 80, 60)[0][top:bottom, left:right]).mean() > 0.999
 
 
 @pytest.mark.parametrize("camera", sorted(CAMERAS))
 def test_a_camera_shows_cube_and_gripper(world: World, camera: str) -> None:
     world.reset(np.radians([0.0, 0.0, 30.0, 0.0, 30.0, 0.0]), (-0.02, 0.14), 0.3)
-    image = world.render(camera, 64, 64).astype(int)
+    image = world.renderer.render(camera, 64, 64).astype(int)
     assert image.shape == (64, 64, 3)
     red, green, blue = image[..., 0], image[..., 1], image[..., 2]
     assert ((red > 2 * green) & (red > 2 * blue)).sum() > 8
@@ -272,7 +274,10 @@ def test_a_camera_shows_cube_and_gripper(world: World, camera: str) -> None:
 
 def test_a_camera_that_is_not_square_shows_the_same_middle(world: World) -> None:
     world.reset(np.zeros(6), (0.0, 0.13), 0.0)
-    square, wide = world.render("camera_front", 64, 64), world.render("camera_front", 128, 64)
+    square, wide = (
+        world.renderer.render("camera_front", 64, 64),
+        world.renderer.render("camera_front", 128, 64),
+    )
     assert wide.shape == (64, 128, 3)
     difference = np.abs(wide[:, 32:96].astype(int) - square.astype(int)).mean()
     assert difference < 3.0

@@ -1,7 +1,7 @@
 """What a trainer sees of the episodes: the learner's copy of them in memory.
 
-Rows follow the time convention of :mod:`planet_core`: row t holds (o_t, a_{t-1}, r_t). A chunk is L
-consecutive rows of one episode.
+Rows follow the time convention of :mod:`planet_core`: row t holds (o_t, a_{t-1}, r_t). A chunk is
+up to L consecutive rows of one episode.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ import numpy.typing as npt
 
 @dataclass(frozen=True)
 class Draw:
-    """B chunks of L rows: where they lie, until the next episode is added."""
+    """B chunks of up to L rows: where they lie, until the next episode is added."""
 
     rows: npt.NDArray[np.int64]
-    """[B, L], consecutive rows of one episode; padding repeats the chunk's last row."""
+    """[B, L], successive rows of one episode; padding repeats the chunk's last row."""
     mask: npt.NDArray[np.bool_]
     """Whether the row is of the chunk, [B, L]; padding comes last."""
 
@@ -29,12 +29,14 @@ class Span:
 
     sequence: int
     start: int
-    """Its first row."""
+    """Its first row; the others follow around the ring."""
     length: int
+    evaluation: bool
+    """Whether it is an evaluation episode, which is never trained on."""
 
 
 class Experience(Protocol):
-    """The newest training episodes, one after the other in rows."""
+    """The newest episodes, one after the other in a ring of rows."""
 
     @property
     def spans(self) -> tuple[Span, ...]:
@@ -44,15 +46,24 @@ class Experience(Protocol):
     def capacity(self) -> int:
         """Number of rows allocated."""
 
-    def rows(self, span: slice | None = None) -> dict[str, npt.NDArray[np.generic]]:
-        """Return views of these rows (None: of all), by name.
+    def rows(self) -> dict[str, npt.NDArray[np.generic]]:
+        """Return all rows, by name; what no episode holds is arbitrary.
 
-        images uint8 [n, 64, 64 N, 3] of o_t, action float32 [n, A] (a_{t-1}), reward float32 [n],
-        reward_valid and terminated bool [n], state float32 [n, P] (joint positions in rad |
-        velocities in rad/s; P = 0 when they are not held).
+        images uint8 [n, 64, 64 N, 3] of o_t (N = 0 when they are not held), action float32 [n, A]
+        (a_{t-1}), reward float32 [n], reward_valid, terminated and truncated bool [n], state
+        float32 [n, P] (joint positions in rad | velocities in rad/s; P = 0 when they are not held).
         """
+
+    def places(self, span: Span) -> npt.NDArray[np.int64]:
+        """Return the rows that an episode lies in, [length]."""
 
     def draw(
         self, batch_size: int, length: int, rng: np.random.Generator, clipped_starts: bool
     ) -> Draw:
-        """Draw `batch_size` chunks of `length` rows, none of which crosses an episode."""
+        """Draw `batch_size` chunks of at most `length` rows, each from one training episode."""
+
+    def evaluation(self, episodes: int, length: int) -> Draw:
+        """Return the first `length` rows of the newest evaluation episodes, oldest of them first.
+
+        There are fewer chunks than `episodes` when fewer are held; without one, [0, 0].
+        """

@@ -10,4 +10,5 @@ Level = Literal["ok", "warn", "error"]
 class Report(Protocol):
     """Tells the operator the state of one part: a level, and one sentence."""
 
-    def __call__(self, name: str, level: Level, message: str, **values: object) -> None: ...
+    def __call__(self, name: str, level: Level, message: str, **values: object) -> None:
+        """`values` are figures that belong to the sentence."""

@@ -12,7 +12,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from planet_core.episode import Episode, EpisodeError
+from planet_core.episode import Episode
+from planet_core.episode_format import EpisodeError
 from planet_core.report import Report
 
 MAX_ANSWER_BYTES = 16_000_000  # several times a paper's episode; answers are copied under the GIL
@@ -23,12 +24,13 @@ PATIENCE = 3.0  # s, for which a replay may be absent before that is reported
 
 
 class Send(Protocol):
-    """Ask for episodes after a sequence, without waiting; `Feed.answer` gets the same `token`.
+    """Asks for episodes after a sequence."""
 
-    Returns what to call when the answer is not waited for any longer.
-    """
+    def __call__(self, after: int, max_bytes: int, token: int) -> Callable[[], None]:
+        """Do not wait; :meth:`Feed.answer` gets the same `token`.
 
-    def __call__(self, after: int, max_bytes: int, token: int) -> Callable[[], None]: ...
+        Returns what to call when the answer is not waited for any longer.
+        """
 
 
 @dataclass(frozen=True)

@@ -32,13 +32,16 @@ def test_a_copied_mirror_draws_the_same_also_after_episodes_came_and_went(
     here, there = (Batches(mirror, torch.device("cpu"), copied) for copied in (False, True))
     lengths = (3, 9, 5, 12, 7, 6, 11)  # a ring of 40 rows forgets the first ones
     for number, steps in enumerate(lengths, 1):
-        mirror.add(make_episode(f"e{number}", steps=steps, seed=number), number)
-        expected, found = (
-            batches.draw(8, 6, np.random.default_rng(number), clipped) for batches in (here, there)
+        policy = "random" if number % 3 else "evaluation"
+        mirror.add(make_episode(f"e{number}", policy, steps, seed=number), number)
+        of_mirror, of_copy = (
+            (batches.draw(8, 6, np.random.default_rng(number), clipped), batches.evaluation(2, 6))
+            for batches in (here, there)
         )
-        np.testing.assert_array_equal(frames(found), frames(expected))
-        for name in found._fields[1:]:
-            np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
+        for expected, found in zip(of_mirror, of_copy, strict=True):
+            np.testing.assert_array_equal(frames(found), frames(expected))
+            for name in found._fields[1:]:
+                np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
 
 
 def test_a_mirror_that_was_cleared_is_copied_anew(make_episode: Callable[..., Episode]) -> None:

@@ -190,6 +190,17 @@ def test_sync_makes_exactly_the_missing_updates_after_a_restart(
     assert rig.publications[-1].replay_sequence == 4
 
 
+def test_losses_on_evaluation_episodes_stand_beside_those_of_the_training(rig) -> None:
+    rig.start(metrics_updates=1, publish_updates=1)
+    rig.replay.add()
+    rig.replay.add()
+    rig.steps(6)
+    assert set(rig.metrics[-1].losses) == {"loss", "other_loss"}
+    rig.replay.add("evaluation")
+    rig.steps(2)
+    assert rig.metrics[-1].losses["held_out_loss"] == 1.0
+
+
 # Starting again
 
 
@@ -462,6 +473,16 @@ def test_an_episode_of_other_cameras_is_skipped_with_a_warning(rig) -> None:
     rig.steps(20)
     assert rig.trainer.count == 8
     assert rig.reports["episodes"][0] == "ok"
+
+
+def test_a_method_without_cameras_learns_from_robots_with_any(rig) -> None:
+    rig.blind = True
+    rig.start(mode="sync", capacity_steps=10_000_000)  # whose images would need 123 GB
+    rig.replay.add(cameras=1)
+    rig.replay.add(cameras=2)
+    rig.steps(20)
+    assert rig.trainer.count == 5
+    assert rig.learner._intake.mirror.rows()["images"].size == 0
 
 
 def test_bytes_that_are_no_episode_are_skipped(rig) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from planet_core.experience import Experience, Span
+from planet_core.experience import Draw, Experience, Span
 from planet_model.networks import Frames
 from planet_model.objective import Batch
 
@@ -26,9 +26,10 @@ class Batches:
         self._device = device
         self._copied = copied
         self._spans: frozenset[Span] = frozenset()
-        rows = {name: torch.from_numpy(held) for name, held in experience.rows().items()}
+        held = experience.rows()
+        rows = {name: torch.from_numpy(held[name]) for name in Batch._fields if name in held}
         self._rows: dict[str, Tensor] = (
-            {name: torch.empty_like(held, device=device) for name, held in rows.items()}
+            {name: torch.empty_like(values, device=device) for name, values in rows.items()}
             if copied
             else rows
         )
@@ -37,9 +38,15 @@ class Batches:
         self, batch_size: int, length: int, rng: np.random.Generator, clipped_starts: bool
     ) -> Batch:
         """Draw chunks as the experience does; padding is zero, but for its frames."""
+        return self._batch(self.experience.draw(batch_size, length, rng, clipped_starts))
+
+    def evaluation(self, episodes: int, length: int) -> Batch:
+        """Return evaluation episodes as the experience does, padded as in `draw`."""
+        return self._batch(self.experience.evaluation(episodes, length))
+
+    def _batch(self, draw: Draw) -> Batch:
         if self._copied:
             self._refresh()
-        draw = self.experience.draw(batch_size, length, rng, clipped_starts)
         rows = torch.from_numpy(draw.rows).to(self._device)
         mask = torch.from_numpy(draw.mask).to(self._device)
         small = {name: held[rows] for name, held in self._rows.items() if name != "images"}
@@ -51,7 +58,9 @@ class Batches:
         spans = self.experience.spans
         for span in spans:
             if span not in self._spans:
-                where = slice(span.start, span.start + span.length)
-                for name, rows in self.experience.rows(where).items():
-                    self._rows[name][where] = torch.from_numpy(rows).to(self._device)
+                places = self.experience.places(span)
+                where = torch.from_numpy(places).to(self._device)
+                held = self.experience.rows()
+                for name, rows in self._rows.items():
+                    rows[where] = torch.from_numpy(held[name][places]).to(self._device)
         self._spans = frozenset(spans)

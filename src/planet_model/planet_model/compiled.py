@@ -54,20 +54,34 @@ def compiled(source: Path, flags: Sequence[str]) -> ctypes.CDLL:
         for openmp in (["-fopenmp"], [])
         for compiler in compilers
     ]
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     texts = [path.read_bytes() for path in (source, *sorted(source.parent.glob("*.h")))]
     key = hashlib.sha256(repr(commands).encode() + b"".join(texts)).hexdigest()
-    file = home / "robo_planet" / f"{source.stem}-{key[:16]}.so"
     try:
-        if not file.exists() or file.stat().st_size == 0:
+        file = _cache() / f"{source.stem}-{key[:16]}.so"
+        try:
+            return ctypes.CDLL(str(file))
+        except OSError:  # there is none yet, or it is damaged
             _build(commands, file)
-        return ctypes.CDLL(str(file))
+            return ctypes.CDLL(str(file))
     except OSError as error:
         raise CompileError(f"{source.name} cannot be loaded: {error}") from error
 
 
+def _cache() -> Path:
+    """The folder of the libraries. Nobody else can write to it, for what lies there is run."""
+    try:
+        home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    except RuntimeError as error:
+        raise CompileError("there is no home directory and no XDG_CACHE_HOME") from error
+    folder = home / "robo_planet" / "compiled"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    status = folder.stat()
+    if status.st_uid != os.geteuid() or status.st_mode & 0o022:
+        raise CompileError(f"others can write to {folder}, where libraries are kept")
+    return folder
+
+
 def _build(commands: Sequence[Sequence[str]], path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         made = Path(folder) / path.name
         reasons = []

@@ -151,7 +151,10 @@ class TrainingConfig(Config):
 
     batch_size: int = setting(50, "Chunks B per update.", low=1)
     chunk_length: int = setting(50, "Steps L of a chunk.", low=2)
-    clipped_starts: bool = setting(True, "Draw an episode's last rows as often as its middle ones.")
+    clipped_starts: bool = setting(
+        True,
+        "Whether every row is drawn equally often; an episode's ends may then clip a chunk.",
+    )
     learning_rate: float = setting(1e-3, "Adam's step size.", low=0.0)
     adam_epsilon: float = setting(1e-4, "Adam's epsilon.", low=0.0)
     gradient_clip: float = setting(1000.0, "Largest norm of the gradient.", low=0.0)

@@ -22,7 +22,8 @@
 #define BLOCK 4
 
 enum { PRODUCT, GRADIENT, SUM, SQUARES };
-enum { PLAIN, RELU, GATE, MINUS };  // what a PRODUCT ends with: GATE is zero where d <= 0, MINUS d
+// What a PRODUCT ends with: RELU leaves what is not a number, GATE is zero where d <= 0, MINUS d.
+enum { PLAIN, RELU, GATE, MINUS };
 
 typedef struct {
     float *data;
@@ -89,7 +90,7 @@ INLINE void product_##V##_##VECTORS(const Operation *o, const float *a, const fl
             V y = sum[r][v], z = y;                                                                \
             if (d) memcpy(&z, d + o->d_pixel[first + r] + v * LANES, sizeof(V));                   \
             if (o->end == MINUS) y -= z;                                                           \
-            else if (o->end != PLAIN) y = (V)((z > 0) & (__typeof__(z > 0))y);                     \
+            else if (o->end != PLAIN) y = (V)(~(z <= 0) & (__typeof__(z > 0))y);                   \
             memcpy(c + o->c_pixel[first + r] + v * LANES, &y, sizeof(V));                          \
         }                                                                                          \
     }                                                                                              \

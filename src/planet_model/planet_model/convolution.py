@@ -12,64 +12,34 @@ transposed convolution of stride 2, or the gradient of a convolution, is four co
 from __future__ import annotations
 
 import ctypes
-import logging
-import platform
-from functools import cache
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
-from planet_model.compiled import CompileError, compiled, cpu_features
+from planet_model import convolution_kernel
+from planet_model.convolution_kernel import (
+    BLOCK,
+    GATE,
+    MINUS,
+    PLAIN,
+    RELU,
+    Images,
+    Program,
+    grid,
+    numbers,
+)
 
-_log = logging.getLogger(__name__)
-
-_SOURCE = Path(__file__).with_name("convolution.c")
-_PRODUCT, _GRADIENT, _SUM, _SQUARES = range(4)
-_PLAIN, _RELU, _GATE, _MINUS = range(4)
-_BLOCK = 16  # channels of a 2 x 2 block of pixels, of which 12 are used
 FEWER_THAN = 16
 """Depths below this are faster here than with oneDNN in bfloat16, where the CPU has that."""
-_AVX512 = {"avx512f", "avx512bw", "avx512dq", "avx512vl"}
-
-
-def instruction_set() -> tuple[str, ...] | None:
-    """What tells a compiler of this CPU's vectors; None where convolution.c would be slow."""
-    if platform.machine() == "aarch64":
-        return ("-march=armv8-a",)
-    features = cpu_features()
-    if features >= _AVX512:
-        return (*(f"-m{feature}" for feature in sorted(_AVX512)), "-mfma")
-    return ("-mavx2", "-mfma") if features >= {"avx2", "fma"} else None
-
-
-def title() -> str:
-    """The instruction set of convolution.c on this CPU, for people."""
-    if platform.machine() == "aarch64":
-        return "NEON"
-    return "AVX-512" if cpu_features() >= _AVX512 else "AVX2"
-
-
-@cache
-def library() -> ctypes.CDLL | None:
-    """convolution.c as a library; None, with a line in the log, where it cannot be had."""
-    flags = instruction_set()
-    if flags is None:
-        return None
-    try:
-        return compiled(_SOURCE, flags)
-    except CompileError as error:
-        _log.warning("the learner's convolutions are PyTorch's, which are slower: %s", error)
-        return None
 
 
 def usable(x: Tensor, depth: int) -> bool:
     """Whether images like `x` go through convolution.c, in a network of this depth."""
     ours = x.device.type == "cpu" and x.dtype == torch.float32 and depth % 8 == 0
     plain = not (torch.compiler.is_compiling() or torch.is_autocast_enabled("cpu"))
-    return ours and plain and library() is not None
+    return ours and plain and convolution_kernel.library() is not None
 
 
 def blocks(store: Tensor, rows: Tensor, noise: Tensor, low: int) -> tuple[Tensor, ...]:
@@ -78,10 +48,10 @@ def blocks(store: Tensor, rows: Tensor, noise: Tensor, low: int) -> tuple[Tensor
     The bits of `low` are those of `noise`, as many bytes as the rows have. See
     :func:`planet_model.networks.preprocess`.
     """
-    found = library()
+    found = convolution_kernel.library()
     assert found is not None
     cameras = store.shape[2] // store.shape[1]
-    out = torch.empty(cameras, *rows.shape, 32, 32, _BLOCK)
+    out = torch.empty(cameras, *rows.shape, 32, 32, BLOCK)
     store, rows = store.contiguous(), rows.contiguous()
     images, words, numbers, to = (ctypes.c_void_p(x.data_ptr()) for x in (store, noise, rows, out))
     count, threads = rows.numel(), torch.get_num_threads()
@@ -89,170 +59,20 @@ def blocks(store: Tensor, rows: Tensor, noise: Tensor, low: int) -> tuple[Tensor
     return out.unbind(0)
 
 
-class _Operand(ctypes.Structure):
-    _fields_ = (
-        ("data", ctypes.c_void_p),
-        ("stride", ctypes.c_int64),
-        ("local", ctypes.c_int32),
-        ("rows", ctypes.c_void_p),
-    )
-
-
-class _Operation(ctypes.Structure):
-    _fields_ = (
-        *((name, ctypes.c_int32) for name in ("kind", "n", "pixels", "segments", "length", "end")),
-        *((name, _Operand) for name in ("a", "b", "c", "d")),
-        *(
-            (name, ctypes.c_void_p)
-            for name in (
-                "bias",
-                "a_pixel",
-                "b_pixel",
-                "c_pixel",
-                "d_pixel",
-                "a_segment",
-                "b_segment",
-            )
-        ),
-    )
-
-
-class _Images(NamedTuple):
-    """Frames, [n, height, width, channels], and the pixels of them that an operation is about."""
-
-    data: Tensor
-    pixels: Tensor
-    """int32: where in a frame each pixel, or the first one of its window, lies."""
-    local: bool = False
-    """They are those that an operation works on at the time, and not all."""
-    rows: Tensor | None = None
-    """int64: which of the frames they are; all of them without."""
-
-
-class _Program:
-    """A list of operations in the making."""
-
-    def __init__(self) -> None:
-        found = library()
-        assert found is not None
-        self._library = found
-        self._threads = torch.get_num_threads()
-        self._operations: list[_Operation] = []
-        self._kept: list[Tensor] = []
-
-    def local(self, *shape: int) -> Tensor:
-        """Zeros [frames that are worked on at a time, *shape]."""
-        return torch.zeros(self._threads * self._library.block(), *shape)
-
-    def product(
-        self,
-        a: _Images,
-        segments: Tensor,
-        matrix: Tensor,
-        c: _Images,
-        bias: Tensor | None = None,
-        end: int = _PLAIN,
-        d: _Images | None = None,
-    ) -> None:
-        """c = windows of a times matrix [segments, length, N] (+ bias), ending as `end` says."""
-        length, n = matrix.shape[1:]
-        width = self._library.width(n)
-        panels = matrix.reshape(-1, n // width, width).transpose(0, 1).contiguous()
-        self._add(
-            kind=_PRODUCT,
-            n=n,
-            pixels=len(c.pixels),
-            segments=len(segments),
-            length=length,
-            end=end,
-            a=self._images(a),
-            b=_Operand(self._at(panels)),
-            c=self._images(c),
-            d=_Operand() if d is None else self._images(d),
-            bias=None if bias is None else self._at(bias.contiguous()),
-            a_pixel=self._at(a.pixels),
-            c_pixel=self._at(c.pixels),
-            d_pixel=None if d is None else self._at(d.pixels),
-            a_segment=self._at(segments),
-        )
-
-    def gradient(
-        self, a: _Images, a_segments: Tensor, length: int, b: _Images, b_segments: Tensor, n: int
-    ) -> Tensor:
-        """[threads, segments, length, N]: sums over the pixels of a's windows times b's."""
-        total = torch.zeros(self._threads, len(a_segments), length, n)
-        self._add(
-            kind=_GRADIENT,
-            n=n,
-            pixels=len(a.pixels),
-            segments=len(a_segments),
-            length=length,
-            a=self._images(a),
-            b=self._images(b),
-            c=_Operand(self._at(total), total.stride(0)),
-            a_pixel=self._at(a.pixels),
-            b_pixel=self._at(b.pixels),
-            a_segment=self._at(a_segments),
-            b_segment=self._at(b_segments),
-        )
-        return total
-
-    def sum(self, b: _Images, n: int, squares: bool = False) -> Tensor:
-        """[threads, N]: sums over the pixels of b, or of their squares."""
-        total = torch.zeros(self._threads, n)
-        self._add(
-            kind=_SQUARES if squares else _SUM,
-            n=n,
-            pixels=len(b.pixels),
-            b=self._images(b),
-            c=_Operand(self._at(total), n),
-            b_pixel=self._at(b.pixels),
-        )
-        return total
-
-    def run(self, frames: int) -> None:
-        """Follow the list."""
-        operations = (_Operation * len(self._operations))(*self._operations)
-        self._library.convolve(operations, len(operations), frames, self._threads)
-
-    def _add(self, **fields: Any) -> None:
-        self._operations.append(_Operation(**fields))
-
-    def _at(self, x: Tensor) -> int:
-        self._kept.append(x)
-        return x.data_ptr()
-
-    def _images(self, x: _Images) -> _Operand:
-        rows = None if x.rows is None else self._at(x.rows)
-        return _Operand(self._at(x.data), x.data.stride(0), x.local, rows)
-
-
-@cache
-def _numbers(*values: int) -> Tensor:
-    return torch.tensor(values, dtype=torch.int32)
-
-
-@cache
-def _grid(rows: int, columns: int, row: int, column: int, first: int = 0) -> Tensor:
-    """Where the pixels of a grid lie: `row` from row to row, `column` from column to column."""
-    y, x = torch.arange(rows)[:, None], torch.arange(columns)
-    return (first + y * row + x * column).flatten().to(torch.int32)
-
-
-def _whole(data: Tensor, local: bool = False, border: int = 0) -> _Images:
+def _whole(data: Tensor, local: bool = False, border: int = 0) -> Images:
     """All pixels of frames [n, h, w, C] but a border."""
     h, w, channels = data.shape[1:]
     size = (h - 2 * border, w - 2 * border)
-    grid = _grid(*size, w * channels, channels, border * (w + 1) * channels)
-    return _Images(data, grid, local)
+    pixels = grid(*size, w * channels, channels, border * (w + 1) * channels)
+    return Images(data, pixels, local)
 
 
-def _windows(data: Tensor, kernel: int, local: bool = False) -> tuple[_Images, Tensor]:
+def _windows(data: Tensor, kernel: int, local: bool = False) -> tuple[Images, Tensor]:
     """The windows of stride 2 that a kernel sees of frames [n, h, w, C]; and their segments."""
     h, w, channels = data.shape[1:]
     size = ((h - kernel) // 2 + 1, (w - kernel) // 2 + 1)
-    grid = _grid(*size, 2 * w * channels, 2 * channels)
-    return _Images(data, grid, local), _numbers(*(i * w * channels for i in range(kernel)))
+    pixels = grid(*size, 2 * w * channels, 2 * channels)
+    return Images(data, pixels, local), numbers(*(i * w * channels for i in range(kernel)))
 
 
 def _parity(
@@ -261,11 +81,11 @@ def _parity(
     size: tuple[int, int],
     border: int = 0,
     local: bool = False,
-) -> _Images:
+) -> Images:
     """Every second pixel of frames [n, h, w, C] from a corner on, which a border shifts."""
     w, channels = data.shape[2:]
     first = (border + corner[0]) * w * channels + (border + corner[1]) * channels
-    return _Images(data, _grid(*size, 2 * w * channels, 2 * channels, first), local)
+    return Images(data, grid(*size, 2 * w * channels, 2 * channels, first), local)
 
 
 def _taps(weight: Tensor) -> Tensor:
@@ -280,7 +100,7 @@ def _of_taps(gradient: Tensor, weight: Tensor) -> Tensor:
 
 
 def _transposed(
-    program: _Program,
+    program: Program,
     a: Tensor,
     weight: Tensor,
     out: Tensor,
@@ -310,23 +130,23 @@ def _transposed(
             high, wide = taps.shape[:2]
             size = (h + high - 1, w + wide - 1)
             first = (q * width + q - (wide - 1)) * channels
-            segments = _numbers(*(-i * width * channels for i in range(high)))
+            segments = numbers(*(-i * width * channels for i in range(high)))
             corner = (top, lefts[0])
             program.product(
-                _Images(a, _grid(*size, width * channels, channels, first), a_local),
+                Images(a, grid(*size, width * channels, channels, first), a_local),
                 segments,
                 taps.reshape(high, wide * channels, -1),
                 _parity(out, corner, size, border, out_local),
                 None if bias is None else bias.repeat(len(lefts)),
-                _GATE if bias is None else _RELU,
+                GATE if bias is None else RELU,
                 None if mask is None else _parity(mask, corner, size),
             )
 
 
-def _of_blocks(data: Tensor) -> tuple[_Images, Tensor]:
+def _of_blocks(data: Tensor) -> tuple[Images, Tensor]:
     """The windows that a kernel 4 of stride 2 sees of blocks [n, 32, 32, 16]; their segments."""
-    grid = _grid(31, 31, 32 * _BLOCK, _BLOCK)
-    return _Images(data, grid), _numbers(*((32 * i + j) * _BLOCK for i in (0, 1) for j in (0, 1)))
+    pixels = grid(31, 31, 32 * BLOCK, BLOCK)
+    return Images(data, pixels), numbers(*((32 * i + j) * BLOCK for i in (0, 1) for j in (0, 1)))
 
 
 class Encode(torch.autograd.Function):
@@ -337,44 +157,46 @@ class Encode(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, blocks: Tensor, *parameters: Tensor) -> Tensor:
+        """Compute the three layers, one after the other."""
         weight1, bias1, weight2, bias2, weight3, bias3 = parameters
         n = len(blocks)
         blocks = blocks.contiguous()
         x1 = blocks.new_empty(n, 31, 31, len(weight1))
         x2 = blocks.new_empty(n, 14, 14, len(weight2))
         x3 = blocks.new_empty(n, 6, 6, len(weight3))
-        program = _Program()
+        program = Program()
         # A kernel of pixels as one of blocks: block's row and column, pixel's row and column in it.
         taps = weight1.view(-1, 3, 2, 2, 2, 2).permute(2, 4, 3, 5, 1, 0).reshape(4, 12, -1)
-        program.product(*_of_blocks(blocks), taps, _whole(x1), bias1, _RELU)
-        program.product(*_windows(x1, 4), _taps(weight2), _whole(x2), bias2, _RELU)
-        program.product(*_windows(x2, 4), _taps(weight3), _whole(x3), bias3, _RELU)
+        program.product(*_of_blocks(blocks), taps, _whole(x1), bias1, RELU)
+        program.product(*_windows(x1, 4), _taps(weight2), _whole(x2), bias2, RELU)
+        program.product(*_windows(x2, 4), _taps(weight3), _whole(x3), bias3, RELU)
         program.run(n)
         ctx.save_for_backward(blocks, x1, x2, x3, weight1, weight2, weight3)
         return x3
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        """Compute the gradients of weights and biases; pixels have none."""
         blocks, x1, x2, x3, weight1, weight2, weight3 = ctx.saved_tensors
-        program = _Program()
-        g3 = F.pad(gradients[0] * (x3 > 0), (0, 0, 1, 1, 1, 1))
+        program = Program()
+        g3 = F.pad(gradients[0] * (x3 > 0), (0, 0, 1, 1, 1, 1)).contiguous()
         g2 = program.local(16, 16, len(weight2))
         g1 = program.local(31, 31, len(weight1))
 
         inner3 = _whole(g3, border=1)
         taps3 = program.gradient(
-            *_windows(x2, 4), 4 * len(weight2), inner3, _numbers(0, 0, 0, 0), len(weight3)
+            *_windows(x2, 4), 4 * len(weight2), inner3, numbers(0, 0, 0, 0), len(weight3)
         )
         bias3 = program.sum(inner3, len(weight3))
         _transposed(program, g3, weight3, g2, out_local=True, border=1, mask=x2)
         inner2 = _whole(g2, local=True, border=1)
         taps2 = program.gradient(
-            *_windows(x1, 4), 4 * len(weight1), inner2, _numbers(0, 0, 0, 0), len(weight2)
+            *_windows(x1, 4), 4 * len(weight1), inner2, numbers(0, 0, 0, 0), len(weight2)
         )
         bias2 = program.sum(inner2, len(weight2))
         _transposed(program, g2, weight2, g1, a_local=True, out_local=True, mask=x1)
         all1 = _whole(g1, local=True)
-        taps1 = program.gradient(*_of_blocks(blocks), 12, all1, _numbers(0, 0, 0, 0), len(weight1))
+        taps1 = program.gradient(*_of_blocks(blocks), 12, all1, numbers(0, 0, 0, 0), len(weight1))
         bias1 = program.sum(all1, len(weight1))
         program.run(len(blocks))
         of_blocks = taps1.sum(0).view(2, 2, 2, 2, 3, -1).permute(5, 4, 0, 2, 1, 3)
@@ -401,42 +223,46 @@ class Decode(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, target: Tensor | None, rows: Tensor | None, *parameters: Tensor
     ) -> Tensor:
+        """Compute the layers, and the loss if there is a target."""
         weight2, bias2, weight3, bias3, weight4, bias4 = parameters
+        if target is not None and rows is not None:
+            target, rows = target.contiguous(), rows.long().contiguous()
         n, channels2, channels3 = len(x), weight2.shape[1], weight3.shape[1]
         x1 = F.pad(x, (0, 0, 2, 2, 2, 2))
         x2 = x.new_zeros(n, 17, 17, channels2)
         x3 = x.new_zeros(n, 34, 34, channels3)
-        blocks = x.new_empty(n, 32, 32, _BLOCK)
-        program = _Program()
+        blocks = x.new_empty(n, 32, 32, BLOCK)
+        program = Program()
         _transposed(program, x1, weight2, x2, border=2, bias=bias2)
         _transposed(program, x2, weight3, x3, border=2, bias=bias3)
-        row, fill = 34 * channels3, _BLOCK - len(weight4)
+        row, fill = 34 * channels3, BLOCK - len(weight4)
         program.product(
-            _Images(x3, _grid(32, 32, row, channels3)),
-            _numbers(0, row, 2 * row),
+            Images(x3, grid(32, 32, row, channels3)),
+            numbers(0, row, 2 * row),
             F.pad(_taps(weight4), (0, fill)),
             _whole(blocks),
             F.pad(bias4, (0, fill)),
-            _PLAIN if target is None else _MINUS,
-            None if target is None else _Images(target, _whole(target).pixels, rows=rows),
+            PLAIN if target is None else MINUS,
+            None if target is None else _whole(target)._replace(rows=rows),
         )
         if target is None:
             program.run(n)
             ctx.save_for_backward(x1, x2, x3, weight2, weight3, weight4)
             return blocks
-        squares = program.sum(_whole(blocks), _BLOCK, squares=True)
+        squares = program.sum(_whole(blocks), BLOCK, squares=True)
         program.run(n)
         ctx.save_for_backward(x1, x2, x3, weight2, weight3, weight4, blocks)
         return 0.5 * squares.sum()
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        """Compute the gradients of x, weights and biases."""
         x1, x2, x3, weight2, weight3, weight4, *error = ctx.saved_tensors
         # The loss' gradient is a factor of the error, and of all that comes of it.
         g4, factor = (error[0], gradients[0]) if error else (gradients[0].contiguous(), 1)
         n, out = len(x1), len(weight4)
         channels1, channels2, channels3 = x1.shape[3], weight2.shape[1], weight3.shape[1]
-        program = _Program()
+        program = Program()
         g3 = program.local(30, 30, channels3)
         g2 = program.local(13, 13, channels2)
         g1 = x1.new_empty(n, 5, 5, channels1)
@@ -444,30 +270,30 @@ class Decode(torch.autograd.Function):
         offsets = [(i, j) for i in range(3) for j in range(3)]
         taps4 = program.gradient(
             _whole(g4),
-            _numbers(*[0] * 9),
+            numbers(*[0] * 9),
             out,
-            _Images(x3, _grid(32, 32, 34 * channels3, channels3)),
-            _numbers(*((34 * i + j) * channels3 for i, j in offsets)),
+            Images(x3, grid(32, 32, 34 * channels3, channels3)),
+            numbers(*((34 * i + j) * channels3 for i, j in offsets)),
             channels3,
         )
-        bias4 = program.sum(_whole(g4), _BLOCK)
+        bias4 = program.sum(_whole(g4), BLOCK)
         inner3 = _whole(x3, border=2)
         program.product(
-            _Images(g4, _grid(30, 30, 32 * _BLOCK, _BLOCK, 2 * 33 * _BLOCK)),
-            _numbers(*(-(32 * i + j) * _BLOCK for i, j in offsets)),
+            Images(g4, grid(30, 30, 32 * BLOCK, BLOCK, 2 * 33 * BLOCK)),
+            numbers(*(-(32 * i + j) * BLOCK for i, j in offsets)),
             factor * weight4.permute(2, 3, 0, 1).flatten(0, 1),
             _whole(g3, local=True),
-            end=_GATE,
+            end=GATE,
             d=inner3,
         )
         inner2 = _whole(x2, border=2)
         windows3 = _windows(g3, 6, local=True)
-        taps3 = program.gradient(*windows3, 6 * channels3, inner2, _numbers(*[0] * 6), channels2)
+        taps3 = program.gradient(*windows3, 6 * channels3, inner2, numbers(*[0] * 6), channels2)
         bias3 = program.sum(_whole(g3, local=True), channels3)
-        program.product(*windows3, _taps(weight3), _whole(g2, local=True), None, _GATE, inner2)
+        program.product(*windows3, _taps(weight3), _whole(g2, local=True), None, GATE, inner2)
         inner1 = _whole(x1, border=2)
         windows2 = _windows(g2, 5, local=True)
-        taps2 = program.gradient(*windows2, 5 * channels2, inner1, _numbers(*[0] * 5), channels1)
+        taps2 = program.gradient(*windows2, 5 * channels2, inner1, numbers(*[0] * 5), channels1)
         bias2 = program.sum(_whole(g2, local=True), channels2)
         program.product(*windows2, _taps(weight2), _whole(g1))
         program.run(n)

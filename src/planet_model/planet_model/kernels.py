@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from planet_model.compiled import compiled, cpu_features
+from planet_model.compiled import CompileError, compiled, cpu_features
 
 SOURCE = Path(__file__).with_name("rollout.c")
 _X86, _ARM = "x86_64", "aarch64"
@@ -75,10 +75,24 @@ def runnable() -> list[Kernel]:
     return [k for k in KERNELS if k.machine == machine and k.needs <= features]
 
 
-@cache
 def library(kernel: Kernel) -> ctypes.CDLL:
-    """A kernel as a library, compiled where it has not been yet. Raises CompileError."""
-    found = compiled(SOURCE, kernel.flags)
+    """A kernel as a library, compiled where it has not been yet; a process tries that once.
+
+    Raises CompileError.
+    """
+    found = _tried(kernel)
+    if isinstance(found, str):
+        raise CompileError(found)
+    return found
+
+
+@cache
+def _tried(kernel: Kernel) -> ctypes.CDLL | str:
+    """The library, or why there is none."""
+    try:
+        found = compiled(SOURCE, kernel.flags)
+    except CompileError as error:
+        return str(error)
     found.rollout.restype = ctypes.c_int
     found.layout.restype = None
     return found

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from planet_core.episode import IMAGE_SIZE
-from planet_model import convolution
+from planet_core.episode_format import IMAGE_SIZE
+from planet_model import convolution, convolution_kernel
 
 POSITION_UNIT = 0.1
 """rad: what the model takes for 1, and so its standard deviation of an observed position."""
@@ -23,7 +23,7 @@ VELOCITY_UNIT = 1.0
 """rad/s: the same for an observed velocity."""
 
 
-class Observation(NamedTuple):
+class NetworkInput(NamedTuple):
     """o_t as the networks see it."""
 
     cameras: tuple[Tensor, ...]
@@ -48,7 +48,7 @@ class Frames(NamedTuple):
     store: Tensor
     """uint8 [rows, 64, 64 N, 3]."""
     rows: Tensor
-    """int64 [B, L] into `store`: consecutive in each chunk, then its last row again as padding."""
+    """int64 [B, L] into `store`."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -57,6 +57,7 @@ class Frames(NamedTuple):
 
     @property
     def device(self) -> torch.device:
+        """Where the frames are."""
         return self.store.device
 
 
@@ -80,7 +81,7 @@ def preprocess(
     # Random words are several times cheaper to draw than random floats or bytes.
     words = torch.empty((count + 7) // 8, dtype=torch.int64, device=images.device)
     noise = words.random_(-(2**63), None, generator=generator).view(torch.uint8)[:count]
-    if images.device.type == "cpu" and convolution.library():
+    if images.device.type == "cpu" and convolution_kernel.library():
         if isinstance(images, Frames):
             store, rows = images
         else:
@@ -92,8 +93,7 @@ def preprocess(
         dithered.bitwise_or_(images & (255 - low))
     elif images.device.type == "cpu":  # chunk by chunk, each of which stays in the cache
         for chunk, rows in zip(dithered, images.rows, strict=True):
-            first, last = int(rows[0]), int(rows[-1])
-            chunk[: last + 1 - first].bitwise_or_(images.store[first : last + 1] & (255 - low))
+            chunk.bitwise_or_(images.store[rows] & (255 - low))
     else:
         dithered.bitwise_or_(images.store[images.rows] & (255 - low))
 

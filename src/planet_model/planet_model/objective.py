@@ -1,25 +1,26 @@
 """The loss: the negative variational bound of PlaNet (eq. 3 and 7), per valid step.
 
-    L = mean_t [ image_weight       sum_pixels 1/2 (o_t - dec(b_t))^2
-               + state_weight       sum_joints 1/2 (x_t - dec(b_t))^2     if the state is observed
-               + reward_weight      1/2 (reward_scale r_t - reward(b_t))^2
-               + termination_weight BCE(d_t, termination(b_t))            if there is the head
-               + 1/D sum_{d=1}^D beta_d max(free_nats, KL_d(t))           D = 1: the bound of eq. 3
-               + global_prior_weight KL[q(s_t) || N(0, I)] ]
+    L = image_weight       mean_t sum_pixels 1/2 (o_t - dec(b_t))^2
+      + state_weight       mean_t sum_joints 1/2 (x_t - dec(b_t))^2     if the state is observed
+      + reward_weight      mean_t 1/2 (reward_scale r_t - reward(b_t))^2
+      + termination_weight mean_t BCE(d_t, termination(b_t))            if there is the head
+      + 1/D sum_{d=1}^D beta_d mean_t max(free_nats, KL_d(t))           D = 1: the bound of eq. 3
+      + global_prior_weight mean_t KL[q(s_t) || N(0, I)]
 
     KL_1(t) = KL[q(s_t | h_t, e_t) || p(s_t | h_t)]
     KL_d(t) = KL[stop_gradient(q(s_t)) || p(s_t | b_{t-d}, a_{t-d}, ..., a_{t-1})],  d > 1
 
 with one sample of q per step. Everything observed is Gaussian of unit variance; the constants
 1/2 ln 2 pi are dropped. Each mean runs over the valid steps of its term: over the rows that are not
-padding and, for the reward, have a valid one.
+padding and, for the reward, have a valid one or, for KL_d, a d-step prior.
 
 Latent overshooting (eq. 7, for any D): the d-step prior of s_t imagines the states between b_{t-d}
 and s_t with one sample each. What is inferred learns nothing from d > 1, neither as the target nor
 as the start: the gradient reaches the transition and the prior alone. b_{t-d} is a belief of the
 chunk or the zero belief before its first step, from which the step's KL at d = 1 starts too; a
-prior that would start earlier than that does not exist. Each distance is a sum over the steps that
-have one, divided by all valid steps: each KL_d(t) weighs the same.
+prior that would start earlier than that does not exist. A distance at which no step of the batch
+has one is left out, and not counted in D. So a KL that is the same at each (t, d) has the same loss
+for every D, however short the chunks are.
 
 A model with a termination head predicts the reward of a step that does not terminate: what the
 terminating step is worth is the planner's ``termination_bonus``, so its reward is not learnt (a
@@ -124,8 +125,6 @@ def objective(
     reward_loss, termination_loss = _outcome_loss(model, path.explaining.features, batch, config)
 
     kl = kl_divergence(path.posterior, path.prior).flatten()[valid]
-    kl_loss = config.overshooting_weight(1) * kl.clamp(min=config.free_nats).mean()
-
     loss = (
         config.image_weight * image_loss
         + config.state_weight * state_loss
@@ -134,9 +133,10 @@ def objective(
     )
     if config.outcome_overshooting:
         loss = loss + _outcome_overshooting(model, path.belief, batch, config, generator)
+    distances = [config.overshooting_weight(1) * kl.clamp(min=config.free_nats).mean()]
     if config.overshooting_distance > 1:
-        further = _latent_overshooting(model, path, batch, config, generator) / len(valid)
-        kl_loss = (kl_loss + further) / config.overshooting_distance
+        distances += _latent_overshooting(model, path, batch, config, generator)
+    kl_loss = torch.stack(distances).mean()
     if config.global_prior_weight > 0:
         normal = Gaussian(zero, torch.ones_like(zero))
         to_normal = kl_divergence(path.posterior, normal).flatten()[valid].mean()
@@ -157,8 +157,8 @@ def _latent_overshooting(
     batch: Batch,
     config: ObjectiveConfig,
     generator: torch.Generator | None,
-) -> Tensor:
-    """sum_{d=2}^D beta_d sum_t max(free_nats, KL_d(t)) over the steps t that have a d-step prior.
+) -> list[Tensor]:
+    """beta_d mean_t max(free_nats, KL_d(t)) for d = 2, ..., D, as far as a step has a d-step prior.
 
     Imagines from all beliefs of all chunks at once, one distance after the other.
     """
@@ -171,7 +171,7 @@ def _latent_overshooting(
             for first, later in zip(start, path.belief, strict=True)
         )
     )
-    total = torch.zeros((), device=batch.mask.device)
+    found = []
     for distance in range(1, min(config.overshooting_distance, length) + 1):
         # Row i of `belief` was imagined from b_{i-1}; the step that it reaches now is t.
         t = slice(distance - 1, length)
@@ -187,8 +187,9 @@ def _latent_overshooting(
         if distance > 1:
             kl = kl_divergence(Gaussian(*(x[:, t].flatten(0, 1) for x in target)), prior)
             kl = kl.clamp(min=config.free_nats)[batch.mask[:, t].flatten()]
-            total = total + config.overshooting_weight(distance) * kl.sum()
-    return total
+            if len(kl) > 0:
+                found.append(config.overshooting_weight(distance) * kl.mean())
+    return found
 
 
 def _outcome_loss(

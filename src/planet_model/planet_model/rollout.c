@@ -49,7 +49,7 @@ static inline V load(const float *from) {
 
 static inline void store(float *to, V v) { memcpy(to, &v, sizeof v); }
 
-static inline V relu(V x) { return larger(x, (V){0}); }
+static inline V relu(V x) { return larger((V){0}, x); }
 
 static inline V absolute(V x) { return (V)((I)x & 0x7fffffff); }
 
@@ -60,7 +60,7 @@ static inline V absolute(V x) { return (V)((I)x & 0x7fffffff); }
 static inline I rounded(V x) { return (I)(x + MAGIC) - MAGIC_BITS; }
 
 static inline V exponential(V x) {
-    x = smaller(larger(x, (V){0} - 87.0f), (V){0} + 88.0f);
+    x = smaller((V){0} + 88.0f, larger((V){0} - 87.0f, x));
     V magic = x * 1.44269504f + MAGIC;
     V n = magic - MAGIC;
     V r = x - n * 0.693359375f;
@@ -71,7 +71,7 @@ static inline V exponential(V x) {
     p = p * r + 0.5f;
     p = p * r + 1.0f;
     p = p * r + 1.0f;
-    return (V)((I)p + ((I)magic << 23));  // p 2^n
+    return p * (V)(((I)magic << 23) + 0x3f800000);  // p 2^n
 }
 
 static inline V sigmoid(V x) { return reciprocal(1.0f + exponential(-x)); }
@@ -215,9 +215,8 @@ typedef struct {
     uint8_t *large;             // LARGE [TILE, max(deterministic, hidden)]
     int sa_stride, p_stride, large_stride;  // bytes
     float *x, *gates, *h, *from_h, *stats;
-    float *row_scale, *of_state;  // what takes whole numbers back, per row
-    float *broken;              // [TILE], 0, or NaN once a row's state is not finite: whole numbers,
-                                // and a maximum, would hide it
+    float *row_scale, *of_state;  // what takes whole numbers back, per row; NaN where they stand for
+                                  // what is not finite
 } Buffers;
 
 // relu(x) [rows, width] as the input of a LARGE product.
@@ -227,9 +226,12 @@ static void put_relu(const Buffers *b, int rows, int width, const float *x, int 
         const float *from = x + (size_t)r * x_stride;
         V s = {0};
         if (LARGE != FLOAT32) {
-            V top = (V){0} + 1e-20f;
-            for (int i = 0; i < width; i += LANES) top = larger(load(from + i), top);
-            b->row_scale[r] = maximum_of(top) / LEVELS;
+            V top = (V){0} + 1e-20f, nan = {0};
+            for (int i = 0; i < width; i += LANES) {
+                top = larger(load(from + i), top);
+                nan += relu(load(from + i)) * 0.0f;
+            }
+            b->row_scale[r] = maximum_of(top) / LEVELS + sum_of(nan);
             s += LEVELS / maximum_of(top);
         }
         for (int i = 0; i < width; i += LANES) {
@@ -251,14 +253,15 @@ static void gru(const Model *m, const Buffers *b, int rows, const float *of_h, i
         for (int i = 0; i < d; i += LANES) {
             V xr = load(gx + i), xz = load(gx + d + i), xn = load(gx + 2 * d + i);
             V r = sigmoid(xr + load(gh + i)), z = sigmoid(xz + load(gh + d + i));
-            V n = hyperbolic_tangent(r * load(gh + 2 * d + i) + xn);
-            nan += (xr + xz + xn) * 0.0f;
+            V x = r * load(gh + 2 * d + i) + xn;
+            V n = hyperbolic_tangent(x) + x * 0.0f;  // an infinite gate times r = 0, which ours never is
             V now = z * (load(state + i) - n) + n;
+            nan += now * 0.0f;
             store(state + i, now);
             put(LARGE, b->large + (size_t)row * b->large_stride, i,
                 LARGE == FLOAT32 ? now : now * STATE_LEVELS + OFFSET);
         }
-        b->broken[row] += sum_of(nan);
+        b->of_state[row] += sum_of(nan);
     }
 }
 
@@ -268,9 +271,9 @@ static void follow(const Model *m, const Buffers *b, int rows, int real, int hor
 {
     int d = m->deterministic, hidden = m->hidden, wide = m->from_h.outputs;
     memset(b->state_action, 0, (size_t)TILE * b->sa_stride);
-    memset(b->broken, 0, sizeof(float) * TILE);
     for (int r = 0; r < rows; r++) {
         memcpy(b->h + (size_t)r * d, h0, sizeof(float) * d);
+        b->of_state[r] = 1.0f / STATE_LEVELS;
         for (int i = 0; i < m->stochastic_size; i += LANES)
             put(SMALL, b->state_action + (size_t)r * b->sa_stride, i,
                 load_some(s0 + i, m->stochastic_size - i));
@@ -301,15 +304,11 @@ static void follow(const Model *m, const Buffers *b, int rows, int real, int hor
             int source = r < real ? r : real - 1;
             const float *e = noise + ((size_t)source * horizon + t) * m->stochastic_size;
             const float *mean = b->stats + (size_t)r * 2 * m->states;
-            V nan = {0};
             for (int i = 0; i < m->stochastic_size; i += LANES) {
-                V raw = load(mean + m->states + i);
-                V std = softplus(raw) + m->min_std;
+                V std = softplus(load(mean + m->states + i)) + m->min_std;
                 V s = std * load_some(e + i, m->stochastic_size - i) + load(mean + i);
                 put(SMALL, b->state_action + (size_t)r * b->sa_stride, i, s);
-                nan += (s + raw) * 0.0f;
             }
-            b->broken[r] += sum_of(nan);
         }
 
         // W_1 [h', s']: the part of h' is in from_h, behind the gates and the prior's.
@@ -324,7 +323,7 @@ static void follow(const Model *m, const Buffers *b, int rows, int real, int hor
                 for (int i = 0; i < hidden; i += LANES)
                     sum += relu(load(b->x + (size_t)r * hidden + i)) * load(m->head3[k] + i);
                 out[((size_t)r * horizon + t) * m->heads + k] =
-                    sum_of(sum) + m->head3_bias[k] + b->broken[r];
+                    sum_of(sum) + m->head3_bias[k];
             }
         }
     }
@@ -345,8 +344,8 @@ static uint8_t *make_buffers(const Model *m, Buffers *b)
     b->p_stride = 4 / GROUP(SMALL) * hidden;
     b->large_stride = 4 / GROUP(LARGE) * widest;
     size_t row = (size_t)b->sa_stride + b->p_stride + b->large_stride
-                 + sizeof(float) * (hidden + 3 * d + d + wide + 2 * m->states + 3);
-    uint8_t *memory = aligned_alloc(64, (TILE * row + 64 * 11 + 63) / 64 * 64), *next = memory;
+                 + sizeof(float) * (hidden + 3 * d + d + wide + 2 * m->states + 2);
+    uint8_t *memory = aligned_alloc(64, (TILE * row + 64 * 10 + 63) / 64 * 64), *next = memory;
     if (!memory) return NULL;
     b->state_action = take(&next, (size_t)TILE * b->sa_stride);
     b->p = take(&next, (size_t)TILE * b->p_stride);
@@ -358,8 +357,6 @@ static uint8_t *make_buffers(const Model *m, Buffers *b)
     b->stats = take(&next, sizeof(float) * TILE * 2 * m->states);
     b->row_scale = take(&next, sizeof(float) * TILE);
     b->of_state = take(&next, sizeof(float) * TILE);
-    b->broken = take(&next, sizeof(float) * TILE);
-    for (int r = 0; r < TILE; r++) b->of_state[r] = 1.0f / STATE_LEVELS;
     return memory;
 }
 

@@ -186,6 +186,7 @@ class Rollout:
         self.title = title
         self._library = library
         self._weights = Weights(model, Layout.of(library))
+        self._belief_sizes = model.config.belief_sizes
 
     def __call__(self, belief: Belief, actions: Tensor, noise: Tensor) -> Outcomes:
         """See :class:`~planet_model.imagination.Imagination`; float32.
@@ -195,17 +196,16 @@ class Rollout:
         model = self._weights.structure
         heads = model.heads
         count, horizon, _ = actions.shape
-        sizes = (count, horizon, model.action_size), (count, horizon, model.stochastic_size)
-        if (tuple(actions.shape), tuple(noise.shape)) != sizes:
-            raise ValueError(
-                f"rollout: actions {list(actions.shape)} and noise {list(noise.shape)},"
-                f" expected {list(sizes[0])} and {list(sizes[1])}"
-            )
+        found = [list(x.shape) for x in (*belief, actions, noise)]
+        sizes = [
+            *([1, size] for size in self._belief_sizes),
+            [count, horizon, model.action_size],
+            [count, horizon, model.stochastic_size],
+        ]
+        if found != sizes:
+            raise ValueError(f"rollout: belief, actions and noise {found}, expected {sizes}")
         if any(x.dtype != torch.float32 for x in (*belief, actions, noise)):
             raise ValueError("rollout: belief, actions and noise must be float32")
-        if not all(x.isfinite().all() for x in (*belief, actions)):  # bytes cannot tell
-            nan = torch.full((count, horizon, heads), torch.nan)
-            return Outcomes(nan[..., 0], nan[..., 1] if heads > 1 else None)
         h = F.pad(belief.deterministic[0], (0, model.deterministic - belief.deterministic.shape[1]))
         weight, bias = self._weights.gates
         gates = (weight @ belief.deterministic[0] + bias).contiguous()

@@ -17,10 +17,11 @@ import torch
 from planet_core.experience import Experience
 from planet_core.method import Inputs, MethodError, State, config_json
 from planet_core.weights import Weights
-from planet_model import convolution
+from planet_model import convolution, convolution_kernel
 from planet_model.batches import Batches
 from planet_model.compiled import cpu_features
 from planet_model.config import ModelConfig, ObjectiveConfig, TrainingConfig
+from planet_model.held_out import held_out
 from planet_model.objective import Batch, objective
 from planet_model.weights import architecture_hash, to_bytes
 from planet_model.world_model import WorldModel
@@ -33,7 +34,7 @@ class PlanetTrainer:
         seed: of the first weights, the noise and the batches.
 
     Raises:
-        MethodError: the device is not there.
+        MethodError: the device is not there, or latent overshooting reaches beyond a chunk.
     """
 
     def __init__(
@@ -43,14 +44,14 @@ class PlanetTrainer:
         config: TrainingConfig,
         *,
         device: str = "cpu",
-        threads: int = 1,
         seed: int = 0,
     ) -> None:
         self.model_config = model
         self.objective_config = objective_config
         self._config = config
+        check_overshooting(objective_config, config)
         self._device = find_device(device)
-        torch.set_num_threads(threads)
+        self._seed = seed
         with torch.random.fork_rng(devices=[]):  # the weights do not depend on who drew before
             torch.manual_seed(seed)
             self._model = WorldModel(model).to(self._device)
@@ -90,7 +91,7 @@ class PlanetTrainer:
         dtype = self._model.image_dtype
         images = torch.empty(0, dtype=dtype, device=self._device)
         ours = convolution.usable(images, self.model_config.conv_depth)
-        by = convolution.title() if ours else f"PyTorch on {self._device}"
+        by = convolution_kernel.title() if ours else f"PyTorch on {self._device}"
         threads = torch.get_num_threads()
         words = f"{str(dtype).removeprefix('torch.')} {by}, {threads} thread"
         return words if threads == 1 else f"{words}s"
@@ -113,8 +114,19 @@ class PlanetTrainer:
             self._optimiser.step()
         return dict(zip((*losses._fields, "gradient_norm"), numbers, strict=True))
 
+    def held_out(self, experience: Experience) -> dict[str, float]:
+        """See :func:`held_out`; the noise is always the same, and no later update notices."""
+        generator = torch.Generator(self._device).manual_seed(self._seed)
+        # To compile for other sizes than an update's would take longer than it saves.
+        with torch.compiler.set_stance("force_eager"):
+            return held_out(self._model, self._of(experience), self.objective_config, generator)
+
     def _draw(self, experience: Experience) -> Batch:
         c = self._config
+        batches = self._of(experience)
+        return batches.draw(c.batch_size, c.chunk_length, self._draws, c.clipped_starts)
+
+    def _of(self, experience: Experience) -> Batches:
         if self._batches is None or self._batches.experience is not experience:
             try:
                 self._batches = Batches(experience, self._device, copied=self._device.type != "cpu")
@@ -123,7 +135,7 @@ class PlanetTrainer:
                     f"capacity_steps = {experience.capacity} observations do not fit into the"
                     f" memory of {self._device}: set it lower"
                 ) from error
-        return self._batches.draw(c.batch_size, c.chunk_length, self._draws, c.clipped_starts)
+        return self._batches
 
     def weights(self, full: bool) -> Weights:
         """Return the weights as they are now, with the decoders if they are wanted in full."""
@@ -173,11 +185,21 @@ class PlanetTrainer:
             raise MethodError(f"the checkpoint does not fit the model: {error}") from error
 
 
+def check_overshooting(objective_config: ObjectiveConfig, config: TrainingConfig) -> None:
+    """Raise MethodError when no step of a chunk has a prior from so far back."""
+    distance, length = objective_config.overshooting_distance, config.chunk_length
+    if distance > length:
+        raise MethodError(
+            f"objective.overshooting_distance is {distance}, "
+            f"expected at most chunk_length = {length}"
+        )
+
+
 def image_dtype(precision: str, device: torch.device, depth: int) -> torch.dtype:
     """Return what TrainingConfig.precision means for convolutions of this depth on this device."""
     if precision == "auto":
         few = depth < convolution.FEWER_THAN and depth % 8 == 0
-        fast = "avx512_bf16" in cpu_features() and not (few and convolution.library())
+        fast = "avx512_bf16" in cpu_features() and not (few and convolution_kernel.library())
         if device.type == "cuda":
             fast = torch.cuda.is_bf16_supported(including_emulation=False)
         precision = "bfloat16" if fast else "float32"

@@ -44,7 +44,7 @@ class Gaussian(NamedTuple):
     std: Tensor
 
     def sample(self, noise: Tensor | None) -> Tensor:
-        """mean + std * noise with standard normal `noise` [..., S]; None gives the mean."""
+        """Return mean + std * noise with standard normal `noise` [..., S]; None gives the mean."""
         return self.mean if noise is None else self.mean + self.std * noise
 
 

@@ -114,6 +114,7 @@ static inline I group(const uint8_t *at)  // 4 bytes for all lanes
 #endif
 }
 
+// b where b is not a number.
 static inline V larger(V a, V b)
 {
 #if defined(__AVX512F__)
@@ -125,6 +126,7 @@ static inline V larger(V a, V b)
 #endif
 }
 
+// b where b is not a number.
 static inline V smaller(V a, V b)
 {
 #if defined(__AVX512F__)

@@ -28,7 +28,7 @@ from planet_model.networks import (
     Decoder,
     Encoder,
     Frames,
-    Observation,
+    NetworkInput,
     initialise,
     mlp,
     preprocess,
@@ -90,7 +90,7 @@ class WorldModel(nn.Module):
         images: Tensor | Frames,
         generator: torch.Generator | None = None,
         state: Tensor | None = None,
-    ) -> Observation:
+    ) -> NetworkInput:
         """What the model sees of images, uint8 [..., 64, 64 N, 3], and state, [..., 2 J].
 
         The state is positions (rad) | velocities (rad/s); a model that does not observe it leaves
@@ -109,11 +109,11 @@ class WorldModel(nn.Module):
         else:
             state = scale_state(state)
         if not config.observed_cameras:
-            return Observation((), state)
+            return NetworkInput((), state)
         cameras = preprocess(images, config.bit_depth, generator, self.image_dtype)
-        return Observation(cameras, state)
+        return NetworkInput(cameras, state)
 
-    def encode(self, observation: Observation) -> Tensor:
+    def encode(self, observation: NetworkInput) -> Tensor:
         """e_t, [..., embedded size]: the cameras' embeddings and the state's (late fusion)."""
         lead = observation.state.shape[:-1]
         parts = [
@@ -135,7 +135,7 @@ class WorldModel(nn.Module):
         self,
         belief: Belief,
         previous_action: Tensor,
-        observation: Observation,
+        observation: NetworkInput,
         noise: Tensor | None,
     ) -> Belief:
         """One step while acting: (h_t, s_t) from (h_{t-1}, s_{t-1}), a_{t-1} and o_t.
@@ -145,7 +145,7 @@ class WorldModel(nn.Module):
         observed = self.rssm.posterior_e(self.encode(observation))
         return self.rssm.step(belief, previous_action, observed, noise)[0]
 
-    def infer(self, action: Tensor, observation: Observation, noise: Tensor | None) -> Trajectory:
+    def infer(self, action: Tensor, observation: NetworkInput, noise: Tensor | None) -> Trajectory:
         """All steps of a chunk while training, from the zero belief.
 
         action [B, L, A] (a_{t-1} at t), observation [B, L, ...], noise [B, L, S].
@@ -192,13 +192,13 @@ class WorldModel(nn.Module):
         logit: Tensor = self.termination_head(features).squeeze(-1)
         return logit
 
-    def decode(self, features: Tensor) -> Observation | None:
+    def decode(self, features: Tensor) -> NetworkInput | None:
         """Mean of the observation, [n, ...] from [n, D + S]; None without decoders."""
         if self.decoders is None:
             return None
         cameras = tuple(decoder(features) for decoder in self.decoders)
         seen = self.state_decoder
-        return Observation(cameras, features[:, :0] if seen is None else seen(features))
+        return NetworkInput(cameras, features[:, :0] if seen is None else seen(features))
 
     def pictures(self, features: Tensor) -> Tensor | None:
         """The mean images to be looked at: uint8 [n, 64, 64 N, 3] from [n, D + S].

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -24,7 +25,7 @@ def source(tmp_path: Path) -> Path:
 def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """An empty cache."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    return tmp_path / "cache" / "robo_planet"
+    return tmp_path / "cache" / "robo_planet" / "compiled"
 
 
 def number(source: Path, more: int = 1) -> int:
@@ -56,13 +57,63 @@ def test_a_changed_header_is_compiled_anew(source: Path) -> None:
     assert number(source) == 51
 
 
-def test_a_damaged_library_is_not_kept_from_being_replaced(source: Path, cache: Path) -> None:
+@pytest.mark.parametrize("damaged", [b"", b"no library"])
+def test_a_damaged_library_is_replaced(
+    source: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damaged: bytes
+) -> None:
     number(source)
     (file,) = cache.iterdir()
-    file.unlink()  # not in place: it is mapped
-    file.touch()
+    # Elsewhere: what has been loaded is not loaded again from the same place.
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "other"))
+    other = tmp_path / "other" / "robo_planet" / "compiled" / file.name
+    other.parent.mkdir(mode=0o700, parents=True)
+    other.write_bytes(damaged)
     assert number(source) == 42
-    assert file.stat().st_size > 1000
+    assert other.stat().st_size == file.stat().st_size
+
+
+def test_a_folder_that_others_can_write_to_is_not_trusted(source: Path, cache: Path) -> None:
+    number(source)
+    cache.chmod(0o770)
+    with pytest.raises(CompileError, match="others can write to"):
+        number(source)
+
+
+def test_another_users_folder_is_not_trusted(
+    source: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    number(source)
+    owner = cache.stat().st_uid
+    monkeypatch.setattr(module.os, "geteuid", lambda: owner + 1)
+    with pytest.raises(CompileError, match="others can write to"):
+        number(source)
+
+
+def test_a_new_folder_is_the_users_alone_whatever_the_umask(source: Path, cache: Path) -> None:
+    before = os.umask(0)
+    try:
+        assert number(source) == 42
+    finally:
+        os.umask(before)
+    assert cache.stat().st_mode & 0o777 == 0o700
+
+
+def test_without_a_home_directory_the_error_says_so(
+    source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr(module.Path, "home", none)
+    with pytest.raises(CompileError, match="there is no home directory"):
+        number(source)
+
+
+def test_where_nothing_can_be_kept_the_error_says_so(source: Path, tmp_path: Path) -> None:
+    (tmp_path / "cache").write_text("no folder\n")
+    with pytest.raises(CompileError, match=r"cannot be loaded: .*cache"):
+        number(source)
 
 
 def test_without_a_compiler_the_error_says_so(

@@ -11,12 +11,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from planet_model import convolution
+from planet_model import convolution, convolution_kernel
 from planet_model.compiled import CompileError, compiled
 from planet_model.networks import Decoder, Encoder, preprocess
 
 needs_kernel = pytest.mark.skipif(
-    convolution.library() is None, reason="convolution.c needs AVX2 or NEON and a C compiler"
+    convolution_kernel.library() is None, reason="convolution.c needs AVX2 or NEON and a C compiler"
 )
 
 
@@ -25,15 +25,15 @@ def kernel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
     """Each instruction set of this CPU in turn."""
     if request.param == "avx2":
         monkeypatch.setenv("ATEN_CPU_CAPABILITY", "avx2")
-    found = convolution.library.__wrapped__()
-    monkeypatch.setattr(convolution, "library", lambda: found)
+    found = convolution_kernel.library.__wrapped__()
+    monkeypatch.setattr(convolution_kernel, "library", lambda: found)
 
 
 @contextmanager
 def pytorch() -> Iterator[None]:
     """Everything within goes through PyTorch's convolutions."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(convolution, "library", lambda: None)
+        patch.setattr(convolution_kernel, "library", lambda: None)
         yield
 
 
@@ -127,6 +127,54 @@ def test_a_decoded_image_and_its_gradient_are_those_of_pytorch() -> None:
 
 @needs_kernel
 @pytest.mark.usefixtures("kernel")
+def test_a_gradient_may_lie_in_memory_in_another_order() -> None:
+    torch.manual_seed(0)
+    encoder = Encoder(8, 20)
+    layers = (encoder.conv1, encoder.conv2, encoder.conv3)
+    parameters = [p for layer in layers for p in layer.parameters()]
+    found = convolution.Encode.apply(torch.rand(3, 32, 32, 16) - 0.5, *parameters)
+    gradient = torch.randn(3, 6, 6, 32)
+    other = gradient.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
+    expected = torch.autograd.grad(found, parameters, gradient, retain_graph=True)
+    torch.testing.assert_close(torch.autograd.grad(found, parameters, other), expected)
+
+
+@needs_kernel
+@pytest.mark.usefixtures("kernel")
+def test_what_a_decoder_explains_may_lie_in_memory_in_another_order() -> None:
+    torch.manual_seed(0)
+    decoder = Decoder(9, 8)
+    features, blocks = torch.randn(3, 9), torch.rand(5, 32, 32, 16)
+    rows = torch.tensor([[3, -1], [0, -1], [4, -1]])[:, 0]
+    expected = decoder.loss(features, blocks, rows.clone())
+    other = blocks.transpose(1, 2).contiguous().transpose(1, 2)
+    torch.testing.assert_close(decoder.loss(features, other, rows.int()), expected)
+    torch.testing.assert_close(decoder.loss(features, other, rows), expected)
+
+
+@needs_kernel
+@pytest.mark.usefixtures("kernel")
+@pytest.mark.parametrize("layer", ["conv1", "conv2", "conv3"])
+def test_an_encoder_that_has_broken_down_gives_no_finite_embedding(layer: str) -> None:
+    encoder = Encoder(8, 20)
+    with torch.no_grad():
+        encoder.get_submodule(layer).weight.fill_(torch.nan)
+    assert encoder(torch.zeros(3, 32, 32, 16)).isnan().all()
+
+
+@needs_kernel
+@pytest.mark.usefixtures("kernel")
+@pytest.mark.parametrize("layer", ["deconv2", "deconv3", "deconv4"])
+def test_a_decoder_that_has_broken_down_has_no_finite_loss(layer: str) -> None:
+    decoder = Decoder(9, 8)
+    with torch.no_grad():
+        decoder.get_submodule(layer).weight.fill_(torch.nan)
+    loss = decoder.loss(torch.zeros(3, 9), torch.zeros(3, 32, 32, 16), torch.arange(3))
+    assert loss.isnan()
+
+
+@needs_kernel
+@pytest.mark.usefixtures("kernel")
 @pytest.mark.parametrize("cameras", [1, 2, 3])
 def test_blocks_of_pixels_are_those_of_pytorch(cameras: int) -> None:
     images = torch.randint(0, 256, (2, 3, 64, 64 * cameras, 3), dtype=torch.uint8)
@@ -146,9 +194,9 @@ def test_without_a_compiler_pytorch_computes_and_the_log_says_why(
     def none(source: Path, flags: object) -> ctypes.CDLL:
         raise CompileError("there is no C compiler (cc)")
 
-    monkeypatch.setattr(convolution, "compiled", none)
-    monkeypatch.setattr(convolution, "instruction_set", lambda: ())
-    assert convolution.library.__wrapped__() is None
+    monkeypatch.setattr(convolution_kernel, "compiled", none)
+    monkeypatch.setattr(convolution_kernel, "instruction_set", lambda: ())
+    assert convolution_kernel.library.__wrapped__() is None
     assert caplog.messages == [
         "the learner's convolutions are PyTorch's, which are slower: there is no C compiler (cc)"
     ]

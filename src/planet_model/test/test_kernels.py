@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+from pathlib import Path
+
 import pytest
 
 from planet_model import kernels
-from planet_model.compiled import cpu_features
-from planet_model.kernels import KERNELS, runnable
+from planet_model.compiled import CompileError, cpu_features
+from planet_model.kernels import KERNELS, library, runnable
 
 
 @pytest.mark.parametrize(
@@ -40,6 +43,23 @@ def test_what_pytorch_is_told_not_to_use_no_kernel_uses(monkeypatch: pytest.Monk
         assert not any("avx512" in feature for kernel in runnable() for feature in kernel.needs)
     finally:
         cpu_features.cache_clear()
+
+
+def test_a_kernel_that_does_not_compile_is_not_tried_again_with_every_new_weights(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tried = []
+
+    def fail(source: Path, flags: object) -> None:
+        tried.append(flags)
+        raise CompileError("there is no stdlib.h")
+
+    monkeypatch.setattr(kernels, "compiled", fail)
+    kernel = dataclasses.replace(KERNELS[0], name="broken")
+    for _ in range(2):
+        with pytest.raises(CompileError, match=r"there is no stdlib\.h"):
+            library(kernel)
+    assert len(tried) == 1
 
 
 def test_each_machine_has_a_kernel_in_float32_to_fall_back_to() -> None:

@@ -69,14 +69,16 @@ def gradients(model: WorldModel) -> dict[str, Tensor]:
 def eq_7(
     model: WorldModel, path: Trajectory, config: ObjectiveConfig, noise: dict[int, Tensor]
 ) -> Tensor:
-    """1/D sum_d beta_d sum_t E[KL[q(s_t) || p(s_t | s_{t-1})]], s_{t-1} ~ p(s_{t-1} | s_{t-d}).
+    """1/D sum_d beta_d mean_t E[KL[q(s_t) || p(s_t | s_{t-1})]], s_{t-1} ~ p(s_{t-1} | s_{t-d}).
 
-    Divided by the valid steps; noise[k] is what the k-th state after a start is drawn with.
+    D counts the distances that there are; noise[k] is what the k-th state after a start is drawn
+    with.
     """
-    batch, distance = make_batch(), config.overshooting_distance
+    batch, distance = make_batch(), min(config.overshooting_distance, LENGTH)
     total = torch.zeros(())
     for d in range(1, distance + 1):
         beta = config.overshooting_weights[min(d, len(config.overshooting_weights)) - 1]
+        terms = []
         for b in range(CHUNKS):
             for t in range(LENGTH):
                 start = t - d  # -1: the zero belief before the chunk
@@ -99,8 +101,9 @@ def eq_7(
                     mean, std = mean.detach(), std.detach()
                 q = Independent(Normal(mean, std), 1)
                 p = Independent(Normal(prior.mean[0], prior.std[0]), 1)
-                total = total + beta * kl_divergence(q, p).clamp(min=config.free_nats)
-    return total / (distance * batch.mask.sum())
+                terms.append(kl_divergence(q, p).clamp(min=config.free_nats))
+        total = total + beta * torch.stack(terms).mean()
+    return total / distance
 
 
 @pytest.mark.parametrize("free", [False, True])
@@ -137,6 +140,28 @@ def test_it_is_the_double_loop_of_eq_7_in_value_and_gradient(
         bare = dataclasses.replace(config, free_nats=0.0)
         assert losses.loss > run(model, bare)[0].loss
         assert any(gradient.any() for gradient in found.values())
+
+
+@pytest.mark.parametrize("distance", [1, 2, 3, LENGTH, 50])
+def test_a_constant_kl_costs_the_same_at_every_distance(distance: int) -> None:
+    config = dataclasses.replace(KL_ONLY, free_nats=1000.0, overshooting_distance=distance)
+    losses, _ = run(make_model("rssm"), config)  # every KL is far below its free nats
+    torch.testing.assert_close(losses.loss, torch.tensor(1000.0))
+
+
+def test_a_distance_that_no_chunk_is_long_enough_for_is_not_counted() -> None:
+    model, batch = make_model("rssm"), make_batch()
+    batch.mask[:, 2:] = False
+    reached, further = (
+        objective(
+            model,
+            batch,
+            dataclasses.replace(KL_ONLY, overshooting_distance=distance),
+            torch.Generator().manual_seed(5),
+        )
+        for distance in (2, 4)
+    )
+    assert reached.loss == further.loss
 
 
 @stochastic

@@ -133,6 +133,50 @@ def test_where_the_model_breaks_down_a_kernel_gives_no_finite_outcome(
 
 
 @each_kernel
+@pytest.mark.parametrize("value", [torch.inf, torch.nan])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "rssm.input.weight",
+        "rssm.cell.weight_ih",
+        "rssm.cell.weight_hh",
+        "rssm.cell.bias_hh",
+        "rssm.prior_net.0.weight",
+        "rssm.prior_net.2.weight",
+        "reward_head.0.weight",
+        "reward_head.2.weight",
+        "reward_head.4.weight",
+    ],
+)
+def test_a_weight_that_is_not_finite_is_not_hidden_by_a_kernel(
+    kernel: Kernel, name: str, value: float
+) -> None:
+    model = make_model(16, 4, 16, 2)
+    with torch.no_grad():
+        weight = model.get_parameter(name)
+        weight.copy_(value * torch.randn_like(weight).sign())
+    plain, fast = imagine_both(model, kernel, candidates=7, horizon=3)
+    assert not plain.reward.isfinite().all()
+    assert not (fast.reward.isfinite() & ~plain.reward.isfinite()).any()
+
+
+@each_kernel
+@pytest.mark.parametrize("field", [0, 1, 2, 3])
+def test_an_input_that_is_not_a_number_spoils_no_candidate_but_its_own(
+    kernel: Kernel, field: int
+) -> None:
+    fast = of(make_model(16, 4, 16, 2), kernel)
+    inputs = [torch.zeros(1, 16), torch.zeros(1, 4), torch.zeros(9, 3, 2), torch.zeros(9, 3, 4)]
+    inputs[field].flatten()[-1] = torch.nan
+    reward = fast(Belief(*inputs[:2]), *inputs[2:]).reward
+    if field < 2:  # the belief is everyone's
+        assert reward.isnan().all()
+    else:
+        assert reward[:8].isfinite().all()
+        assert reward[8, 2].isnan()
+
+
+@each_kernel
 @pytest.mark.parametrize(
     ("actions", "noise", "message"),
     [
@@ -148,6 +192,16 @@ def test_what_does_not_fit_is_refused_before_it_is_read(
     model = make_model(16, 4, 16, 2)
     with pytest.raises(ValueError, match=message):
         of(model, kernel)(model.initial_belief(1), actions, noise)
+
+
+@each_kernel
+@pytest.mark.parametrize("sizes", [(1, 3), (1, 5), (2, 4)])
+def test_a_belief_that_does_not_fit_is_refused_before_it_is_read(
+    kernel: Kernel, sizes: tuple[int, int]
+) -> None:
+    belief = Belief(torch.zeros(sizes[0], 16), torch.zeros(sizes))
+    with pytest.raises(ValueError, match="expected"):
+        of(make_model(16, 4, 16, 2), kernel)(belief, torch.zeros(5, 3, 2), torch.zeros(5, 3, 4))
 
 
 @each_kernel

@@ -11,7 +11,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from planet_model.agent import Agent
 from planet_model.config import ModelConfig, PlannerConfig
-from planet_model.networks import Observation
+from planet_model.networks import NetworkInput
 from planet_model.objective import kl_divergence
 from planet_model.transition import RNN, SSM, Belief
 from planet_model.world_model import WorldModel
@@ -45,14 +45,16 @@ def images(*lead: int) -> torch.Tensor:
     return torch.randint(0, 256, (*lead, 64, 128, 3), dtype=torch.uint8)
 
 
-def at(observation: Observation, t: int) -> Observation:
-    return Observation(tuple(image[:, t] for image in observation.cameras), observation.state[:, t])
+def at(observation: NetworkInput, t: int) -> NetworkInput:
+    return NetworkInput(
+        tuple(image[:, t] for image in observation.cameras), observation.state[:, t]
+    )
 
 
-def other_from(t: int, observation: Observation) -> Observation:
+def other_from(t: int, observation: NetworkInput) -> NetworkInput:
     """The same, but another one from step t on."""
     cameras, state = observation
-    return Observation(
+    return NetworkInput(
         tuple(torch.cat([o[:, :t], -o[:, t:]], 1) for o in cameras),
         torch.cat([state[:, :t], -state[:, t:]], 1),
     )
@@ -77,7 +79,7 @@ def test_the_agent_s_belief_equals_the_belief_while_training(config: ModelConfig
     for t in range(length):
         seen.append(model.preprocess(film[t : t + 1], g, state[t : t + 1]))
         noise.append(torch.randn(1, 5, generator=g))
-    observation = Observation(
+    observation = NetworkInput(
         tuple(torch.stack(o, 1) for o in zip(*(s.cameras for s in seen), strict=True)),
         torch.stack([s.state for s in seen], 1),
     )

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from planet_core import durable
-from planet_core.episode import Episode, EpisodeError, EpisodeHeader, read_header
+from planet_core.episode import Episode
+from planet_core.episode_format import EpisodeError, EpisodeHeader, read_header
 
 _STEM = re.compile(r"(?P<sequence>[0-9]{12,20})_(?P<id>.+)\Z", re.DOTALL)
 
@@ -26,7 +27,7 @@ class RefusedError(Exception):
 
 
 @dataclass(frozen=True)
-class Entry:
+class StoredEpisode:
     """What the index knows of one stored episode."""
 
     sequence: int
@@ -43,6 +44,7 @@ class Status:
     episodes: int
     steps: int
     training_episodes: int
+    """Ever stored, whether or not they are still held."""
     oldest_sequence: int
     newest_sequence: int
     """The newest sequence ever given, whether or not its episode is still held."""
@@ -52,7 +54,7 @@ class Status:
 class Added:
     """The answer to `add`: where the episode is, and whether this call stored it."""
 
-    entry: Entry
+    entry: StoredEpisode
     new: bool
     episode: Episode
 
@@ -84,10 +86,11 @@ class EpisodeStore:
         self._on_change = on_change
         self._index_lock = threading.RLock()
         self._add_lock = threading.Lock()
-        self._entries: list[Entry] = []  # by sequence
-        self._by_id: dict[str, Entry] = {}
+        self._entries: list[StoredEpisode] = []  # by sequence
+        self._by_id: dict[str, StoredEpisode] = {}
         self._frames = 0
         self._newest = 0
+        self._training = 0  # training episodes ever stored
         self._directory_lock = durable.open_directory(directory)
         try:
             self._rebuild()
@@ -107,12 +110,17 @@ class EpisodeStore:
             return Status(
                 episodes=len(self._entries),
                 steps=sum(entry.header.steps for entry in self._entries),
-                training_episodes=sum(e.header.policy != "evaluation" for e in self._entries),
+                training_episodes=self._training,
                 oldest_sequence=self._entries[0].sequence if self._entries else 0,
                 newest_sequence=self._newest,
             )
 
-    def entries(self) -> list[Entry]:
+    def remember(self, training_episodes: int) -> None:
+        """Take notice that so many training episodes were stored once, some of which are gone."""
+        with self._index_lock:
+            self._training = max(self._training, training_episodes)
+
+    def entries(self) -> list[StoredEpisode]:
         """Return what is held, by sequence."""
         with self._index_lock:
             return list(self._entries)
@@ -156,7 +164,7 @@ class EpisodeStore:
                     f"episode '{episode.id}' could not be written to {self._directory}: "
                     f"{error.strerror or error}"
                 ) from error
-            entry = Entry(sequence, header, path, len(data))
+            entry = StoredEpisode(sequence, header, path, len(data))
             with self._index_lock:
                 self._insert(entry)
                 self._newest = sequence
@@ -164,7 +172,9 @@ class EpisodeStore:
         self._on_change()
         return Added(entry, new=True, episode=episode)
 
-    def get(self, after_sequence: int, max_bytes: int) -> tuple[list[tuple[Entry, bytes]], Status]:
+    def get(
+        self, after_sequence: int, max_bytes: int
+    ) -> tuple[list[tuple[StoredEpisode, bytes]], Status]:
         """Return the oldest episodes with a sequence above `after_sequence`, and the status.
 
         As many as fit into `max_bytes`, and at least one when there is one. The status is of the
@@ -174,7 +184,7 @@ class EpisodeStore:
             status = self.status()
             keys = [entry.sequence for entry in self._entries]
             wanted = self._entries[bisect.bisect_right(keys, after_sequence) :]
-        found: list[tuple[Entry, bytes]] = []
+        found: list[tuple[StoredEpisode, bytes]] = []
         total = 0
         for entry in wanted:
             if found and total + entry.size > max_bytes:
@@ -185,12 +195,12 @@ class EpisodeStore:
                 total += len(data)
         return found, status
 
-    def read(self, entry: Entry) -> Episode | None:
+    def read(self, entry: StoredEpisode) -> Episode | None:
         """Return a stored episode, None when it was evicted or set aside meanwhile."""
         data = self._read(entry)
         return None if data is None else Episode.from_bytes(data)
 
-    def _read(self, entry: Entry) -> bytes | None:
+    def _read(self, entry: StoredEpisode) -> bytes | None:
         try:
             return durable.read(entry.path)
         except FileNotFoundError:
@@ -226,7 +236,7 @@ class EpisodeStore:
         self._entries.sort(key=lambda entry: entry.sequence)
         self._evict()
 
-    def _check(self, path: Path) -> Entry:
+    def _check(self, path: Path) -> StoredEpisode:
         stem = durable.stem(path)
         match = None if stem is None else _STEM.match(stem)
         if path.name.endswith(durable.PARTIAL_SUFFIX):
@@ -239,7 +249,7 @@ class EpisodeStore:
             raise durable.CorruptFileError(f"it holds episode '{header.id}'")
         if header.id in self._by_id or any(e.sequence == sequence for e in self._entries[-1:]):
             raise durable.CorruptFileError("its id or sequence is that of another file")
-        return Entry(sequence, header, path, path.stat().st_size)
+        return StoredEpisode(sequence, header, path, path.stat().st_size)
 
     def _set_aside(self, path: Path, reason: str) -> None:
         try:
@@ -249,12 +259,13 @@ class EpisodeStore:
         else:
             self._log.warning("%s is corrupt (%s): moved to %s", path, reason, target)
 
-    def _insert(self, entry: Entry) -> None:
+    def _insert(self, entry: StoredEpisode) -> None:
         self._entries.append(entry)
         self._by_id[entry.header.id] = entry
         self._frames += entry.header.frame_count
+        self._training += entry.header.policy != "evaluation"
 
-    def _remove(self, entry: Entry) -> None:
+    def _remove(self, entry: StoredEpisode) -> None:
         self._entries.remove(entry)
         del self._by_id[entry.header.id]
         self._frames -= entry.header.frame_count

@@ -102,7 +102,8 @@ class Robot(Protocol):
     """A robot as the control loop sees it. All methods are called from the loop's thread only."""
 
     @property
-    def spec(self) -> RobotSpec: ...
+    def spec(self) -> RobotSpec:
+        """What the robot is."""
 
     def reset(self, seed: int, evaluation: bool) -> None:
         """Begin an episode; what was observed before it is forgotten.
@@ -119,8 +120,9 @@ class Robot(Protocol):
         """
 
     def newer(self, after: int, until: float) -> Snapshot | None:
-        """In real time: the newest observation with a stamp greater than `after`, once there is
-        one; None if there is none `until` this time on the steady clock.
+        """In real time: the newest observation with a stamp greater than `after`.
+
+        It waits for one `until` this time on the steady clock, then returns None.
         """
 
     def command(self, effort: npt.NDArray[np.float64], stamp: int) -> None:

@@ -10,23 +10,17 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from ergojr_sim.config import SimConfig
 from ergojr_sim.environment import PokeEnvironment
-from ergojr_sim.session import (
-    ERROR,
-    OK,
+from ergojr_sim.simulated_robot import (
     PERIOD_NS,
     REPUBLISH_SECONDS,
-    WARN,
-    CommandError,
-    Observation,
-    ResetResult,
-    Session,
-    SimConfig,
+    SimulatedRobot,
+    TimeStep,
     _Reset,
-    command_values,
     start_stamp,
-    state_names,
 )
+from planet_core.robot import ResetResult
 
 NOW = 1_800_000_000.0  # Unix time
 ZERO = np.zeros(4)
@@ -34,14 +28,14 @@ PERIOD = 0.05
 
 
 class Rig:
-    """A session with a clock that the test moves."""
+    """A simulated robot with a clock that the test moves."""
 
     def __init__(self, **config: object) -> None:
         self.now = 100.0
-        self.published: list[Observation] = []
+        self.published: list[TimeStep] = []
         self.reports: list[tuple[str, str, str]] = []
         self.config = SimConfig(**config)  # type: ignore[arg-type]
-        self.session = Session(
+        self.robot = SimulatedRobot(
             self.config,
             self.published.append,
             lambda *report: self.reports.append(report),
@@ -52,17 +46,17 @@ class Rig:
 
     def serve(self, times: int = 1) -> None:
         for _ in range(times):
-            self.session.serve(0.0)
+            self.robot.serve(0.0)
 
     def reset(self, seed: int = 1) -> ResetResult:
         with ThreadPoolExecutor(1) as pool:
-            answer = pool.submit(self.session.reset, seed)
+            answer = pool.submit(self.robot.reset, seed)
             while not answer.done():
                 self.serve()
             return answer.result()
 
     def command(self, stamp: int, values: np.ndarray = ZERO) -> None:
-        self.session.command(stamp, values)
+        self.robot.command(stamp, values)
         self.serve()
 
     def advance(self, seconds: float) -> None:
@@ -70,7 +64,7 @@ class Rig:
         self.serve()
 
     @property
-    def last(self) -> Observation:
+    def last(self) -> TimeStep:
         return self.published[-1]
 
     def level(self, part: str) -> str:
@@ -110,9 +104,9 @@ def test_lockstep_ignores_a_command_with_another_stamp_and_says_so(
     first = lockstep.reset().first_stamp
     lockstep.command(first + shift)
     assert lockstep.last.stamp == first
-    assert lockstep.level("joint_command") == WARN
+    assert lockstep.level("joint_command") == "warn"
     lockstep.command(first)
-    assert lockstep.level("joint_command") == OK
+    assert lockstep.level("joint_command") == "ok"
 
 
 def test_the_same_command_twice_is_one_tick(lockstep: Rig) -> None:
@@ -142,7 +136,7 @@ def test_an_episode_ends_after_max_steps_and_takes_no_more_commands(lockstep: Ri
     assert not lockstep.last.terminated
     lockstep.command(stamp)
     assert lockstep.last.stamp == stamp
-    assert lockstep.level("joint_command") == WARN
+    assert lockstep.level("joint_command") == "warn"
 
 
 def test_a_seed_decides_the_episode_and_minus_one_takes_the_next(lockstep: Rig) -> None:
@@ -162,14 +156,14 @@ def test_the_cubes_place_is_in_the_state_only_when_asked_for() -> None:
         both.reset(seed)
         joints, more = arm.last.joints, both.last.joints
         assert [values.shape for values in (joints.position, joints.velocity)] == [(6,), (6,)]
-        assert more.velocity.shape == more.effort.shape == (len(state_names(both.config)),)
+        assert more.velocity.shape == more.effort.shape == (len(both.config.state_names),)
         np.testing.assert_allclose(more.position[:6], joints.position, atol=1e-9)
         x, y = more.position[6:]
         assert -0.12 <= x <= 0.12
         assert 0.10 <= y <= 0.17
         places.add((x, y))
     assert len(places) == 2
-    assert state_names(arm.config) == ("m1", "m2", "m3", "m4", "m5", "m6")
+    assert arm.config.state_names == ("m1", "m2", "m3", "m4", "m5", "m6")
 
 
 def test_the_nodes_own_episodes_follow_from_its_seed() -> None:
@@ -201,7 +195,7 @@ def test_stamps_fit_the_message_for_years() -> None:
 
 
 def test_a_touch_terminates(lockstep: Rig) -> None:
-    environment = lockstep.session._environment
+    environment = lockstep.robot._environment
     stamp = lockstep.reset().first_stamp
     tip = environment.world.tip()
     environment.world._bullet.resetBasePositionAndOrientation(
@@ -215,15 +209,15 @@ def test_a_touch_terminates(lockstep: Rig) -> None:
 
 def test_the_emergency_stop_takes_the_torque_off_until_released(lockstep: Rig) -> None:
     stamp = lockstep.reset().first_stamp
-    lockstep.session.emergency_stop(True)
+    lockstep.robot.emergency_stop(True)
     lockstep.serve()
     lockstep.command(stamp, np.full(4, 0.1))
     assert (lockstep.last.joints.effort == 0.0).all()
-    assert lockstep.level("emergency_stop") == ERROR
+    assert lockstep.level("emergency_stop") == "error"
     answer = lockstep.reset()
     assert not answer.ok
     assert "emergency stop" in answer.message
-    lockstep.session.emergency_stop(False)
+    lockstep.robot.emergency_stop(False)
     lockstep.serve()
     stamp = lockstep.reset().first_stamp
     lockstep.command(stamp, np.full(4, 0.05))
@@ -271,11 +265,11 @@ def test_the_newest_command_is_held_until_the_watchdog_lets_go(paced: Rig) -> No
         efforts.append(paced.last.joints.effort[0])
     # 2.5 periods after its arrival: two ticks under the command, then none.
     assert efforts == [0.1, 0.1, 0.0, 0.0, 0.0]
-    assert paced.level("watchdog") == WARN
+    assert paced.level("watchdog") == "warn"
     paced.command(paced.last.stamp, push)
     paced.advance(PERIOD)
     assert paced.last.joints.effort[0] == 0.1
-    assert paced.level("watchdog") == OK
+    assert paced.level("watchdog") == "ok"
 
 
 def test_a_command_for_an_old_observation_is_ignored(paced: Rig) -> None:
@@ -285,7 +279,7 @@ def test_a_command_for_an_old_observation_is_ignored(paced: Rig) -> None:
     paced.command(stamp, np.full(4, 0.1))
     paced.advance(PERIOD)
     assert not paced.last.valid
-    assert paced.level("joint_command") == WARN
+    assert paced.level("joint_command") == "warn"
 
 
 def test_a_command_for_a_future_observation_is_ignored(paced: Rig) -> None:
@@ -317,49 +311,25 @@ def test_a_late_tick_is_not_caught_up(paced: Rig) -> None:
 
 def test_close_ends_the_thread() -> None:
     rig = Rig()
-    rig.session._clock = time.monotonic
-    thread = threading.Thread(target=rig.session.run)
+    rig.robot._clock = time.monotonic
+    thread = threading.Thread(target=rig.robot.run)
     thread.start()
-    rig.session.close()
+    rig.robot.close()
     thread.join(2.0)
     assert not thread.is_alive()
 
 
 def test_reset_does_not_wait_for_ever_for_a_thread_that_is_not_there() -> None:
-    answer = Rig().session.reset(0, timeout=0.01)
+    answer = Rig().robot.reset(0, timeout=0.01)
     assert not answer.ok
     assert "did not answer" in answer.message
 
 
 def test_a_reset_does_not_keep_a_simulator_that_ends() -> None:
-    session = Rig().session
+    robot = Rig().robot
     pending: Future[ResetResult] = Future()
-    session._inbox.put(_Reset(0, pending))
-    session.close()
-    session.run()
-    assert pending.result(timeout=0.0) == session.reset(1, timeout=20.0)
+    robot._inbox.put(_Reset(0, pending))
+    robot.close()
+    robot.run()
+    assert pending.result(timeout=0.0) == robot.reset(1, timeout=20.0)
     assert pending.result().message == "the simulation has ended"
-
-
-def test_a_command_is_sorted_by_its_names() -> None:
-    command = command_values(["m5", "m1", "m3", "m2"], [4.0, 1.0, 3.0, 2.0])
-    assert command.tolist() == [1.0, 2.0, 3.0, 4.0]
-
-
-@pytest.mark.parametrize(
-    ("names", "values", "sentence"),
-    [
-        (["m1", "m2", "m3", "m4"], [0.0] * 4, "names m1, m2, m3, m4, expected m1, m2, m3, m5"),
-        (["m1", "m2", "m3"], [0.0] * 3, "names m1, m2, m3, expected"),
-        ([], [], "names none, expected"),
-        (["m1", "m1", "m3", "m5"], [0.0] * 4, "expected m1, m2, m3, m5"),
-        (["m1", "m2", "m3", "m5"], [0.0] * 3, "3 values for 4 joints"),
-        (["m1", "m2", "m3", "m5"], [0.0, np.nan, 0.0, 0.0], "m2 is not a finite number"),
-        (["m1", "m2", "m3", "m5"], [0.0, 0.0, 0.0, np.inf], "m5 is not a finite number"),
-    ],
-)
-def test_a_command_that_cannot_be_used_says_why(
-    names: list[str], values: list[float], sentence: str
-) -> None:
-    with pytest.raises(CommandError, match=sentence):
-        command_values(names, values)

@@ -1,21 +1,22 @@
-"""The simulated robot as the control loop meets it, without ROS: episodes, pace, watchdog.
+"""The simulated robot without ROS: its episodes, its pace and its watchdog.
 
-A `Session` owns the environment and runs in one thread of its own (`run`); the other methods may be
-called from any thread and only leave a note for it, so the physics needs no lock.
+A `SimulatedRobot` owns the environment and runs in one thread of its own (`run`). The other methods
+may be called from any thread. They only leave a note for that thread, so the physics needs no lock.
 
-Lockstep (`real_time_factor` 0): the world advances one tick when a command comes whose stamp is
-that of the current observation; other commands are ignored and reported; the observation is
+In lockstep (`real_time_factor` 0) the world advances one tick when a command comes that has the
+stamp of the current observation. Other commands are ignored and reported. The observation is
 published again every 0.5 s. Between episodes nothing moves.
 
-Real time: ticks follow the steady clock, a control period divided by `real_time_factor` apart. The
-newest command is held; when none came for 2.5 periods the torque goes off. Between episodes, and
-until an episode's first command, the arm holds the pose that it was reset to (or ended in).
+In real time, ticks follow the steady clock at intervals of a control period divided by
+`real_time_factor`. The newest command is held. If none comes for 2.5 periods, the torque goes off.
+Between episodes, and until an episode's first command, the arm holds the pose that it was reset to
+or ended in.
 
-Stamps are simulated time in ns. They grow by a control period per tick, also across resets. So that
-they grow across restarts as well, although simulated time runs faster than the wall clock in
-lockstep, a session starts at `STAMP_RATE` times the time since `STAMP_EPOCH`: no stamp is used
+Stamps are simulated time in ns. They grow by a control period per tick, also across resets. They
+must grow across restarts as well, although simulated time runs faster than the wall clock in
+lockstep. So the first stamp is `STAMP_RATE` times the time since `STAMP_EPOCH`: no stamp is used
 twice as long as the simulation runs at less than `STAMP_RATE` times real time (400 ticks/s) on
-average. (A stamp's seconds have 31 bits; the count starts anew every 3.4 years.)
+average. (A stamp's seconds have 31 bits, so the count starts again every 3.4 years.)
 """
 
 from __future__ import annotations
@@ -23,18 +24,23 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError  # not the builtin before 3.11
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ergojr_description.kinematics import ACTIVE_NAMES, JOINT_NAMES, Array
+from ergojr_description import CONTROL_PERIOD
+from ergojr_description.cameras import CAMERAS
+from ergojr_description.kinematics import Array
+from ergojr_sim.config import SimConfig
 from ergojr_sim.environment import PokeEnvironment
-from ergojr_sim.world import CAMERAS, CONTROL_PERIOD, CONTROLS, JointState
+from ergojr_sim.world import JointState
+from planet_core.report import Level
+from planet_core.robot import ResetResult
 
 PERIOD_NS = round(CONTROL_PERIOD * 1e9)
 REPUBLISH_SECONDS = 0.5
@@ -42,94 +48,29 @@ WATCHDOG_PERIODS = 2.5
 STAMP_RATE = 20
 STAMP_EPOCH = 1_767_225_600  # 2026-01-01, s of Unix time
 
-OK, WARN, ERROR = "ok", "warn", "error"
-
 
 @dataclass(frozen=True)
-class SimConfig:
-    """Parameters of the simulated robot."""
-
-    control: str = field(
-        default="torque",
-        metadata={
-            "doc": "Commands: efforts in N m, or joint targets in rad as in the paper's simulator.",
-            "choices": CONTROLS,
-        },
-    )
-    real_time_factor: float = field(
-        default=0.0,
-        metadata={
-            "doc": "Simulated seconds per second; 0 is lockstep: each command is waited for.",
-            "low": 0.0,
-            "high": 20.0,
-        },
-    )
-    seed: int = field(
-        default=0,
-        metadata={"doc": "Seed of the starts of resets without a seed; -1 draws one.", "low": -1},
-    )
-    max_steps: int = field(
-        default=100, metadata={"doc": "Length of an episode, in ticks of 50 ms.", "low": 1}
-    )
-    image_size: int = field(
-        default=64,
-        metadata={"doc": "Height and width of the images, in pixels.", "low": 16, "high": 1024},
-    )
-    cube_in_state: bool = field(
-        default=False,
-        metadata={
-            "doc": "Tell the cube's place too, as joints cube_x and cube_y in m: for a model that "
-            "learns from the state instead of images. No real robot knows it."
-        },
-    )
-    max_observation_age: float = field(
-        default=0.5,
-        metadata={
-            "doc": "Real time only: a command that answers an observation older than this (s of "
-            "simulated time) is ignored.",
-            "low": 0.05,
-        },
-    )
-    publish_clock: bool = field(
-        default=True,
-        metadata={"doc": "Publish /clock; at most one simulator of a graph may."},
-    )
-
-
-CUBE_NAMES = ("cube_x", "cube_y")
-
-
-def state_names(config: SimConfig) -> tuple[str, ...]:
-    """The joints that an observation tells of."""
-    return (*JOINT_NAMES, *(CUBE_NAMES if config.cube_in_state else ()))
-
-
-@dataclass(frozen=True)
-class Observation:
+class TimeStep:
     """Everything that is published with one stamp.
 
-    `valid` tells whether the reward is one: there is none for an episode's first observation and
-    between episodes.
+    Attributes:
+        stamp: ns.
+        joints: the state of the joints `SimConfig.state_names`.
+        images: uint8 [height, width, 3] RGB by camera.
+        distance: m between the tip and the centre of the cube.
+        valid: whether there is a reward; an episode's first observation has none, and neither have
+            observations between episodes.
     """
 
-    stamp: int  # ns
-    joints: JointState  # of `state_names`
+    stamp: int
+    joints: JointState
     images: dict[str, NDArray[np.uint8]]
     reward: float
-    distance: float  # m
+    distance: float
     terminated: bool
     truncated: bool
     touched: bool
     valid: bool
-
-
-@dataclass(frozen=True)
-class ResetResult:
-    """Answer to a reset; `first_stamp` (ns) is that of the episode's first observation."""
-
-    ok: bool
-    message: str
-    first_stamp: int = 0
 
 
 _ENDED = ResetResult(False, "the simulation has ended")
@@ -153,47 +94,18 @@ class _Stop:
     on: bool
 
 
-@dataclass(frozen=True)
-class _Close:
-    pass
-
-
-class CommandError(ValueError):
-    """A command that cannot be used; one sentence."""
-
-
-def command_values(names: Sequence[str], values: Sequence[float]) -> Array:
-    """[4] command for m1 m2 m3 m5 from a message's names and values, in any order.
-
-    Raises:
-        CommandError: unless exactly the four names come, with one finite value each.
-    """
-    if sorted(names) != sorted(ACTIVE_NAMES):
-        given = ", ".join(names) or "none"
-        raise CommandError(f"joint_command names {given}, expected {', '.join(ACTIVE_NAMES)}")
-    if len(values) != len(ACTIVE_NAMES):
-        raise CommandError(f"joint_command has {len(values)} values for {len(ACTIVE_NAMES)} joints")
-    command = np.array([values[list(names).index(name)] for name in ACTIVE_NAMES], np.float64)
-    if not np.isfinite(command).all():
-        bad = ACTIVE_NAMES[int(np.flatnonzero(~np.isfinite(command))[0])]
-        raise CommandError(f"joint_command for {bad} is not a finite number")
-    return command
-
-
 def start_stamp(wall_seconds: float) -> int:
-    """ns: first stamp of a session that starts at this Unix time (see the module's text)."""
+    """Return the first stamp in ns of a robot that starts at this Unix time; see the module."""
     seconds = STAMP_RATE * (wall_seconds - STAMP_EPOCH) % (2**31 - 10**7)
     return int(seconds * 1000) * 1_000_000
 
 
-class Session:
+class SimulatedRobot:
     """One simulated robot.
 
     Args:
-        config: its parameters.
-        publish: called in the session's thread with every observation.
-        report: called with (part, level, sentence) when one of them changes; level is one of OK,
-            WARN, ERROR.
+        publish: called in the robot's thread with every time step.
+        report: called with (part, level, sentence) when one of them changes.
         environment: the task; by default made from `config`.
         clock: the steady clock, in s.
         wall: Unix time, in s.
@@ -202,8 +114,8 @@ class Session:
     def __init__(
         self,
         config: SimConfig,
-        publish: Callable[[Observation], None],
-        report: Callable[[str, str, str], None],
+        publish: Callable[[TimeStep], None],
+        report: Callable[[str, Level, str], None],
         environment: PokeEnvironment | None = None,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
@@ -211,7 +123,7 @@ class Session:
         self._config = config
         self._publish = publish
         self._tell = report
-        self._told: dict[str, tuple[str, str]] = {}
+        self._told: dict[str, tuple[Level, str]] = {}
         self._environment = environment or PokeEnvironment(
             config.control,
             tuple(CAMERAS),
@@ -219,7 +131,7 @@ class Session:
             config.max_steps,
         )
         self._clock = clock
-        self._inbox: queue.SimpleQueue[_Command | _Reset | _Stop | _Close] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[_Command | _Reset | _Stop | None] = queue.SimpleQueue()
         self._random = np.random.default_rng(None if config.seed < 0 else config.seed)
         self._lockstep = config.real_time_factor == 0.0
         self._period = 0.0 if self._lockstep else CONTROL_PERIOD / config.real_time_factor
@@ -237,17 +149,22 @@ class Session:
     # Called from any thread.
 
     def command(self, stamp: int, values: Array) -> None:
-        """A command [4] in the environment's units that answers the observation of `stamp` (ns)."""
+        """Take a command [4] in the environment's units, for the observation with `stamp` (ns)."""
         self._inbox.put(_Command(stamp, values, self._clock()))
 
     def reset(self, seed: int, timeout: float = 10.0) -> ResetResult:
-        """Start an episode; `seed` -1 takes the next of the session's own.
+        """Start an episode, and wait until the robot's thread has done so.
 
-        Blocks until the session's thread has done it; not ok after `timeout` s or `close`.
+        Args:
+            seed: the seed of the episode's start; -1 takes the robot's next one.
+            timeout: s to wait at most.
+
+        Returns:
+            The result, which is not ok after `timeout` or `close`.
         """
         answer: Future[ResetResult] = Future()
         self._inbox.put(_Reset(seed, answer))
-        if self._closed.is_set():  # only now: what was put before it was set is answered
+        if self._closed.is_set():  # checked after the put: `run` answers all that came before
             return _ENDED
         try:
             return answer.result(timeout)
@@ -261,9 +178,9 @@ class Session:
     def close(self) -> None:
         """End `run`."""
         self._closed.set()
-        self._inbox.put(_Close())
+        self._inbox.put(None)  # wakes the thread up
 
-    # The session's own thread.
+    # Called in the robot's own thread.
 
     def run(self) -> None:
         """Serve until `close`; then free the physics."""
@@ -294,32 +211,25 @@ class Session:
             self._on_due()
 
     def _on_command(self, command: _Command) -> None:
+        age = self._stamp - command.stamp
         if not self._running:
-            if self._lockstep:  # in real time the roller learns of an episode's end a little later
-                self._report("joint_command", WARN, "a command between episodes is ignored")
-        elif self._lockstep:
-            if command.stamp == self._stamp:
-                self._report("joint_command", OK, "commands answer observations")
+            if self._lockstep:  # in real time the roller learns of an episode's end with a delay
+                self._ignore("between episodes")
+        elif self._lockstep and age != 0:
+            self._ignore("that answers another observation than the current one")
+        elif age > self._config.max_observation_age * 1e9:
+            self._ignore("that answers an observation older than max_observation_age")
+        elif age < 0:
+            self._ignore("that answers a future observation")
+        else:
+            self._report("joint_command", "ok", "commands answer observations")
+            if self._lockstep:
                 self._step(command.values)
             else:
-                self._report(
-                    "joint_command",
-                    WARN,
-                    "a command that answers another observation than the current one is ignored",
-                )
-        elif self._stamp - command.stamp > self._config.max_observation_age * 1e9:
-            self._report(
-                "joint_command",
-                WARN,
-                "a command that answers an observation older than max_observation_age is ignored",
-            )
-        elif command.stamp > self._stamp:
-            self._report(
-                "joint_command", WARN, "a command that answers a future observation is ignored"
-            )
-        else:
-            self._report("joint_command", OK, "commands answer observations")
-            self._command = command
+                self._command = command
+
+    def _ignore(self, which: str) -> None:
+        self._report("joint_command", "warn", f"a command {which} is ignored")
 
     def _on_reset(self, request: _Reset) -> None:
         if self._stopped:
@@ -340,8 +250,10 @@ class Session:
         self._command = None
         if not request.on:
             self._held = self._environment.world.joint_state().position
-        level, text = (ERROR, "latched: torque off") if request.on else (OK, "released")
-        self._report("emergency_stop", level, text)
+        if request.on:
+            self._report("emergency_stop", "error", "latched: torque off")
+        else:
+            self._report("emergency_stop", "ok", "released")
 
     def _on_due(self) -> None:
         if self._lockstep:
@@ -349,16 +261,16 @@ class Session:
             return
         now = self._clock()
         if now - self._due > self._period:
-            # Too late for this tick's time: go on from here, simulated time does not catch up.
+            # It is too late for this tick, and simulated time does not catch up.
             self._due = now
         self._due += self._period
         limit = WATCHDOG_PERIODS * self._period
         if self._command is not None and now - self._command.arrival > limit:
             self._command = None
             self._held = None
-            self._report("watchdog", WARN, f"no command for {limit * 1e3:.0f} ms: torque off")
+            self._report("watchdog", "warn", f"no command for {limit * 1e3:.0f} ms: torque off")
         if self._command is not None:
-            self._report("watchdog", OK, "commands come in time")
+            self._report("watchdog", "ok", "commands come in time")
             self._held = None
             self._step(self._command.values)
         elif self._running and self._held is None:
@@ -367,7 +279,7 @@ class Session:
             self._idle()
 
     def _step(self, values: Array | None) -> None:
-        """A tick of the episode under a command, or with the torque off (None)."""
+        """Advance the episode by one tick under a command, or with the torque off (None)."""
         environment = self._environment
         seen, reward, terminated, truncated, info = environment.step(
             None if self._stopped else values
@@ -375,9 +287,9 @@ class Session:
         self._stamp += PERIOD_NS
         self._observation = self._observed(seen, reward, info, terminated, truncated, valid=True)
         if info["fault"]:
-            self._report("limiter", ERROR, info["fault"])
+            self._report("limiter", "error", info["fault"])
         else:
-            self._report("limiter", OK, "keeps the arm within its limits")
+            self._report("limiter", "ok", "keeps the arm within its limits")
         if terminated or truncated:
             self._running = False
             self._command = None
@@ -385,7 +297,7 @@ class Session:
         self._send()
 
     def _idle(self) -> None:
-        """Real time: a tick outside an episode, or before its first command."""
+        """Advance in real time by one tick outside an episode, or before its first command."""
         if self._stopped or self._held is None:
             self._environment.world.tick(None)
         else:
@@ -408,8 +320,8 @@ class Session:
         terminated: bool,
         truncated: bool,
         valid: bool,
-    ) -> Observation:
-        return Observation(
+    ) -> TimeStep:
+        return TimeStep(
             stamp=self._stamp,
             joints=self._state(),
             images={name: seen[name] for name in self._environment.cameras},
@@ -432,7 +344,7 @@ class Session:
             np.concatenate([arm.effort, cube.effort]),
         )
 
-    def _report(self, part: str, level: str, sentence: str) -> None:
+    def _report(self, part: str, level: Level, sentence: str) -> None:
         if self._told.get(part) != (level, sentence):
             self._told[part] = (level, sentence)
             self._tell(part, level, sentence)
