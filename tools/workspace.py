@@ -16,6 +16,7 @@ import os
 import platform
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -115,7 +116,11 @@ def base_python(ros: str) -> str:
         if python and output_of([python, "-c", probe]) is not None:
             break
     else:
-        raise SetupError(f"ROS 2 {ros} is sourced, but no python3 can import its rclpy.")
+        raise SetupError(
+            f"ROS 2 {ros} is sourced, but no python3 can import its rclpy."
+            if ros
+            else f"This user may not run {own}: name another Python with `make PYTHON=python3 ...`."
+        )
     version = output_of([python, "-c", "import sys; print(*sys.version_info[:2])"]) or ""
     major, minor = map(int, version.split())
     if not ros and not SUPPORTED[0] <= (major, minor) <= SUPPORTED[1]:
@@ -361,12 +366,18 @@ def write_setup_bash(ros: str) -> Path:
         prefixes = os.environ["AMENT_PREFIX_PATH"].split(os.pathsep)
         theirs = [p for p in prefixes if (Path(p) / "setup.bash").is_file()]
         lines += [f"source {shlex.quote(prefix)}/setup.bash" for prefix in reversed(theirs)]
-    lines += [f"export {name}={shlex.quote(value)}" for name, value in overrides(ros).items()]
+    for name, value in overrides(ros).items():
+        quoted = shlex.quote(value)
+        # Who may not write into this checkout keeps logs elsewhere.
+        kept = f"${{{name}:-{quoted}}}" if name == "ROS_LOG_DIR" else quoted
+        lines.append(f"export {name}={kept}")
     lines.append(f'case ":$PATH:" in *:{VENV}/bin:*) ;; *) export PATH="{VENV}/bin:$PATH" ;; esac')
     lines.append(f"source {shlex.quote(str(ROOT))}/install/setup.bash")
     lines.append(FOLLOW)
     path = VENV / "setup.bash"
-    path.write_text("\n".join(lines) + "\n")
+    text = "\n".join(lines) + "\n"
+    if not path.is_file() or path.read_text() != text:  # another user may not write it
+        path.write_text(text)
     return path
 
 
@@ -395,9 +406,11 @@ def main(arguments: list[str]) -> int:
         return 2
     try:
         activate = setup()
-    except SetupError as error:
+    except (SetupError, OSError) as error:
         print(f"[setup] error: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
     if arguments[0] == "run":
         script = 'source "$0" && exec "$@"'
         os.execvp("bash", ["bash", "-c", script, str(activate), *arguments[1:]])

@@ -6,9 +6,11 @@ import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 import yaml
+from ros2cli.graph import REPEATED
 from running import HERE, ROS2, Running, environment_for
 
 LAUNCH = f"""
@@ -101,6 +103,13 @@ def answers(environment_: dict[str, str], talker: Running) -> Answers:
             code = running.finish(timeout=40)
             found[name] = (code, running.output)
     return found
+
+
+def test_a_list_waits_for_an_announcement_of_every_node_of_the_workspace() -> None:
+    profile = ElementTree.parse(HERE.parents[1] / "launch" / "config" / "transport.xml")
+    seconds = profile.find(".//{*}leaseAnnouncement/{*}sec")
+    assert seconds is not None
+    assert float(seconds.text or "nan") < REPEATED
 
 
 def test_a_latched_topic_is_echoed_late(answers: Answers) -> None:

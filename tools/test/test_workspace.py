@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import shutil
 import subprocess
@@ -84,3 +85,56 @@ def test_without_a_command_the_usage_is_shown() -> None:
     done = subprocess.run([sys.executable, SCRIPT], check=False, capture_output=True, text=True)
     assert done.returncode == 2
     assert "tools/workspace.py run COMMAND" in done.stderr
+
+
+def test_a_user_s_own_place_for_logs_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "a folder"
+    (root / "install").mkdir(parents=True)
+    (root / "install" / "setup.bash").touch()
+    monkeypatch.setattr(workspace, "ROOT", root)
+    monkeypatch.setattr(workspace, "VENV", tmp_path)
+    monkeypatch.setenv("AMENT_PREFIX_PATH", "")
+    script = f"source {workspace.write_setup_bash('jazzy')} 2> /dev/null; printenv ROS_LOG_DIR"
+    for given, kept in (("", f"{root}/log/ros"), ("/mine, too", "/mine, too")):
+        done = subprocess.run(
+            ["bash", "-c", script],
+            env={"PATH": os.environ["PATH"], "ROS_LOG_DIR": given},
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        assert done.stdout == f"{kept}\n"
+
+
+def test_an_unchanged_setup_bash_is_not_written_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workspace, "VENV", tmp_path)
+    monkeypatch.setenv("AMENT_PREFIX_PATH", "")
+    before = workspace.write_setup_bash("jazzy").stat().st_mtime_ns
+    monkeypatch.setattr(Path, "write_text", None)  # whoever calls it fails
+    assert workspace.write_setup_bash("jazzy").stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize(
+    ("raised", "code", "said"),
+    [
+        (KeyboardInterrupt(), 130, ""),
+        (PermissionError(13, "Permission denied", "/x"), 1, "[Errno 13] Permission denied: '/x'"),
+    ],
+)
+def test_an_interrupted_or_forbidden_set_up_has_no_traceback(
+    raised: BaseException,
+    code: int,
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def setup() -> Path:
+        raise raised
+
+    monkeypatch.setattr(workspace, "setup", setup)
+    assert workspace.main(["setup"]) == code
+    assert capsys.readouterr().err == (f"[setup] error: {said}\n" if said else "")
