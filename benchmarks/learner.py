@@ -44,18 +44,16 @@ def random_mirror(count: int, episodes: int = 20, steps: int = 100) -> Mirror:
     return mirror
 
 
-def make_trainer(
-    count: int, threads: int, precision: str = "auto", device: str = "cpu"
-) -> PlanetTrainer:
+def make_trainer(count: int, precision: str = "auto", device: str = "cpu") -> PlanetTrainer:
     """A trainer of the paper's model with `count` cameras."""
     model = ModelConfig(cameras=cameras(count), action_size=peer.ACTION_SIZE)
     config = TrainingConfig(
         batch_size=BATCH, chunk_length=LENGTH, precision=precision, clipped_starts=False
     )
-    return PlanetTrainer(model, ObjectiveConfig(), config, device=device, threads=threads)
+    return PlanetTrainer(model, ObjectiveConfig(), config, device=device)
 
 
-def laptop_trainer(threads: int, precision: str = "auto", device: str = "cpu") -> PlanetTrainer:
+def laptop_trainer(precision: str = "auto", device: str = "cpu") -> PlanetTrainer:
     """A trainer of the laptop profile, which has two cameras."""
     profile = profiles.parameters("laptop", "/learner")
     model = ModelConfig(cameras=cameras(2), action_size=peer.ACTION_SIZE, **profile["model"])
@@ -65,7 +63,7 @@ def laptop_trainer(threads: int, precision: str = "auto", device: str = "cpu") -
         precision=precision,
     )
     objective = ObjectiveConfig(**profile["objective"])
-    return PlanetTrainer(model, objective, config, device=device, threads=threads)
+    return PlanetTrainer(model, objective, config, device=device)
 
 
 def contestant(arguments: dict[str, Any]) -> None:
@@ -80,7 +78,7 @@ def contestant(arguments: dict[str, Any]) -> None:
         batches, rng = Batches(mirror, torch.device("cpu"), copied=False), np.random.default_rng(0)
         serve(lambda: batches.draw(BATCH, LENGTH, rng, False))
         return
-    how = arguments["threads"], arguments["precision"], arguments["device"]
+    how = arguments["precision"], arguments["device"]
     laptop = arguments["who"] == "laptop"
     trainer = laptop_trainer(*how) if laptop else make_trainer(arguments["cameras"], *how)
     serve(lambda: trainer.update(mirror))

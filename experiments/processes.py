@@ -10,24 +10,22 @@ import asyncio
 import os
 import re
 import signal
-import socket
 import subprocess
 import time
 import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
-from contextlib import ExitStack, asynccontextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from experiments.definition import DefinitionError
 from planet_bringup import cores
+from planet_core import domains
 
 MARK = "EXPERIMENT_LAUNCH"  # the environment variable
 FIRST_DOMAIN = 80  # ROS_DOMAIN_ID where none is set: away from a `make sim` beside it
 LAST_DOMAIN = 101  # of those whose ports are not among the ones that Linux gives to anyone
-# In Linux's abstract namespace of sockets: the kernel frees a name, however its holder ends.
-_CLAIM = "\0robo_planet_domain_"
 
 
 @dataclass(frozen=True)
@@ -52,26 +50,23 @@ def share(parallel: int, held: ExitStack) -> list[Slot]:
     first = os.environ.get("ROS_DOMAIN_ID") or str(FIRST_DOMAIN)
     if not first.isdecimal():
         raise DefinitionError(f"ROS_DOMAIN_ID is {first!r}, expected a whole number.")
-    domains = claimed(int(first), parallel, held)
-    return [Slot(cpus, domain) for cpus, domain in zip(parts, domains, strict=True)]
+    found = claimed(int(first), parallel, held)
+    return [Slot(cpus, domain) for cpus, domain in zip(parts, found, strict=True)]
 
 
 def claimed(first: int, count: int, held: ExitStack) -> list[int]:
-    """As many domains, from `first` on, that no other runner of this machine uses."""
-    domains: list[int] = []
+    """As many domains, from `first` on, that no other runner of this user has."""
+    found: list[int] = []
     for domain in range(first, max(first, LAST_DOMAIN) + 1):
-        name = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        try:
-            name.bind(f"{_CLAIM}{domain}")
-        except OSError:
-            name.close()
+        claim = domains.claim(domain, Path.cwd(), "runner")
+        if claim is None:
             continue
-        held.enter_context(name)
-        domains.append(domain)
-        if len(domains) == count:
-            return domains
+        held.enter_context(closing(claim))
+        found.append(domain)
+        if len(found) == count:
+            return found
     raise DefinitionError(
-        f"there are only {len(domains)} free ROS domains from {first} on, expected {count}: "
+        f"there are only {len(found)} free ROS domains from {first} on, expected {count}: "
         "other runners use the rest."
     )
 

@@ -19,7 +19,7 @@ from experiments.learning_curve import LearningCurve
 from experiments.processes import deaths
 from experiments.tables import Row
 from experiments.words import duration
-from planet_core import durable
+from planet_core import durable, run_folder
 from planet_core.tables import Table
 
 EVALUATION_COLUMNS = (
@@ -112,7 +112,7 @@ class Record:
         curve = LearningCurve.of(episodes, updates, self.started, self.definition.minutes)
         curve.write(self._curve)
         # For who evaluates its checkpoint: nothing in that shows how the robot was commanded.
-        shutil.copyfile(self.data / "control", self.folder / "control")
+        shutil.copyfile(self.data / run_folder.NAME, self.folder / run_folder.NAME)
         self.update(
             state="trained",
             ended=ended,

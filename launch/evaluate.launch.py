@@ -12,7 +12,7 @@ from pathlib import Path
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
 
 from launch import LaunchContext, LaunchDescription
-from planet_bringup.launching import Run, arguments, hold_to_control, robot_arguments
+from planet_bringup.launching import Run, arguments, robot_arguments
 
 RESULTS = ("evaluation.json", "evaluation.csv", "video.webm", "weights.safetensors")
 
@@ -56,24 +56,26 @@ def start(context: LaunchContext) -> list:
     )
     pace = {"real_time_factor": run.number("real_time_factor", float)}
     shipped = run.config.parent / "demo" / "poke.safetensors"
+    checkpoint = run.path("checkpoint") if run.argument("checkpoint") else shipped
     evaluation = {
         "data_dir": str(run.data_dir),
-        "checkpoint": run.argument("checkpoint") or str(shipped),
+        "checkpoint": str(checkpoint),
         "episodes": run.number("episodes", int),
         "video": run.argument("video") == "true",
+        **run.run_id,
         **run.seed,
         **pace,
     }
-    checkpoint = Path(evaluation["checkpoint"]).expanduser().absolute()
     if not checkpoint.exists():
         raise RuntimeError(f"there is no checkpoint {checkpoint}.")
     control = run.argument("control")
-    # A checkpoint lies in a folder of its run's: checkpoints/, or an experiment's snapshots/.
-    trained = checkpoint if checkpoint.is_dir() else checkpoint.parent.parent
-    hold_to_control(trained, control, begin=False)
+    if checkpoint.is_dir():
+        run.check(checkpoint, control=control)
+    elif checkpoint.parent.name in ("checkpoints", "snapshots"):  # of a run, of an experiment
+        run.check(checkpoint.parent.parent, control=control)
     clear(run.data_dir, checkpoint)
     atexit.register(last_word, run.data_dir / "evaluation.json")
-    world = {"control": control, **run.seed, **pace}
+    world = {"control": control, **run.run_id, **run.seed, **pace}
     in_real_time = pace["real_time_factor"] > 0.0  # acting has cores of its own then
     return [
         run.node("ergojr_sim", "sim_node", "sim", [world], cpus=run.training.cpus),

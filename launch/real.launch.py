@@ -8,6 +8,7 @@ from pathlib import Path
 
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
 
+from ergojr_description import CONTROL_PERIOD
 from launch import LaunchContext, LaunchDescription
 from planet_bringup.launching import Run, arguments
 
@@ -42,6 +43,10 @@ def generate_launch_description() -> LaunchDescription:
 def start(context: LaunchContext) -> list:
     run = Run(context, essential=["driver"], ends=["operator"])
     run.files.append(run.lab())
+    run.begin(
+        control="torque",
+        control_period=run.parameter("driver", "control_period", CONTROL_PERIOD),
+    )
 
     def given(argument: str, parameter: str) -> list[dict]:
         value = run.argument(argument)
@@ -52,7 +57,7 @@ def start(context: LaunchContext) -> list:
             "ergojr_driver",
             "driver",
             "driver",
-            [{"autostart": True}, *given("port", "port")],
+            [{"autostart": True, **run.run_id}, *given("port", "port")],
             remappings=[("reset", "driver/reset")],
             again=False,
             urgent=True,

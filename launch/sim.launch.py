@@ -2,8 +2,9 @@
 
 from launch.actions import OpaqueFunction
 
+from ergojr_description import CONTROL_PERIOD
 from launch import LaunchContext, LaunchDescription
-from planet_bringup.launching import Run, arguments, hold_to_control, robot_arguments
+from planet_bringup.launching import Run, arguments, robot_arguments
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -20,8 +21,8 @@ def start(context: LaunchContext) -> list:
     run = Run(context)
     pace = run.number("real_time_factor", float)
     control = run.argument("control")
-    hold_to_control(run.data_dir, control, begin=True)
-    world = {"control": control, "real_time_factor": pace, **run.seed}
+    run.begin(control=control, control_period=CONTROL_PERIOD)
+    world = {"control": control, "real_time_factor": pace, **run.run_id, **run.seed}
     # In lockstep roller and simulator take turns all the time. At a pace of its own the robot
     # leaves time between the ticks, which is the learner's.
     paced = pace > 0.0 and run.argument("mode") == "async"

@@ -347,6 +347,13 @@ def build(ros: str) -> None:
     done("build", mark)
 
 
+# A terminal sees the run that is active, where there is one and the user asks for no domain.
+FOLLOW = """\
+if [ "${ROS_DOMAIN_ID:-}" = "${ROBO_PLANET_FOLLOWED_DOMAIN:-}" ]; then
+    eval "$(python3 -m planet_core.domains)"
+fi"""
+
+
 def write_setup_bash(ros: str) -> Path:
     """Write .venv/setup.bash: source it in any terminal to use the workspace there."""
     lines = ["# Written by tools/workspace.py. Source it to use this workspace in a terminal."]
@@ -357,6 +364,7 @@ def write_setup_bash(ros: str) -> Path:
     lines += [f"export {name}={shlex.quote(value)}" for name, value in overrides(ros).items()]
     lines.append(f'case ":$PATH:" in *:{VENV}/bin:*) ;; *) export PATH="{VENV}/bin:$PATH" ;; esac')
     lines.append(f"source {shlex.quote(str(ROOT))}/install/setup.bash")
+    lines.append(FOLLOW)
     path = VENV / "setup.bash"
     path.write_text("\n".join(lines) + "\n")
     return path

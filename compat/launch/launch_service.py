@@ -5,18 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-import threading
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
-from .event import Event
-from .event_handlers import EventHandler, OnShutdown
-from .events import IncludeLaunchDescription, Shutdown
-from .events.process import SignalProcess
+from .entities import LaunchDescription, LaunchDescriptionEntity
+from .events import Event, Include, Shutdown
 from .launch_context import LaunchContext
-from .launch_description import LaunchDescription
-from .launch_description_entity import LaunchDescriptionEntity, entities_of
-from .logging import get_logger, log_dir, set_level
+from .logging import get_logger, log_dir
 from .processes import ProcessGroups
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
@@ -29,61 +24,26 @@ class LaunchService:
     to the processes again.
     """
 
-    def __init__(
-        self,
-        *,
-        argv: Iterable[str] | None = None,
-        noninteractive: bool = False,
-        debug: bool = False,
-    ) -> None:
-        self._debug = debug
-        set_level(logging.DEBUG if debug else logging.INFO)
+    def __init__(self, *, debug: bool = False) -> None:
+        logging.getLogger().setLevel(logging.DEBUG if debug else logging.INFO)
         self._logger = get_logger()
-        self.context = LaunchContext(argv=argv, noninteractive=noninteractive)
-        self.context.register_event_handler(
-            EventHandler(
-                matcher=lambda event: isinstance(event, IncludeLaunchDescription),
-                entities=lambda event, context: event.launch_description,
-            )
-        )
-        self.context.register_event_handler(OnShutdown(on_shutdown=self._on_shutdown))
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self.context = LaunchContext()
         self._futures: set[asyncio.Future[None]] = set()
         self._return_code = 0
 
-    @property
-    def event_loop(self) -> asyncio.AbstractEventLoop | None:
-        """The loop, while the service runs."""
-        return self._loop
-
     def include_launch_description(self, launch_description: LaunchDescription) -> None:
-        """Visit a launch description, now or when the service runs. Thread-safe."""
-        self.emit_event(IncludeLaunchDescription(launch_description))
+        """Visit a launch description when the service runs."""
+        self.context.emit_event_sync(Include([launch_description]))
 
-    def emit_event(self, event: Event) -> None:
-        """Emit an event. Thread-safe."""
-        if self._loop is None:
-            self.context.emit_event_sync(event)
-        else:
-            self._loop.call_soon_threadsafe(self.context.emit_event_sync, event)
-
-    def shutdown(self) -> None:
-        """Stop everything; `run` returns when that is done. Thread-safe."""
-        if self._loop is not None:
-            self.emit_event(Shutdown(reason="LaunchService.shutdown() called"))
-
-    def run(self, *, shutdown_when_idle: bool = True) -> int:
+    def run(self) -> int:
         """Run to the end; return 0, or 1 after an error. Call it in the main thread."""
-        return asyncio.run(self.run_async(shutdown_when_idle=shutdown_when_idle))
+        return asyncio.run(self._run())
 
-    async def run_async(self, *, shutdown_when_idle: bool = True) -> int:
-        """Do the work of `run` in the main thread's running loop."""
-        if threading.current_thread() is not threading.main_thread():
-            raise RuntimeError("LaunchService can only be run in the main thread.")
+    async def _run(self) -> int:
         self._logger.info(f"All log files can be found below {log_dir()}")
         level = logging.getLevelName(logging.getLogger().level)
         self._logger.info(f"Default logging verbosity is set to {level}")
-        self._loop = loop = asyncio.get_running_loop()
+        loop = asyncio.get_running_loop()
         wake = asyncio.Event()
         self.context.asyncio_loop = loop
         self.context.on_event = wake.set
@@ -91,8 +51,7 @@ class LaunchService:
         loop.set_exception_handler(self._on_exception)
         # A shell has SIGINT ignored in what it starts with `&`, nohup wants SIGHUP to be.
         wanted = [s for s in STOP_SIGNALS if signal.getsignal(s) is not signal.SIG_IGN]
-        signals = [signal.SIGINT, *wanted]
-        for number in signals:
+        for number in (signal.SIGINT, *wanted):
             loop.add_signal_handler(number, self._on_signal, number)
         try:
             while True:
@@ -100,41 +59,34 @@ class LaunchService:
                     self._handle(self.context.queue.popleft(), wake)
                 self._futures = {future for future in self._futures if not future.done()}
                 if not self._futures and not self.context.queue:
-                    if self.context.is_shutdown:
-                        return self._return_code
-                    if shutdown_when_idle:
-                        self._shutdown("idle")
-                        continue
+                    return self._return_code
                 await wake.wait()
                 wake.clear()
         finally:
             self.context.processes.close()
-            for number in signals:
-                loop.remove_signal_handler(number)
-            self._loop = self.context.asyncio_loop = None
 
     def _handle(self, event: Event, wake: asyncio.Event) -> None:
-        """Let every handler of the event yield its entities, and visit them."""
-        for handler in tuple(self.context.event_handlers):
-            if not handler.matches(event):
-                continue
-            self.context._push_locals()
-            try:
-                for entity in entities_of(handler.handle(event, self.context)):
-                    self._visit(entity, wake)
-            except Exception as error:  # noqa: BLE001 (a launch file may raise anything)
-                self._fail(error)
-            finally:
-                self.context._pop_locals()
+        """Visit what the event, or a handler of it, yields."""
+        if isinstance(event, Shutdown):
+            self.context.is_shutdown = True
+        self.context.locals.event = event
+        try:
+            if isinstance(event, Include):
+                self._visit(event.entities, wake)
+            for handler in tuple(self.context.event_handlers):
+                if isinstance(event, handler.kind):
+                    self._visit(handler.handle(event, self.context) or (), wake)
+        except Exception as error:  # noqa: BLE001 (a launch file may raise anything)
+            self._fail(error)
 
-    def _visit(self, entity: LaunchDescriptionEntity, wake: asyncio.Event) -> None:
-        following = entity.visit(self.context)
-        future = entity.get_asyncio_future()
-        if future is not None and not future.done():
-            self._futures.add(future)
-            future.add_done_callback(lambda _: wake.set())
-        for child in entities_of(following):
-            self._visit(child, wake)
+    def _visit(self, entities: Sequence[LaunchDescriptionEntity], wake: asyncio.Event) -> None:
+        for entity in entities:
+            following = entity.visit(self.context)
+            future = entity.get_asyncio_future()
+            if future is not None and not future.done():
+                self._futures.add(future)
+                future.add_done_callback(lambda _: wake.set())
+            self._visit(following, wake)
 
     def _fail(self, error: BaseException) -> None:
         """Say what went wrong, and stop everything."""
@@ -149,9 +101,6 @@ class LaunchService:
             self.context.is_shutdown = True
             self.context.emit_event_sync(Shutdown(reason=reason, due_to_sigint=due_to_sigint))
 
-    def _on_shutdown(self, event: Event, context: LaunchContext) -> None:
-        context.is_shutdown = True
-
     def _on_exception(self, loop: asyncio.AbstractEventLoop, details: dict[str, Any]) -> None:
         self._fail(details.get("exception") or RuntimeError(details["message"]))
 
@@ -161,9 +110,8 @@ class LaunchService:
         )
         if self.context.is_shutdown:
             self._logger.warning(f"{message} again, passing SIGINT on to the processes")
-            self.context.emit_event_sync(
-                SignalProcess(signal_number=signal.SIGINT, process_matcher=lambda _: True)
-            )
+            assert self.context.processes is not None, "the launch is running"
+            self.context.processes.signal(signal.SIGINT)
         else:
             self._logger.warning(message)
             self._shutdown(message, due_to_sigint=number == signal.SIGINT)

@@ -13,12 +13,12 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import os
-import pty
 import signal
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 from .logging import get_logger
 
@@ -32,7 +32,7 @@ Line = Callable[[str], None]
 
 
 class Lines:
-    """Reads a pipe or pseudo-terminal line by line as data arrive."""
+    """Reads a pipe line by line as data arrive."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, descriptor: int, on_line: Line) -> None:
         self._loop = loop
@@ -49,14 +49,12 @@ class Lines:
             data = os.read(self._descriptor, CHUNK)
         except BlockingIOError:
             return False
-        except OSError:  # a pseudo-terminal's way to say that the other side is closed
-            data = b""
         if not data:
             self._close()
             return False
         *lines, self._rest = (self._rest + data).split(b"\n")
         for line in lines:
-            self._on_line(line.rstrip(b"\r").decode(errors="replace"))
+            self._on_line(line.decode(errors="replace"))
         return True
 
     def drain(self) -> None:
@@ -65,7 +63,7 @@ class Lines:
             pass
         rest, self._rest = self._rest, b""
         if rest:
-            self._on_line(rest.rstrip(b"\r").decode(errors="replace"))
+            self._on_line(rest.decode(errors="replace"))
 
     def close(self) -> None:
         """Read all that is there, and stop reading."""
@@ -80,34 +78,32 @@ class Lines:
             self.drain()
 
 
-class ProcessGroup:
-    """A running process with all that it started.
+class Owner(Protocol):
+    """Hears of a process."""
 
-    `on_exit(returncode)` is called when the process itself ends, `on_gone()` when nothing of its
-    group is left, `on_left_behind()` in between, if something is.
-    """
+    def on_stdout(self, line: str) -> None: ...
+    def on_stderr(self, line: str) -> None: ...
+
+    def on_exit(self, returncode: int) -> None:
+        """The process itself has ended."""
+
+    def on_left_behind(self) -> None:
+        """The process itself has ended, but something of its group is left."""
+
+    def on_gone(self) -> None:
+        """Nothing of its group is left."""
+
+
+class ProcessGroup:
+    """A running process with all that it started."""
 
     def __init__(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        cmd: list[str],
-        *,
-        cwd: str | None,
-        env: dict[str, str],
-        shell: bool,
-        emulate_tty: bool,
-        on_stdout: Line,
-        on_stderr: Line,
-        on_exit: Callable[[int], None],
-        on_left_behind: Callable[[], None],
-        on_gone: Callable[[], None],
+        self, loop: asyncio.AbstractEventLoop, cmd: list[str], env: dict[str, str], owner: Owner
     ) -> None:
-        self._on_exit = on_exit
-        self._on_left_behind = on_left_behind
-        self._on_gone = on_gone
+        self._owner = owner
         self._returncode: int | None = None
         # Python has no file for which both ends are wanted here, so pipes are made by hand.
-        pairs = [pty.openpty() if emulate_tty else os.pipe() for _ in range(2)]
+        pairs = [os.pipe() for _ in range(2)]
         launcher = os.getpid()
 
         def before_exec() -> None:
@@ -118,9 +114,7 @@ class ProcessGroup:
 
         try:
             self._process = subprocess.Popen(
-                " ".join(cmd) if shell else cmd,
-                shell=shell,
-                cwd=cwd,
+                cmd,
                 env=env,
                 stdin=subprocess.PIPE,  # open and silent: a node that reads it waits
                 stdout=pairs[0][1],
@@ -136,8 +130,8 @@ class ProcessGroup:
                 os.close(writing)
         self.pid = self._process.pid
         self._outputs = [
-            Lines(loop, pairs[0][0], on_stdout),
-            Lines(loop, pairs[1][0], on_stderr),
+            Lines(loop, pairs[0][0], owner.on_stdout),
+            Lines(loop, pairs[1][0], owner.on_stderr),
         ]
 
     def signal(self, number: signal.Signals) -> None:
@@ -155,19 +149,16 @@ class ProcessGroup:
                 return False
             for output in self._outputs:
                 output.drain()
-            self._on_exit(self._returncode)
-            left_behind = self._on_left_behind
-        else:
-            left_behind = None
+            self._owner.on_exit(self._returncode)
+            if not self._empty():
+                self._owner.on_left_behind()
         if not self._empty():
-            if left_behind is not None:
-                left_behind()
             return False
         for output in self._outputs:
             output.close()
         assert self._process.stdin is not None, "it was asked for"
         self._process.stdin.close()
-        self._on_gone()
+        self._owner.on_gone()
         return True
 
     def _empty(self) -> bool:
@@ -200,37 +191,12 @@ class ProcessGroups:
         )
         loop.add_signal_handler(signal.SIGCHLD, self._poll)
 
-    def start(
-        self,
-        cmd: list[str],
-        *,
-        cwd: str | None,
-        env: dict[str, str],
-        shell: bool,
-        emulate_tty: bool,
-        on_stdout: Line,
-        on_stderr: Line,
-        on_exit: Callable[[int], None],
-        on_left_behind: Callable[[], None],
-        on_gone: Callable[[], None],
-    ) -> ProcessGroup:
+    def start(self, cmd: list[str], env: dict[str, str], owner: Owner) -> ProcessGroup:
         """Start a process.
 
         :raises OSError: it cannot be started.
         """
-        group = ProcessGroup(
-            self._loop,
-            cmd,
-            cwd=cwd,
-            env=env,
-            shell=shell,
-            emulate_tty=emulate_tty,
-            on_stdout=on_stdout,
-            on_stderr=on_stderr,
-            on_exit=on_exit,
-            on_left_behind=on_left_behind,
-            on_gone=on_gone,
-        )
+        group = ProcessGroup(self._loop, cmd, env, owner)
         self._groups[group.pid] = group
         self._tell(group.pid)
         # It may have ended before it was in the list.
@@ -250,10 +216,14 @@ class ProcessGroups:
         except BrokenPipeError:
             get_logger().warning("the guard died: nothing stops the processes if the launcher dies")
 
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to every process of every group."""
+        for group in self._groups.values():
+            group.signal(number)
+
     def close(self) -> None:
         """Kill what is still there."""
         self._loop.remove_signal_handler(signal.SIGCHLD)
-        for group in self._groups.values():
-            group.signal(signal.SIGKILL)
+        self.signal(signal.SIGKILL)
         self._guard.communicate()
         _prctl(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)

@@ -8,62 +8,35 @@ from pathlib import Path
 
 from ament_index_python.packages import get_package_prefix, get_package_share_directory
 from launch.launch_context import LaunchContext
-from launch.some_substitutions_type import SomeSubstitutionsType
-from launch.substitution import (
+from launch.substitutions import (
+    SomeSubstitutionsType,
     Substitution,
     SubstitutionFailure,
-    describe,
-    normalize_to_list_of_substitutions,
     perform,
 )
 
-__all__ = ["ExecutableInPackage", "FindPackage", "FindPackagePrefix", "FindPackageShare"]
+__all__ = ["ExecutableInPackage", "FindPackageShare"]
 
 
-class FindPackage(Substitution):
-    """A folder of a package."""
-
-    def __init__(self, package: SomeSubstitutionsType) -> None:
-        self.package = normalize_to_list_of_substitutions(package)
-
-    def describe(self) -> str:
-        return f"{type(self).__name__}(pkg={describe(self.package)})"
-
-    def find(self, package_name: str) -> str:
-        """Return the folder.
-
-        :raises PackageNotFoundError: the package is not in the ament index.
-        """
-        raise NotImplementedError
-
-    def perform(self, context: LaunchContext) -> str:
-        return self.find(perform(context, self.package))
-
-
-class FindPackagePrefix(FindPackage):
-    """The folder that a package is installed under."""
-
-    def find(self, package_name: str) -> str:
-        return str(get_package_prefix(package_name))
-
-
-class FindPackageShare(FindPackage):
+class FindPackageShare(Substitution):
     """The share folder of a package."""
 
-    def find(self, package_name: str) -> str:
-        return str(get_package_share_directory(package_name))
+    def __init__(self, package: SomeSubstitutionsType) -> None:
+        self._package = package
+
+    def perform(self, context: LaunchContext) -> str:
+        return str(get_package_share_directory(perform(context, self._package)))
 
 
-class ExecutableInPackage(FindPackagePrefix):
+class ExecutableInPackage(Substitution):
     """The path of an executable of a package."""
 
     def __init__(self, executable: SomeSubstitutionsType, package: SomeSubstitutionsType) -> None:
-        super().__init__(package)
-        self.executable = normalize_to_list_of_substitutions(executable)
+        self._executable, self._package = executable, package
 
     def perform(self, context: LaunchContext) -> str:
-        executable, package = perform(context, self.executable), perform(context, self.package)
-        folder = Path(super().perform(context), "lib", package)
+        executable, package = perform(context, self._executable), perform(context, self._package)
+        folder = Path(get_package_prefix(package), "lib", package)
         found = shutil.which(executable, path=os.fspath(folder))
         if found is None:
             raise SubstitutionFailure(

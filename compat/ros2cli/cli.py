@@ -8,16 +8,23 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from . import launch, node, param, run, service, topic
+# Until a node or a launch has something to do at the end, Ctrl-C ends a command at once and
+# without a traceback, as does a pipe that nobody reads any more.
+if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+signal.signal(signal.SIGPIPE, signal.SIG_DFL)
 
 
 def main(argv: Sequence[str] | None = None) -> int | str | None:
     """Do what the command line says; return the exit status, or the sentence that says why not."""
+    # Late: they take a while.
+    from . import interface, launch, node, param, pkg, run, service, topic
+
     parser = argparse.ArgumentParser(
         prog="ros2", description="The subset of ROS 2's command line that Robo-PlaNet brings."
     )
     commands = parser.add_subparsers(title="Commands", metavar="command", required=True)
-    for module in (launch, node, param, run, service, topic):
+    for module in (interface, launch, node, param, pkg, run, service, topic):
         module.add_command(commands)
     arguments = parser.parse_args(argv)
     if isinstance(sys.stdout, io.TextIOWrapper):

@@ -11,46 +11,41 @@ from typing import Any, TypeVar
 import rclpy
 from rclpy.executors import ExternalShutdownException
 
+from .names import absolute
+
 POLL = 0.05  # s between looks at the graph
-# s. Fast DDS repeats what it tells newcomers every 3 s, and they miss about half of it at first.
-REPEATED = 3.2
-QUIET = 0.5  # s without a change
+# s. Fast DDS announces a newcomer before it listens, so about half of the answers are lost; what
+# is lost comes again with the next announcement: every second (config/transport.xml), or every
+# three of those who run without that file.
+REPEATED = 1.1
+REPEATED_ELSEWHERE = 3.2
+QUIET = 0.25  # s without a change
 TIMEOUT = 5.0  # s
 _OWN = "_ros2cli_"  # what the names of commands' nodes begin with
 
 T = TypeVar("T")
-NamesAndTypes = list[tuple[str, list[str]]]
 
 
 @contextlib.contextmanager
 def graph_node() -> Iterator[Any]:
-    """Give a hidden node that hears the others, for the time of a `with` block."""
-    node = _newcomer()
-    try:
-        yield node
-    except ExternalShutdownException:
-        pass  # SIGINT or SIGTERM: the way in which `echo` and `hz` end
-    finally:
-        _leave(node)
-
-
-def _newcomer() -> Any:
-    """Return a node that hears of others, if there are any.
+    """Give a hidden node that hears the others, for the time of a `with` block.
 
     One that starts at the very same moment as others can take a port for itself that is another's,
     and hears nothing then, however long it listens, or other newcomers alone. So one that hears of
     no node but those of commands makes room for another.
+
+    :raises KeyboardInterrupt: SIGINT or SIGTERM came within the block.
     """
-    node = _join()
     try:
-        found = wait_for(node, lambda: _has_company(node) or None, REPEATED)
-    except KeyboardInterrupt:
-        _leave(node)
-        raise
-    if found is None:
-        _leave(node)
         node = _join()
-    return node
+        if wait_for(node, lambda: _has_company(node) or None, REPEATED) is None:
+            rclpy.shutdown()
+            node = _join()
+        yield node
+    except ExternalShutdownException:
+        raise KeyboardInterrupt from None
+    finally:
+        rclpy.try_shutdown()
 
 
 def _join() -> Any:
@@ -63,29 +58,12 @@ def _has_company(node: Any) -> bool:
     return any(not name.startswith(f"/{_OWN}") for name in node_names(node, hidden=True))
 
 
-def _leave(node: Any) -> None:
-    node.destroy_node()
-    rclpy.try_shutdown()
-
-
-def spin_for(node: Any, seconds: float) -> None:
-    """Serve the node for some time."""
-    end = time.monotonic() + seconds
-    try:
-        while (rest := end - time.monotonic()) > 0:
-            rclpy.spin_once(node, timeout_sec=rest)
-    except ExternalShutdownException:
-        raise KeyboardInterrupt from None
-
-
 def wait_for(node: Any, look: Callable[[], T | None], timeout: float = TIMEOUT) -> T | None:
     """Return what `look` finds as soon as it finds something, None after `timeout` seconds."""
     end = time.monotonic() + timeout
-    while True:
-        found = look()
-        if found is not None or time.monotonic() > end:
-            return found
-        spin_for(node, POLL)
+    while (found := look()) is None and time.monotonic() < end:
+        rclpy.spin_once(node, timeout_sec=POLL)
+    return found
 
 
 @contextlib.contextmanager
@@ -106,23 +84,18 @@ def _settle(node: Any) -> None:
             seen, changed = now, time.monotonic()
         waited = time.monotonic() - start
         quiet = waited > REPEATED and time.monotonic() > changed + QUIET
-        if quiet and (not has_unnamed(node) or waited > 2 * REPEATED):
+        if quiet and (not _has_unnamed(node) or waited > REPEATED_ELSEWHERE):
             return
-        spin_for(node, POLL)
+        rclpy.spin_once(node, timeout_sec=POLL)
 
 
-def has_unnamed(node: Any) -> bool:
+def _has_unnamed(node: Any) -> bool:
     """Return whether somebody publishes whose node's name has not arrived yet."""
     return any(
         end.node_name == "_NODE_NAME_UNKNOWN_"
         for topic, _ in node.get_topic_names_and_types()
         for end in node.get_publishers_info_by_topic(topic)
     )
-
-
-def is_hidden(name: str) -> bool:
-    """Return whether a part of a name starts with an underscore."""
-    return any(part.startswith("_") for part in name.split("/"))
 
 
 def node_names(node: Any, *, hidden: bool = False) -> list[str]:
@@ -139,23 +112,12 @@ def wait_for_node(node: Any, name: str) -> str:
 
     :raises RuntimeError: it does not appear.
     """
-    full = "/" + name.lstrip("/")
+    full = absolute(name)
     if not wait_for(node, lambda: full in node_names(node, hidden=True) or None):
         raise RuntimeError("Node not found")
     return full
 
 
-def topic_types(node: Any, topic: str) -> list[str] | None:
-    """Return the types of a topic, None if nobody publishes or subscribes it."""
-    return dict(node.get_topic_names_and_types()).get(topic)
-
-
-def topic_name(name: str) -> str:
-    """Return the absolute name of a topic or service."""
-    return name if name.startswith("/") else f"/{name}"
-
-
-def print_names(names: NamesAndTypes, *, types: bool) -> None:
-    """Print names, with their types if asked for."""
-    for name, kinds in names:
-        print(f"{name} [{', '.join(kinds)}]" if types else name)
+def wait_for_topic(node: Any, topic: str, timeout: float = TIMEOUT) -> list[str] | None:
+    """Return the types of a topic, None if nobody publishes or subscribes to it."""
+    return wait_for(node, lambda: dict(node.get_topic_names_and_types()).get(topic), timeout)

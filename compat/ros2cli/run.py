@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import os
 import shlex
-import shutil
 import signal
 import subprocess
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from ament_index_python.packages import PackageNotFoundError, get_package_prefix
+from ament_index_python.packages import PackageNotFoundError
+from launch.substitutions import SubstitutionFailure
+from launch_ros.substitutions import ExecutableInPackage
+
+from launch import LaunchContext
 
 
 def add_command(commands: Any) -> None:
@@ -30,13 +31,12 @@ def main(options: argparse.Namespace) -> int | str:
 
     :raises RuntimeError: there is no such package.
     """
+    executable = ExecutableInPackage(options.executable_name, options.package_name)
     try:
-        prefix = get_package_prefix(options.package_name)
+        path = executable.perform(LaunchContext())
     except (PackageNotFoundError, ValueError):
         raise RuntimeError(f"Package '{options.package_name}' not found") from None
-    folder = Path(prefix, "lib", options.package_name)
-    path = shutil.which(options.executable_name, path=os.fspath(folder))
-    if path is None:
+    except SubstitutionFailure:
         return "No executable found"
     command = [*shlex.split(options.prefix or ""), path, *options.argv]
     process = subprocess.Popen(command)

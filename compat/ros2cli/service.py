@@ -7,39 +7,21 @@ from typing import Any
 
 import yaml
 
+from .names import add_list
+
 
 def add_command(commands: Any) -> None:
     """Add `service` to the commands."""
     parser = commands.add_parser("service", help="List and call services")
     verbs = parser.add_subparsers(title="Verbs", metavar="verb", required=True)
 
-    verb = verbs.add_parser("list", help="Output a list of available services")
-    verb.add_argument("-t", "--show-types", action="store_true", help="With their types")
-    verb.add_argument("-c", "--count-services", action="store_true", help="Only their number")
-    verb.add_argument("--include-hidden-services", action="store_true", help="Hidden ones too")
-    verb.set_defaults(main=show)
+    add_list(verbs, "services", lambda node: node.get_service_names_and_types())
 
     verb = verbs.add_parser("call", help="Call a service")
     verb.add_argument("service_name", help="e.g. '/ergojr/reset'")
     verb.add_argument("service_type", help="e.g. 'std_srvs/srv/Empty'")
     verb.add_argument("values", nargs="?", default="{}", help="The request as YAML")
     verb.set_defaults(main=call)
-
-
-def show(options: argparse.Namespace) -> None:
-    """List the services."""
-    from . import graph
-
-    with graph.settled_node() as node:
-        names = [
-            (name, types)
-            for name, types in node.get_service_names_and_types()
-            if options.include_hidden_services or not graph.is_hidden(name)
-        ]
-    if options.count_services:
-        print(len(names))
-    else:
-        graph.print_names(names, types=options.show_types)
 
 
 def call(options: argparse.Namespace) -> str | None:

@@ -139,15 +139,21 @@ def record(launch_file: Sequence[str], python_path: str, *, die: bool = False) -
                     os.killpg(process.pid, signal.SIGKILL)
         text = output_of(folder)
         plain = [readable(item, base, home) for item in records_of(folder)]
+    processes: list[dict[str, Any]] = []
+    for item in sorted(plain, key=json.dumps):
+        if processes and {**processes[-1], "lives": 1} == {**item, "lives": 1}:
+            processes[-1]["lives"] += 1
+        else:
+            processes.append({**item, "lives": 1})
     names = re.findall(r"^\[INFO\] \[(.+?)\]: process started", text, re.MULTILINE)
-    said = [line for line in text.splitlines() if "launch.user" in line or "exception" in line]
+    said = [line for line in text.splitlines() if "exception" in line]
     if not names and not said:
         said = text.splitlines()[-1:]
     return {
         "exit code": code,
         "names": sorted(names),
         "said": sorted(line.replace(home, "<tmp>") for line in said),
-        "processes": sorted(plain, key=json.dumps),
+        "processes": processes,
     }
 
 
@@ -190,13 +196,13 @@ def main() -> int:
     texts = []
     for path in (options.real, str(COMPAT)):
         found = record(options.launch_file, path, die=options.die)
-        texts.append(json.dumps(found, indent=1, sort_keys=True))
+        texts.append(yaml.safe_dump(found, default_flow_style=None, width=100))
     if options.dump:
-        Path(options.dump).write_text(texts[0] + "\n")
+        Path(options.dump).write_text(texts[0])
     real, ours = (text.splitlines() for text in texts)
     difference = list(difflib.unified_diff(real, ours, "real", "compat", lineterm=""))
     print("\n".join(difference) or f"no difference in {texts[0].count('executable')} processes")
-    if '"processes": []' in texts[0]:
+    if "processes: []" in texts[0]:
         print(texts[0])
     return 1 if difference else 0
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -24,12 +24,10 @@ sys.path[:0] = [str(HERE), str(HERE.parent)]
 from running import ROS2, Launch, Running, environment_for  # noqa: E402
 
 IMPORTS = """
-import sys
+import signal, sys
 from launch import *
 from launch.actions import *
-from launch.conditions import *
 from launch.event_handlers import *
-from launch.events.process import *
 from launch.launch_description_sources import *
 from launch.substitutions import *
 from launch_ros.actions import *
@@ -60,12 +58,22 @@ def ros2(environment: dict[str, str]) -> Iterator[Launch]:
 
 
 @pytest.fixture
-def launch(ros2: Launch, tmp_path: Path) -> Launch:
+def launch_file(tmp_path: Path) -> Callable[[str], str]:
+    """Give a function that writes a launch file with the entities in a text."""
+
+    def write(entities: str) -> str:
+        path = tmp_path / "test.launch.py"
+        path.write_text(f"{IMPORTS}{entities}\n])\n")
+        return str(path)
+
+    return write
+
+
+@pytest.fixture
+def launch(ros2: Launch, launch_file: Callable[[str], str]) -> Launch:
     """Give a function that launches the entities in a text."""
 
     def start(entities: str, *arguments: str) -> Running:
-        path = tmp_path / "test.launch.py"
-        path.write_text(f"{IMPORTS}{entities}\n])\n")
-        return ros2("launch", str(path), *arguments)
+        return ros2("launch", launch_file(entities), *arguments)
 
     return start

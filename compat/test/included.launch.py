@@ -1,7 +1,9 @@
 """Included by every_feature.launch.py."""
 
+import os
+
 from launch.actions import DeclareLaunchArgument, ExecuteProcess
-from launch.substitutions import EnvironmentVariable, LaunchConfiguration, ThisLaunchFileDir
+from launch.substitutions import LaunchConfiguration
 
 from launch import LaunchDescription
 
@@ -11,10 +13,7 @@ def generate_launch_description() -> LaunchDescription:
     return LaunchDescription(
         [
             DeclareLaunchArgument("name", description="Has no default."),
-            DeclareLaunchArgument("inner", default_value=["inner ", LaunchConfiguration("name")]),
-            ExecuteProcess(
-                cmd=[EnvironmentVariable("RECORDER"), *names, ThisLaunchFileDir()],
-                name=LaunchConfiguration("name"),
-            ),
+            DeclareLaunchArgument("inner", default_value="inner"),
+            ExecuteProcess(cmd=[os.environ["RECORDER"], *names], name=LaunchConfiguration("name")),
         ]
     )

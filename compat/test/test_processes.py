@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
+import subprocess
+from collections.abc import Callable
 
 import pytest
-from running import Launch, wait_until_gone
+from running import ROS2, Launch, wait_until_gone
 
 # A process that says its number and waits; `deaf` to a signal, it says that it heard it.
 WAITS = "import os, signal\\nprint('pid', os.getpid())\\nwhile True: signal.pause()"
@@ -112,15 +115,6 @@ def test_output_log_shows_only_standard_error(launch: Launch) -> None:
     assert "[quiet-1] out" not in running.lines
 
 
-def test_emulate_tty_gives_a_terminal(launch: Launch) -> None:
-    code = "import sys; print(sys.stdout.isatty(), sys.stderr.isatty())"
-    running = launch(
-        f'ExecuteProcess(cmd=[*PYTHON, "{code}"], emulate_tty=True, output="screen", name="tty"),'
-    )
-    running.finish()
-    assert "[tty-1] True True" in running.lines
-
-
 def test_respawn_starts_a_killed_process_again_after_the_delay(launch: Launch) -> None:
     running = launch(waits(respawn="True", respawn_delay="0.2"))
     first = int(running.wait_for(r"waits-1. pid (\d+)")[1])
@@ -142,37 +136,20 @@ def test_ctrl_c_during_the_respawn_delay_ends_the_launch(launch: Launch) -> None
     assert running.finish() == 0
 
 
-def test_respawn_stops_after_max_retries(launch: Launch) -> None:
+def test_a_handler_of_a_process_s_end_stops_the_others(launch: Launch) -> None:
     running = launch(
-        'ExecuteProcess(cmd=["true"], name="ends", respawn=True, respawn_max_retries=2),'
-    )
-    assert running.finish() == 0
-    assert running.output.count("process has finished cleanly") == 3
-
-
-def test_on_exit_shutdown_stops_the_others(launch: Launch) -> None:
-    running = launch(
-        waits() + 'TimerAction(period=0.3, actions=[ExecuteProcess(cmd=["true"], name="main",'
-        ' on_exit=Shutdown(reason="done"))]),'
+        waits() + 'ExecuteProcess(cmd=["true"], name="main"),'
+        "RegisterEventHandler(OnProcessExit(on_exit=lambda event, context: [Shutdown()])),"
     )
     running.wait_for(r"process\[main-2\] was required: shutting down launched system")
     running.wait_for(r"sending signal 'SIGINT' to process\[waits-1\]")
     assert running.finish() == 0
 
 
-def test_on_process_exit_is_told_the_exit_code(launch: Launch) -> None:
-    running = launch(
-        'ExecuteProcess(cmd=["sh", "-c", "exit 4"], name="fails"),'
-        "RegisterEventHandler(OnProcessExit(on_exit=lambda event, context: LogInfo("
-        'msg=f"{event.process_name}: {event.returncode}"))),'
-    )
-    running.wait_for(r"\[launch.user\]: fails-1: 4")
-    assert running.finish() == 0
-
-
 def test_an_exception_in_a_handler_stops_all_with_exit_code_1(launch: Launch) -> None:
     running = launch(
-        waits() + 'ExecuteProcess(cmd=["true"], on_exit=lambda event, context: 1 / 0),'
+        waits() + 'ExecuteProcess(cmd=["true"]),'
+        "RegisterEventHandler(OnProcessExit(on_exit=lambda event, context: 1 / 0)),"
     )
     running.wait_for("Caught exception in launch.*division by zero")
     assert running.finish() == 1
@@ -184,12 +161,43 @@ def test_a_command_that_does_not_exist_stops_all_with_exit_code_1(launch: Launch
     assert running.finish() == 1
 
 
-def test_log_files_lie_under_ros_log_dir(launch: Launch, tmp_path: object) -> None:
-    running = launch('ExecuteProcess(cmd=["echo", "hello"], name="echo", output="full"),')
-    folder = running.wait_for("All log files can be found below (.*)")[1]
-    running.finish()
-    assert folder.startswith(f"{tmp_path}/log/")
-    with open(f"{folder}/launch.log") as stream:
-        assert "[echo-1] hello" in stream.read()
-    with open(f"{folder}/echo-1-stdout.log") as stream:
-        assert stream.read() == "[echo-1] hello\n"
+def test_ctrl_c_while_a_process_still_imports_prints_no_traceback(launch: Launch) -> None:
+    imports = waits().replace(
+        "print('pid'", "print('Traceback of its own', file=sys.stderr); print('pid'"
+    )
+    running = launch(imports.replace("import os, signal", "import os, signal, sys"))
+    running.wait_for(r"waits-1. pid (\d+)")
+    running.signal(signal.SIGINT)
+    assert running.finish() == 0
+    assert "process has died [pid" in running.output
+    assert "Traceback of its own" in running.output
+    assert "KeyboardInterrupt" not in running.output
+
+
+def test_the_traceback_of_a_process_that_fails_to_stop_is_printed(launch: Launch) -> None:
+    code = (
+        "import signal\\ntry:\\n print('ready'); signal.pause()\\nexcept KeyboardInterrupt: 1 / 0"
+    )
+    running = launch(f'ExecuteProcess(cmd=[*PYTHON, "{code}"], name="fails", output="screen"),')
+    running.wait_for("ready")
+    running.signal(signal.SIGINT)
+    assert running.finish() == 0
+    assert "[fails-1] ZeroDivisionError: division by zero" in running.lines
+
+
+def test_a_launch_whose_output_nobody_reads_stops_quietly(
+    launch_file: Callable[[str], str], environment: dict[str, str]
+) -> None:
+    code = "import os, time\\nwhile True: print('pid', os.getpid()); time.sleep(0.02)"
+    path = launch_file(f'ExecuteProcess(cmd=[*PYTHON, "{code}"], name="talks", output="screen"),')
+    command = f"{shlex.join([*ROS2, 'launch', path])} | head -n 5; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(
+        ["bash", "-c", command],
+        env=environment,
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    wait_until_gone(int(done.stdout.rpartition("pid ")[2]), timeout=0.0)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from experiments import processes, runner
+from experiments import runner
 
 DEFINITION: dict[str, Any] = {
     "title": "A comparison",
@@ -56,5 +56,5 @@ def launches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("FAKE_LOG", str(tmp_path / "launches"))
     monkeypatch.setenv("ROS_DOMAIN_ID", "61")
     monkeypatch.setattr(runner, "_POLL", 0.05)
-    monkeypatch.setattr(processes, "_CLAIM", f"\0test_{os.getpid()}_")  # whatever else runs here
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))  # whatever else runs here
     return tmp_path / "launches"

@@ -36,7 +36,8 @@ def evaluate(data: Path, values: dict[str, str]) -> None:
 
 def train(data: Path, values: dict[str, str]) -> None:
     signal.signal(signal.SIGINT, interrupted)
-    (data / "control").write_text(values.get("control", "torque") + "\n")
+    meaning = {"control": values.get("control", "torque")}
+    (data / "meaning.json").write_text(json.dumps(meaning))
     metrics, checkpoints = data / "metrics", data / "checkpoints"
     metrics.mkdir()
     checkpoints.mkdir()

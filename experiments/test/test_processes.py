@@ -57,7 +57,10 @@ def test_nobody_else_is_found_or_killed() -> None:
     assert other.returncode == 0
 
 
-def test_domains_that_are_all_taken_are_one_sentence() -> None:
+def test_domains_that_are_all_taken_are_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     with ExitStack() as held:
         claimed(LAST_DOMAIN - 1, 1, held)
         with pytest.raises(DefinitionError, match=f"free ROS domains from {LAST_DOMAIN - 1} "):

@@ -66,7 +66,7 @@ def complete(
     for second, update in UPDATES:
         table.append({"wall_time": START + second, "update": update})
     record.log.touch()
-    (record.data / "control").touch()
+    (record.data / "meaning.json").touch()
     record.end_training(START + 600)
     for minutes, rate, count in rates:
         record.add(evaluation(minutes, rate, count, factor=0.0, seconds=30.0))

@@ -45,11 +45,11 @@ def test_an_experiment_leaves_numbers_and_the_last_checkpoint(
     folder = out / "sync_c_10" / "seed_1"
     assert sorted(path.name for path in folder.iterdir()) == [
         "config.yaml",
-        "control",
         "evaluation.log",
         "evaluations.csv",
         "launch.log",
         "learning_curve.csv",
+        "meaning.json",
         "run.json",
         "snapshots",
     ]
@@ -265,7 +265,8 @@ def test_a_kept_checkpoint_s_run_says_how_the_robot_was_commanded(
     folder = tmp_path / "comparison" / "async" / "seed_0"
     [checkpoint] = (folder / "snapshots").iterdir()
     # Where evaluate.launch.py looks.
-    assert (checkpoint.parent.parent / "control").read_text() == "position\n"
+    meaning = json.loads((checkpoint.parent.parent / "meaning.json").read_text())
+    assert meaning == {"control": "position"}
 
 
 def test_a_run_that_begins_anew_has_forgotten_its_failure(write: Write, tmp_path: Path) -> None:

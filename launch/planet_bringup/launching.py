@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Sequence
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from launch.actions import DeclareLaunchArgument, RegisterEventHandler, Shutdown, TimerAction
 from launch.event_handlers import OnProcessExit
@@ -25,11 +25,16 @@ from planet_bringup import cores, parameter_files
 from planet_bringup.cores import MALLOC, Fixed, Share, Times
 from planet_bringup.endings import Endings
 from planet_bringup.nodes import NODES, ROBOT, ROBOT_NODES
+from planet_core import domains, run_folder, run_id
+from planet_core.domains import Claim
+from planet_roller.config import RollerConfig
 
 YIELDING = 15  # niceness of what no motion waits for
 TRIAL_TIMEOUT = 60.0  # s for the measurement of threads, which takes a few with a small model
 LAST_SAVE = 60  # s that a learner on a busy computer has for its last checkpoint
 URGENT = 10  # priority under SCHED_RR of what a motion waits for; the bus process has a higher one
+
+T = TypeVar("T")
 
 _LOG = get_logger("planet_bringup")
 _AS_MEASURED = (
@@ -144,11 +149,18 @@ class Run:
         self._mode = self.argument("mode") if learning else "sync"
         self._seed = self.number("seed", int)
         self._minutes = self.number("minutes", float) if learning else 0
-        self.data_dir = prepare(Path(self.argument("data_dir")).expanduser())
+        self.data_dir = prepare(self.path("data_dir"))
         self.config = Path(FindPackageShare("planet_bringup").perform(context)) / "config"
         self.files = [str(self.config / f"{self.argument('profile')}.yaml")]
         self._over = self._further_file()
         self.machine = cores.read()
+        self._run_id = run_id.new()
+        enter_domain(self.data_dir)
+
+    @property
+    def run_id(self) -> dict[str, Any]:
+        """The parameter `run_id`: of the run in `data_dir` after `begin`, until then a new one."""
+        return {"run_id": self._run_id}
 
     @property
     def seed(self) -> dict[str, Any]:
@@ -167,6 +179,20 @@ class Run:
         except ValueError:
             expected = "a whole number" if kind is int else "a number"
             raise RuntimeError(f"{name} is '{text}', but must be {expected}.") from None
+
+    def path(self, name: str) -> Path:
+        """The absolute path that a launch argument names; one sentence where there is no home.
+
+        A relative one would not reach a node as it is: ROS takes n, 0928 and 1e5 for values of
+        other types.
+        """
+        text = self.argument(name)
+        try:
+            return Path(text).expanduser().absolute()
+        except RuntimeError:
+            raise RuntimeError(
+                f"{name} is '{text}', but this user has no home directory: name another."
+            ) from None
 
     @cached_property
     def shares(self) -> tuple[Share, Share]:
@@ -301,6 +327,7 @@ class Run:
         """The roller, on its share; see `node` for `urgent`."""
         common = {
             "data_dir": str(self.data_dir),
+            **self.run_id,
             **self.seed,
             "device": self.argument("roller_device"),
             "threads": self.acting.threads,
@@ -321,7 +348,7 @@ class Run:
             "planet_replay",
             "replay_node",
             "replay",
-            [{"data_dir": str(self.data_dir)}],
+            [{"data_dir": str(self.data_dir), **self.run_id}],
             cpus=cpus,
             yields=yields,
         )
@@ -335,6 +362,7 @@ class Run:
         """
         learner = {
             "data_dir": str(self.data_dir),
+            **self.run_id,
             **self.seed,
             "mode": self._mode,
             "device": self.argument("learner_device"),
@@ -364,18 +392,36 @@ class Run:
         if self._minutes > 0:
             reason = f"{self._minutes:g} minutes are over"
             actions.append(
-                TimerAction(
-                    period=self._minutes * 60,
-                    actions=[Shutdown(reason=reason)],
-                    cancel_on_shutdown=True,
-                )
+                TimerAction(period=self._minutes * 60, actions=[Shutdown(reason=reason)])
             )
         return actions
+
+    def begin(self, *, control: str, control_period: float) -> None:
+        """Begin the run of `data_dir`, or go on with it (see `run_folder.begin`)."""
+        meaning = self._meaning(control) | {"control_period": control_period}
+        self._run_id = run_folder.begin(self.data_dir, meaning)
+
+    def check(self, folder: Path, *, control: str) -> None:
+        """Refuse to act as no model was trained for in `folder` (see `run_folder.check`)."""
+        run_folder.check(folder, self._meaning(control))
+
+    def _meaning(self, control: str) -> dict[str, Any]:
+        repeat = self.parameter("roller", "action_repeat", RollerConfig.action_repeat)
+        return {"control": control, "action_repeat": repeat}
+
+    def parameter(self, node: str, name: str, default: T) -> T:
+        """The value that the files of parameters give to one of the robot's nodes."""
+        files = [*self.files, *self._over]
+        for path in files:
+            check(path)
+        values = parameter_files.values(files, f"/{ROBOT}/{node}")
+        found: T = values.get(name, default)
+        return found
 
     def lab(self) -> str:
         """The path of the file that the argument `robot` names, with what is one lab's."""
         name = self.argument("robot")
-        path = Path(name).expanduser() if name.endswith(".yaml") else self.config / f"{name}.yaml"
+        path = self.path("robot") if name.endswith(".yaml") else self.config / f"{name}.yaml"
         if not path.is_file():
             raise RuntimeError(f"robot is '{name}', but there is no file {path}.")
         return str(path)
@@ -384,7 +430,7 @@ class Run:
         name = self.argument("config")
         if not name:
             return []
-        path = Path(name).expanduser().absolute()
+        path = self.path("config")
         if not path.is_file():
             raise RuntimeError(f"config is '{name}', but there is no file {path}.")
         return [str(path)]
@@ -418,21 +464,18 @@ def prepare(data_dir: Path) -> Path:
     return data_dir
 
 
-def hold_to_control(folder: Path, control: str, *, begin: bool) -> None:
-    """Refuse a run's folder that was commanded otherwise: nothing else in it would show that.
-
-    `begin`: a folder that does not say becomes one of this control.
-    """
-    note = folder / "control"
-    if note.exists():
-        held = note.read_text().strip()
-        if held != control:
-            raise RuntimeError(
-                f"{folder} holds a run with control:={held}, but control is {control}: "
-                "give that, or another folder."
-            )
-    elif begin:
-        note.write_text(f"{control}\n")
+@cache  # a launch file that includes another is one run
+def enter_domain(data_dir: Path) -> Claim:
+    """Have a ROS domain to itself; say so where it is not the usual one."""
+    asked = os.environ.get(domains.VARIABLE)
+    claim = domains.enter(os.environ, data_dir)
+    domain = claim.holder.domain
+    if str(domain) != (asked or "0"):
+        _LOG.info(
+            f"another run is in domain {asked or 0}, so this one is in domain {domain}: "
+            f"export {domains.VARIABLE}={domain} in another terminal to see it"
+        )
+    return claim
 
 
 @cache

@@ -25,7 +25,7 @@ from planet_node.images import to_array
 from planet_node.qos import COMMAND, IMAGE, LATCHED, STREAM
 from planet_node.stamps import to_ns
 from planet_node.testing import Bench, own_domain
-from planet_roller.observations import fit_image
+from planet_roller.fitting import fit_image
 
 ROBOT = "/ergojr"
 CAMERAS = ("camera_front", "camera_side")

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,6 +26,7 @@ context.launch_configurations.update(given)
 run = Run(context, learning=learning)
 run.machine = Machine(((0,), (1,), (2,), (3,)))
 launching.TRIAL_TIMEOUT = patience
+print(run.data_dir)
 try:
     print(json.dumps([[s.threads, list(s.cpus), s.why] for s in (run.acting, run.training)]))
 except RuntimeError as error:
@@ -33,11 +35,11 @@ except RuntimeError as error:
 ALL = [0, 1, 2, 3]
 
 
-def shared(
+def made(
     folder: Path, *, learning: bool = True, patience: float = 600.0, **given: str
-) -> tuple[list[list[object]], str]:
-    """Threads, CPUs and reason of acting and of training; and the error, if that is what came."""
-    made = subprocess.run(
+) -> subprocess.CompletedProcess[str]:
+    """What SCRIPT prints in `folder`."""
+    return subprocess.run(
         [
             sys.executable,
             "-c",
@@ -49,9 +51,14 @@ def shared(
         text=True,
         check=False,
     )
-    if made.returncode != 0:
-        return [], made.stderr.strip()
-    return json.loads(made.stdout.splitlines()[-1]), ""
+
+
+def shared(folder: Path, **given: Any) -> tuple[list[list[object]], str]:
+    """Threads, CPUs and reason of acting and of training; and the error, if that is what came."""
+    done = made(folder, **given)
+    if done.returncode != 0:
+        return [], done.stderr.strip()
+    return json.loads(done.stdout.splitlines()[-1]), ""
 
 
 def test_with_four_cores_it_is_measured_what_pays(tmp_path: Path) -> None:
@@ -106,3 +113,9 @@ def test_a_parameter_that_cannot_be_measured_with_is_named(tmp_path: Path) -> No
         "how many threads pay could not be measured (roller_threads, learner_threads set it): "
         "NetworkConfig.conv_depth is 0, expected at least 1."
     )
+
+
+@pytest.mark.parametrize("name", ["0928", "n", "1e5"])
+def test_a_folder_s_name_is_no_number_to_a_node(tmp_path: Path, name: str) -> None:
+    done = made(tmp_path, roller_threads="1", learner_threads="1", data_dir=name)
+    assert done.stdout.splitlines()[-2] == str(tmp_path / name)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import pi
 
+from ergojr_description import CONTROL_PERIOD
 from ergojr_driver.servo import Calibration
 from planet_core.config import Config, setting
+from planet_core.run_id import run_id_setting
 
 
 @dataclass(frozen=True)
@@ -17,6 +19,7 @@ class DriverConfig(Config):
         ValueError: if a value is out of its range, or a list does not have six values.
     """
 
+    run_id: str = run_id_setting()
     port: str = setting(
         "/dev/ttyACM0", "Path of the servo bus's serial port, such as /dev/serial/by-id/..."
     )
@@ -52,7 +55,7 @@ class DriverConfig(Config):
         "Names of the robot's cameras, which the driver announces in robot_spec.",
     )
     control_period: float = setting(
-        0.05, "Length of one control tick in seconds.", low=0.02, high=1.0
+        CONTROL_PERIOD, "Length of one control tick in seconds.", low=0.02, high=1.0
     )
     max_steps: int = setting(100, "Length of an episode in ticks.", low=1)
     max_observation_age: float = setting(

@@ -36,6 +36,7 @@ def robot_spec(config: DriverConfig, limits: LimiterConfig) -> RobotSpec:
     """Make the message that tells the roller what this robot is."""
     most = limits.max_effort
     return RobotSpec(
+        run_id=config.run_id,
         name="ergojr",
         action_names=list(ACTIVE_NAMES),
         action_low=[-most] * len(ACTIVE_NAMES),

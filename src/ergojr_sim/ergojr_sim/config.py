@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from ergojr_description.kinematics import JOINT_NAMES
 from ergojr_sim.world import CONTROLS
 from planet_core.config import Config, setting
+from planet_core.run_id import run_id_setting
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class SimConfig(Config):
         low=0.0,
         high=20.0,
     )
+    run_id: str = run_id_setting()
     seed: int = setting(
         0, "Seed of the resets that come without one; -1 draws it at random.", low=-1
     )

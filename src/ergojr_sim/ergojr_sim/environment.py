@@ -26,9 +26,10 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
+from ergojr_description import CONTROL_PERIOD
 from ergojr_description.cameras import CAMERAS
 from ergojr_description.config import LimiterConfig
-from ergojr_sim.world import CONTROL_PERIOD, World, command_bounds
+from ergojr_sim.world import World, command_bounds
 
 ENVIRONMENT_ID = "ErgoJrPoke-v0"
 

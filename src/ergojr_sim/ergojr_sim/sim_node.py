@@ -40,11 +40,12 @@ from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, Image, JointState
 from std_srvs.srv import SetBool
 
+from ergojr_description import CONTROL_PERIOD
 from ergojr_description.cameras import CAMERAS, Camera, pinhole
 from ergojr_description.kinematics import ACTIVE_NAMES
 from ergojr_sim.config import SimConfig
 from ergojr_sim.simulated_robot import SimulatedRobot, TimeStep
-from ergojr_sim.world import CONTROL_PERIOD, command_bounds
+from ergojr_sim.world import command_bounds
 from planet_core.report import Level
 from planet_core.robot import CommandError, command_values
 from planet_node.diagnostics import WARN, Diagnostics
@@ -167,6 +168,7 @@ def _frame(camera: str) -> str:
 def _robot_spec(config: SimConfig) -> RobotSpec:
     low, high = command_bounds(config.control)
     return RobotSpec(
+        run_id=config.run_id,
         name="ergojr",
         action_names=list(ACTIVE_NAMES),
         action_low=low.tolist(),

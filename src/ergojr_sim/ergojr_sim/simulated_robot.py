@@ -33,11 +33,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ergojr_description import CONTROL_PERIOD
 from ergojr_description.cameras import CAMERAS
 from ergojr_description.kinematics import Array
 from ergojr_sim.config import SimConfig
 from ergojr_sim.environment import PokeEnvironment
-from ergojr_sim.world import CONTROL_PERIOD, JointState
+from ergojr_sim.world import JointState
 from planet_core.report import Level
 from planet_core.robot import ResetResult
 

@@ -33,7 +33,6 @@ from ergojr_description.xl320 import STALL_TORQUE
 from ergojr_sim.bullet import Bullet
 from ergojr_sim.rendering import Renderer
 
-CONTROL_PERIOD = 0.05  # s
 CONTROLS = ("torque", "position")
 """Kinds of control of the simulator; the rig of virtual hardware has "servo"."""
 

@@ -49,9 +49,9 @@ class Experience(Protocol):
     def rows(self) -> dict[str, npt.NDArray[np.generic]]:
         """Return all rows, by name; what no episode holds is arbitrary.
 
-        images uint8 [n, 64, 64 N, 3] of o_t, action float32 [n, A] (a_{t-1}), reward float32 [n],
-        reward_valid and terminated bool [n], state float32 [n, P] (joint positions in rad |
-        velocities in rad/s; P = 0 when they are not held).
+        images uint8 [n, 64, 64 N, 3] of o_t (N = 0 when they are not held), action float32 [n, A]
+        (a_{t-1}), reward float32 [n], reward_valid, terminated and truncated bool [n], state
+        float32 [n, P] (joint positions in rad | velocities in rad/s; P = 0 when they are not held).
         """
 
     def places(self, span: Span) -> npt.NDArray[np.int64]:

@@ -74,7 +74,7 @@ class Observation:
     """What an actor sees of one step."""
 
     images: npt.NDArray[np.uint8]
-    """uint8 [64, 64 N, 3] RGB, the N cameras side by side in the robot's order."""
+    """uint8 [64, 64 N, 3] RGB, the N cameras side by side in the robot's order; N may be 0."""
     state: npt.NDArray[np.float32] | None = None
     """Joint positions (rad) | velocities (rad/s), [2 J]; None without joint states."""
 
@@ -145,7 +145,7 @@ class Trainer(Protocol):
 
     @property
     def inputs(self) -> Inputs:
-        """What the trainer reads of the experience; a state size of 0 reads no joints."""
+        """What the experience is to hold: the robot's cameras or none, its joints or none."""
 
     @property
     def title(self) -> str:
@@ -179,11 +179,14 @@ class Method:
     """How a method is had. All functions raise MethodError or ValueError, one sentence."""
 
     training: Mapping[str, type[Config]]
-    """The learner's parameters of this method, by prefix; "" for those without one."""
+    """The learner's parameters of this method, by prefix; "" for those without one. Learner and
+    roller declare those of all methods: two with the same prefix must have the same type there."""
     acting: Mapping[str, type[Config]]
     """The roller's, likewise."""
-    make_trainer: Callable[[Settings, Inputs, str, int, int], Trainer]
-    """From settings, the robot's inputs, the device, the number of threads and a seed."""
+    prepare: Callable[[str, int], None]
+    """Makes this process ready to compute on a device, with so many threads on the CPU."""
+    make_trainer: Callable[[Settings, Inputs, str, int], Trainer]
+    """From settings, the robot's inputs, the device and a seed."""
     load_actor: Callable[[Weights, Settings, Inputs, str, int, Actor | None], Actor]
     """From weights, settings, the robot's inputs, the device, a seed, and the actor that there is,
     which adopts the weights where they fit it. Raises WeightsError; the actor is then as before."""
@@ -203,11 +206,21 @@ def find(name: str) -> Method:
     raise MethodError(f"there is no method '{name}'; installed: {names}")
 
 
+def training_parameters() -> dict[str, type[Config]]:
+    """Return what the learner can be told of all methods, by prefix. Raises MethodError."""
+    return _parameters({name: method.training for name, method in methods().items()})
+
+
 def acting_parameters() -> dict[str, type[Config]]:
     """Return what the roller can be told of all methods, by prefix. Raises MethodError."""
+    return _parameters({name: method.acting for name, method in methods().items()})
+
+
+def _parameters(kinds: Mapping[str, Mapping[str, type[Config]]]) -> dict[str, type[Config]]:
+    """The configurations of all methods, by prefix."""
     found: dict[str, type[Config]] = {}
-    for name, method in methods().items():
-        for prefix, kind in method.acting.items():
+    for name, of_method in kinds.items():
+        for prefix, kind in of_method.items():
             if found.setdefault(prefix, kind) is not kind:
                 raise MethodError(
                     f"the method '{name}' declares '{prefix}.*' as {kind.__name__}, which another "

@@ -19,7 +19,9 @@ class RobotSpec:
     """Lowest action per action name, in the robot's units."""
     action_high: tuple[float, ...]
     cameras: tuple[str, ...]
+    """There may be none."""
     state_names: tuple[str, ...]
+    """The joints; there may be none where there are cameras."""
     control_period: float
     """One tick, s (simulated seconds in a simulator)."""
     max_steps: int
@@ -31,9 +33,10 @@ class RobotSpec:
         where = f"robot_spec of '{self.name}'"
         if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}", self.name):
             raise ValueError(f"{where}: the name must be 1 to 64 of [A-Za-z0-9._-]")
-        for what, names in (("action_names", self.action_names), ("cameras", self.cameras)):
-            if not names:
-                raise ValueError(f"{where}: {what} is empty")
+        if not self.action_names:
+            raise ValueError(f"{where}: action_names is empty")
+        if not self.cameras and not self.state_names:
+            raise ValueError(f"{where}: it has neither cameras nor state_names to be observed by")
         for what in ("action_names", "cameras", "state_names"):
             names = getattr(self, what)
             if len(set(names)) != len(names):

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from planet_core.episode import IMAGE_SIZE, Episode
+from planet_core.episode import Episode
+from planet_core.episode_format import IMAGE_SIZE
 
 
 def make_episode(

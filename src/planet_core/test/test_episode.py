@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from planet_core.episode import ARRAYS, Episode, EpisodeError, read_header
+from planet_core.episode import Episode
+from planet_core.episode_format import ARRAYS, EpisodeError, read_header
 
 
 def make_episode(
@@ -59,7 +60,7 @@ def make_episode(
 @settings(max_examples=25, deadline=None)
 @given(
     steps=st.integers(1, 6),
-    cameras=st.integers(1, 3),
+    cameras=st.integers(0, 3),
     actions=st.integers(1, 7),
     joints=st.integers(0, 6),
     policy=st.sampled_from(["random", "planner", "evaluation", "demonstration"]),
@@ -174,6 +175,7 @@ def _set(array: np.ndarray[Any, Any], index: Any, value: Any) -> np.ndarray[Any,
         ("position", lambda e: e.position[:, :2], "position"),
         ("metadata", lambda e: {**e.metadata, "cameras": "front"}, "cameras"),
         ("metadata", lambda e: {**e.metadata, "cameras": '["a", "a"]'}, "twice"),
+        ("metadata", lambda e: {**e.metadata, "action_names": "[]"}, "'action_names' is empty"),
         ("metadata", lambda e: {**e.metadata, "created": "yesterday"}, "created"),
         ("metadata", lambda e: {**e.metadata, "id": "other"}, "id"),
         ("metadata", lambda e: {}, "cameras"),

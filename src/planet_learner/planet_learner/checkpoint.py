@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import logging
 import re
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ from typing import Any
 import safetensors
 import safetensors.numpy
 
-from planet_core import durable
+from planet_core import durable, run_id
 from planet_core.method import State
 
 FORMAT = "robo_planet.checkpoint.1"
@@ -116,9 +115,9 @@ class Checkpoints:
 
     def _open_run(self) -> tuple[str, int]:
         if not self._run_path.exists():
-            run_id = uuid.uuid4().hex
-            self._write_run(run_id, 0)
-            return run_id, 0
+            first = run_id.new()
+            self._write_run(first, 0)
+            return first, 0
         try:
             run = json.loads(self._run_path.read_text())
             return str(run["run_id"]), int(run["version"])

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from planet_core.config import Config, setting
 from planet_core.method import DEFAULT
+from planet_core.run_id import run_id_setting
 
 
 @dataclass(frozen=True)
@@ -16,6 +17,7 @@ class LearnerConfig(Config):
         "~/.local/share/robo_planet/sim",
         "Directory under which the learner keeps checkpoints/ and metrics/.",
     )
+    run_id: str = run_id_setting()
     method: str = setting(DEFAULT, "Name of the method that learns.")
     mode: str = setting(
         "async",
@@ -63,6 +65,7 @@ class EvaluatorConfig(Config):
         "~/.local/share/robo_planet/evaluation",
         "Directory in which the episodes are stored and the results are written.",
     )
+    run_id: str = run_id_setting()
     episodes: int = setting(100, "Number of episodes to make.", low=1)
     seed: int = setting(2_000_000, "The n-th episode, from 0, has the seed `seed` + n.", low=0)
     video: bool = setting(True, "Whether a video of the first episodes is written.")

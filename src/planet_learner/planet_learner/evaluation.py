@@ -14,11 +14,13 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from planet_core import durable
-from planet_core.episode import Episode, EpisodeError
-from planet_core.method import DEFAULT, Inputs, find
+from planet_core.episode import Episode
+from planet_core.episode_format import EpisodeError
+from planet_core.method import find
 from planet_core.weights import Weights, from_file
 from planet_learner import checkpoint
 from planet_learner.config import EvaluatorConfig
+from planet_learner.saving import RunState
 
 
 class EvaluationError(Exception):
@@ -86,17 +88,16 @@ def _is_checkpoint(path: Path) -> bool:
 
 def _weights_of(saved: checkpoint.Checkpoint) -> Weights:
     """The weights in a checkpoint, by way of a trainer that would go on from it."""
-    values = saved.values
-    method = find(str(values.get("method", DEFAULT)))
+    run = RunState.from_values(saved.values)
+    method = find(run.method)
     settings = {
-        prefix: kind.pick(values[prefix])
+        prefix: kind.pick(run.configuration[prefix])
         for prefix, kind in method.training.items()
-        if prefix in values
+        if prefix in run.configuration
     }
-    robot = Inputs.from_dict(values.get("robot") or values["model"])
-    trainer = method.make_trainer(settings, robot, "cpu", 1, 0)
+    trainer = method.make_trainer(settings, run.robot, "cpu", 0)
     trainer.load_state(saved.state)
-    return replace(trainer.weights(full=True), update=int(values["progress"]["update"]))
+    return replace(trainer.weights(full=True), update=run.progress.update)
 
 
 def read_episode(path: Path) -> Episode | None:

@@ -12,7 +12,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from planet_core.episode import IMAGE_SIZE, Episode
+from planet_core.episode import Episode
+from planet_core.episode_format import IMAGE_SIZE
 from planet_core.method import Actor, Inputs, Observation, find, method_of
 from planet_core.weights import Weights
 
@@ -47,6 +48,8 @@ def write(path: Path, weights: Weights, episodes: list[tuple[int, Episode]]) -> 
         WeightsError: no actor can be made of the weights.
     """
     first = episodes[0][1]
+    if not first.cameras:
+        raise VideoError(f"the robot '{first.robot}' has no camera to be seen by")
     robot = Inputs(first.cameras, first.action.shape[1], 2 * first.position.shape[1])
     actor = find(method_of(weights)).load_actor(weights, {}, robot, "cpu", 0, None)
     rate = _rate(first)

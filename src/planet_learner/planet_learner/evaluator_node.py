@@ -30,10 +30,13 @@ from rclpy.node import Node
 
 from planet_core import durable
 from planet_core.episode import Episode
+from planet_core.run_id import RunFilter
 from planet_core.weights import to_file
 from planet_learner import evaluation, evaluation_video
 from planet_learner.config import EvaluatorConfig
 from planet_learner.evaluation import Evaluation, EvaluationError
+from planet_node.diagnostics import Diagnostics
+from planet_node.exclusive import Exclusive
 from planet_node.main import StartupError, fail, run, stop
 from planet_node.parameters import declare
 from planet_node.qos import LATCHED, STREAM
@@ -66,7 +69,10 @@ class EvaluatorNode(Node):
             f"{self._config.seed} to {self._config.seed + self._config.episodes - 1}",
             flush=True,
         )
+        report = Diagnostics(self).report
+        self._run = RunFilter(self._config.run_id, report)
         publisher = self.create_publisher(Weights, "/learner/weights", LATCHED)
+        self._exclusive = Exclusive(self, report, publisher)
         publisher.publish(self._weights())
         self.create_subscription(ReplayStatus, "/replay/status", self._on_status, LATCHED)
         self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, STREAM)
@@ -75,7 +81,7 @@ class EvaluatorNode(Node):
     def _weights(self) -> Weights:
         weights = self._trained.weights
         return Weights(
-            run_id=self._trained.path.name,
+            run_id=self._config.run_id,
             version=self._version,
             update=weights.update,
             architecture_hash=weights.architecture_hash,
@@ -89,6 +95,8 @@ class EvaluatorNode(Node):
         return list(durable.files(directory)) if directory.is_dir() else []
 
     def _on_status(self, message: ReplayStatus) -> None:
+        if self._run.refusal("/replay/status", message.run_id) is not None:
+            return
         for path in self._stored():
             if path in self._looked_at or path.name.endswith(durable.PARTIAL_SUFFIX):
                 continue

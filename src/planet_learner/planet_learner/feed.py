@@ -12,7 +12,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from planet_core.episode import Episode, EpisodeError
+from planet_core.episode import Episode
+from planet_core.episode_format import EpisodeError
 from planet_core.report import Report
 
 MAX_ANSWER_BYTES = 16_000_000  # several times a paper's episode; answers are copied under the GIL

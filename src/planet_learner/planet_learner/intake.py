@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from planet_core.episode import IMAGE_SIZE, Episode
+from planet_core.episode import Episode
+from planet_core.episode_format import image_shape
 from planet_core.method import Inputs
 from planet_core.report import Report
 from planet_learner.feed import Arrived, CaughtUp, Feed
@@ -128,15 +129,15 @@ class Intake:
             robot = Inputs(episode.cameras, episode.action.shape[1], 2 * episode.position.shape[1])
             self._inputs = self._inputs_of(robot)
         inputs = self._inputs
-        if episode.cameras != inputs.cameras:
+        if inputs.cameras and episode.cameras != inputs.cameras:
             self._skip(
                 f"episode '{episode.id}' is skipped: its cameras are "
                 f"{', '.join(episode.cameras) or 'none'}, but those that are learnt from are "
-                f"{', '.join(inputs.cameras) or 'none'}"
+                f"{', '.join(inputs.cameras)}"
             )
             return False
         if self.mirror is None:
-            shape = (IMAGE_SIZE, IMAGE_SIZE * len(inputs.cameras), 3)
+            shape = image_shape(inputs.cameras)
             self.mirror = Mirror(self._capacity, shape, inputs.action_size, inputs.state_size)
         try:
             self.mirror.add(episode, sequence)

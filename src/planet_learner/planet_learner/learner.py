@@ -1,44 +1,31 @@
 """The learner: receive episodes, update, publish, checkpoint, in one thread and without ROS.
 
 When it updates and publishes, :mod:`planet_learner.schedules` decides; what is learnt how, the
-method does. A checkpoint is written once an update after it was finite, so that no run goes on from
-weights that cannot be trained.
+method does; what is saved when, :mod:`planet_learner.saving` does.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import json
 import logging
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from planet_core import durable
-from planet_core.episode import IMAGE_SIZE
-from planet_core.method import (
-    DEFAULT,
-    Inputs,
-    Method,
-    MethodError,
-    Settings,
-    State,
-    Trainer,
-    as_values,
-    find,
-)
+from planet_core.episode_format import image_shape
+from planet_core.method import Inputs, Method, Settings, Trainer, find
 from planet_core.report import Report
 from planet_core.weights import Weights
 from planet_learner.checkpoint import Checkpoint, Checkpoints
 from planet_learner.config import LearnerConfig
 from planet_learner.feed import Feed
 from planet_learner.intake import Intake
-from planet_learner.metrics import Metrics, MetricsWriter
+from planet_learner.metrics import Metrics, MetricsWriter, Window
 from planet_learner.mirror import check_memory
+from planet_learner.saving import RunState, Saver
 from planet_learner.schedules import Progress, make_schedule
 
 MAX_FAILURES = 10
@@ -54,24 +41,6 @@ class LearnerError(Exception):
 
 class DivergedError(LearnerError):
     """No update is finite, and starting again would not help."""
-
-
-@dataclass
-class _Window:
-    """What is averaged for the next row of metrics."""
-
-    begin: float
-    waited: float = 0.0
-    updates: list[Mapping[str, float]] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class _Snapshot:
-    """A checkpoint that is yet to be written."""
-
-    update: int
-    state: State
-    values: dict[str, Any]
 
 
 class Learner:
@@ -123,27 +92,25 @@ class Learner:
         self._resumed_from: Path | None = None  # until an update of this process was finite
         self._published: Weights | None = None
         self._held_out: Mapping[str, float] = {}  # of the last publication
-        self._saved_at = clock()
-        self._saved_update = 0
-        self._snapshot: _Snapshot | None = None
         self._told_until = 0.0
         data_dir = Path(config.data_dir).expanduser()
         try:
             self._method = method or find(config.method)
-            check_memory(config.capacity_steps, (IMAGE_SIZE, IMAGE_SIZE, 3), 1)
+            self._method.prepare(config.device, config.threads)
             self._checkpoints = Checkpoints(data_dir / "checkpoints", log)
-            checkpoint = self._checkpoints.newest()
-            if checkpoint is None:
-                self._make_trainer(Inputs(("any",), 1, 2))  # a wrong parameter is told at once
-                self._trainer = None
+            if (checkpoint := self._checkpoints.newest()) is None:
+                # A wrong parameter is told at once, before a robot is known.
+                inputs = self._make_trainer(Inputs(("any",), 1, 2)).inputs
             else:
-                self._resume(checkpoint)
+                inputs = self._resume(checkpoint).inputs
                 self._told_until = clock() + _TOLD
+            images = image_shape(inputs.cameras)
+            check_memory(config.capacity_steps, images, inputs.action_size, inputs.state_size)
             self._metrics = MetricsWriter(data_dir / "metrics", self._progress.update)
         except (durable.DirectoryError, OSError, ValueError) as error:
             raise LearnerError(str(error)) from error
         self._begin()
-        self._window = _Window(clock())
+        self._window = Window(clock())
 
     def run(self) -> None:
         """Learn until `stop` is called, then write a checkpoint.
@@ -183,13 +150,14 @@ class Learner:
 
     def _begin(self) -> None:
         """Set up what depends on the progress, at the start and when it is set back."""
-        config = self._config
-        self._schedule = make_schedule(config, self._progress, self._clock)
+        config, progress = self._config, self._progress
+        self._saver = Saver(self._checkpoints, progress.update, config, self._report, self._clock)
+        self._schedule = make_schedule(config, progress, self._clock)
         self._intake = Intake(
             self._feed,
             config.capacity_steps,
             config.seed_episodes,
-            self._progress,
+            progress,
             self._schedule,
             inputs=self._inputs_of,
             report=self._report,
@@ -204,13 +172,9 @@ class Learner:
         return self._trainer.inputs
 
     def _make_trainer(self, robot: Inputs) -> Trainer:
-        config = self._config
         self._robot = robot
-        return self._method.make_trainer(
-            self._settings, robot, config.device, config.threads, config.seed
-        )
-
-    # Training.
+        device, seed = self._config.device, self._config.seed
+        return self._method.make_trainer(self._settings, robot, device, seed)
 
     def _due(self) -> bool:
         """Whether an update is to be made now; if not, tell what is waited for."""
@@ -231,28 +195,26 @@ class Learner:
     def _update(self) -> None:
         assert self._trainer is not None
         assert self._intake.mirror is not None
-        late = self._clock() - self._saved_at >= self._config.checkpoint_seconds
-        if late and self._progress.update > self._saved_update:
-            self._saved_at = self._clock()
-            self._snapshot = self._take_snapshot()
+        if self._saver.due(self._progress.update):
+            self._hold()
         losses = self._trainer.update(self._intake.mirror)
         if not np.isfinite(list(losses.values())).all():
             self._count_failure(losses)
             return
         self._failures = 0
         self._resumed_from = None
-        self._write_snapshot()
+        self._saver.write()
         self._progress.update += 1
         self._window.updates.append(losses)
         if self._schedule.updated():
             self._publish()
         if self._progress.update % self._config.metrics_updates == 0:
             self._write_metrics()
-        again = self._clock() < self._told_until
+        again = "started again: " if self._clock() < self._told_until else ""
         self._report(
             "training",
             "warn" if again else "ok",
-            "started again: training" if again else "training",
+            f"{again}training",
             update=self._progress.update,
             episodes=self._intake.held,
             failed_updates=self._failed_updates,
@@ -261,7 +223,7 @@ class Learner:
     def _count_failure(self, losses: Mapping[str, float]) -> None:
         self._failures += 1
         self._failed_updates += 1
-        self._snapshot = None
+        self._saver.drop()
         what = ", ".join(f"{name} {value:.4g}" for name, value in losses.items())
         self._report(
             "training",
@@ -278,9 +240,9 @@ class Learner:
             self._go_back(reason)
             return
         sentence = f"{reason} after update {self._progress.update} ({what})"
-        if self._saved_update == 0:
+        if self._saver.update == 0:
             raise DivergedError(f"{sentence}: a lower learning_rate or gradient_clip may help")
-        raise LearnerError(f"{sentence}; a restart resumes from update {self._saved_update}")
+        raise LearnerError(f"{sentence}; a restart resumes from update {self._saver.update}")
 
     def _go_back(self, reason: str) -> None:
         """Resume from the checkpoint before the one that cannot be trained on."""
@@ -288,8 +250,7 @@ class Learner:
         directory = self._resumed_from.parent
         self._checkpoints.set_aside(self._resumed_from, f"{reason} from it on")
         self._failures, self._resumed_from = 0, None
-        checkpoint = self._checkpoints.newest()
-        if checkpoint is None:
+        if (checkpoint := self._checkpoints.newest()) is None:
             raise DivergedError(
                 f"{reason} from any checkpoint in {directory} on: a lower learning_rate or "
                 "gradient_clip may help, in a new data_dir"
@@ -311,7 +272,7 @@ class Learner:
             self._report("weights", "ok", "published", version=self._checkpoints.version)
         self._published = dataclasses.replace(
             self._trainer.weights(self._config.publish_decoder),
-            run_id=self._checkpoints.run_id,
+            run_id=self._config.run_id or self._checkpoints.run_id,
             version=self._checkpoints.version,
             update=self._progress.update,
             replay_sequence=self._progress.replay_sequence,
@@ -324,33 +285,27 @@ class Learner:
     def _publish_again(self) -> None:
         """Publish the same version under a newer sequence, which owed no update."""
         assert self._published is not None
-        self._published = dataclasses.replace(
-            self._published, replay_sequence=self._progress.replay_sequence
-        )
+        sequence = self._progress.replay_sequence
+        self._published = dataclasses.replace(self._published, replay_sequence=sequence)
         self._publish_to(self._published)
 
     def _write_metrics(self) -> None:
         assert self._trainer is not None
-        window, now = self._window, self._clock()
-        elapsed = max(now - window.begin, 1e-9)
-        n = len(window.updates)
+        now = self._clock()
+        average = self._window.average(now)
         metrics = Metrics(
             wall_time=time.time(),
             update=self._progress.update,
             weights_version=self._published.version if self._published else 0,
             replay_sequence=self._progress.replay_sequence,
             episodes=self._intake.held,
-            losses={
-                name: sum(losses[name] for losses in window.updates) / n
-                for name in window.updates[0]
-            }
-            | dict(self._held_out),
-            updates_per_second=n / elapsed,
-            data_wait=window.waited / elapsed,
+            losses=average.losses | dict(self._held_out),
+            updates_per_second=average.updates_per_second,
+            data_wait=average.data_wait,
             staleness=now - self._intake.received_at,
             learner=self._trainer.title,
         )
-        self._window = _Window(now)
+        self._window = Window(now)
         try:
             self._metrics.write(metrics)
         except OSError as error:
@@ -361,70 +316,34 @@ class Learner:
 
     # Checkpoints.
 
-    def _take_snapshot(self) -> _Snapshot:
+    def _hold(self) -> None:
+        """Hold what is there now as the next checkpoint, until an update proves it."""
         assert self._trainer is not None
         assert self._robot is not None
-        return _Snapshot(
-            self._progress.update,
-            self._trainer.state(),
-            {
-                "progress": dataclasses.asdict(self._progress),
-                "method": self._config.method,
-                "robot": as_values(self._robot),
-                **self._trainer.configuration,
-            },
-        )
-
-    def _write_snapshot(self) -> None:
-        """Write what the update just made has shown to be sound."""
-        if self._snapshot is None:
-            return
-        snapshot, self._snapshot = self._snapshot, None
-        try:
-            self._checkpoints.save(snapshot.update, snapshot.state, snapshot.values)
-        except OSError as error:
-            self._report("checkpoint", "error", f"the checkpoint was not written: {error}")
-        else:
-            self._saved_update = snapshot.update
-            self._report("checkpoint", "ok", "written", update=self._saved_update)
+        method, trainer = self._config.method, self._trainer
+        run = RunState(method, self._robot, self._progress, trainer.configuration)
+        self._saver.hold(trainer.state(), run)
 
     def _save_at_the_end(self) -> None:
-        if self._progress.update == self._saved_update or self._intake.mirror is None:
+        if self._progress.update == self._saver.update or self._intake.mirror is None:
             return
         assert self._trainer is not None
-        self._snapshot = self._take_snapshot()
+        self._hold()
         losses = self._trainer.update(self._intake.mirror)  # counts for nothing but the proof
         if np.isfinite(list(losses.values())).all():
-            self._write_snapshot()
+            self._saver.write()
 
-    def _resume(self, checkpoint: Checkpoint) -> None:
-        values = checkpoint.values
+    def _resume(self, checkpoint: Checkpoint) -> Trainer:
+        """Go on from a checkpoint. Raises MethodError when it is of a run set up otherwise."""
         where = checkpoint.path.parent
-        held = str(values.get("method", DEFAULT))
-        if held != self._config.method:
-            raise MethodError(
-                f"{where} holds a run of the method '{held}', but method is "
-                f"'{self._config.method}': set it back, or choose another data_dir"
-            )
-        # An earlier version wrote what the model reads instead of what the robot shows.
-        robot = Inputs.from_dict(values.get("robot") or values["model"])
-        self._trainer = self._make_trainer(robot)
-        for part, fields in self._trainer.configuration.items():
-            for name, value in fields.items():
-                if values[part].get(name) != value:
-                    raise MethodError(
-                        f"{where} holds a run with {part}.{name} = "
-                        f"{json.dumps(values[part].get(name))}, but {part}.{name} is "
-                        f"{json.dumps(value)}: set it back, or choose another data_dir"
-                    )
-        self._trainer.load_state(checkpoint.state)
+        run = RunState.from_values(checkpoint.values)
+        run.check_method(self._config.method, where)
+        trainer = self._make_trainer(run.robot)
+        run.check_configuration(trainer, where)
+        trainer.load_state(checkpoint.state)
+        self._trainer, self._progress = trainer, run.progress
         self._resumed_from = checkpoint.path
-        self._log.info("learner: %s", self._trainer.title)
-        self._progress = Progress(**values["progress"])
-        self._saved_update = self._progress.update
-        self._log.info(
-            "resumed run %s from %s, update %d",
-            self._checkpoints.run_id,
-            checkpoint.path.name,
-            self._progress.update,
-        )
+        self._log.info("learner: %s", trainer.title)
+        run_id, name, update = self._checkpoints.run_id, checkpoint.path.name, run.progress.update
+        self._log.info("resumed run %s from %s, update %d", run_id, name, update)
+        return trainer

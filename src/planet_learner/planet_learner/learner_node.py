@@ -9,7 +9,7 @@ Topics
     /diagnostics
 
 Parameters
-    those of LearnerConfig, and those that the method of that name is trained with
+    those of LearnerConfig, and those that any method is trained with
 
 Files, under the parameter data_dir
     checkpoints/, metrics/updates.csv, metrics/tensorboard/
@@ -30,13 +30,15 @@ from planet_msgs.srv import GetEpisodes
 from rclpy.node import Node
 from rclpy.task import Future
 
-from planet_core.method import MethodError, find
+from planet_core.method import MethodError, training_parameters
+from planet_core.run_id import RunFilter
 from planet_core.weights import Weights
 from planet_learner.config import LearnerConfig
 from planet_learner.feed import Feed
 from planet_learner.learner import DivergedError, Learner, LearnerError
 from planet_learner.metrics import Metrics
 from planet_node.diagnostics import Diagnostics
+from planet_node.exclusive import Exclusive
 from planet_node.logs import forward
 from planet_node.main import StartupError, fail, run
 from planet_node.parameters import declare
@@ -50,13 +52,15 @@ class LearnerNode(Node):
         super().__init__("learner")
         config = declare(self, LearnerConfig)
         try:
-            training = find(config.method).training
+            training = training_parameters()
         except MethodError as error:
             raise StartupError(f"{self.get_name()}: {error}.") from error
         settings = {prefix: declare(self, kind, prefix) for prefix, kind in training.items()}
         report = Diagnostics(self).report
+        self._run = RunFilter(config.run_id, report)
         self._weights_publisher = self.create_publisher(WeightsMessage, "/learner/weights", LATCHED)
         self._metrics_publisher = self.create_publisher(MetricsMessage, "/learner/metrics", STREAM)
+        self._exclusive = Exclusive(self, report, self._weights_publisher, self._metrics_publisher)
         log = forward("planet_learner", self)
         self._feed = Feed(self._send, report, time.monotonic)
         try:
@@ -95,8 +99,9 @@ class LearnerNode(Node):
         self._feed.poll(self._client.service_is_ready())
 
     def _on_status(self, message: ReplayStatus) -> None:
-        self._feed.status(message.newest_sequence)
-        self._poll()
+        if self._run.refusal("/replay/status", message.run_id) is None:
+            self._feed.status(message.newest_sequence)
+            self._poll()
 
     def _send(self, after: int, max_bytes: int, token: int) -> Callable[[], None]:
         request = GetEpisodes.Request(after_sequence=after, max_bytes=max_bytes)
@@ -106,7 +111,8 @@ class LearnerNode(Node):
 
     def _on_episodes(self, token: int, future: Future) -> None:
         response = future.result()
-        if response is None:
+        answers = "an answer of /replay/get_episodes"
+        if response is None or self._run.refusal(answers, response.run_id) is not None:
             self._feed.fail(token)
             return
         episodes = [(e.sequence, bytes(e.safetensors)) for e in response.episodes]

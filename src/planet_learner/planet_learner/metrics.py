@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,34 @@ class Metrics:
         """Return the row by column, the losses among the others."""
         fields = dict(vars(self))
         return fields | dict(fields.pop("losses"))
+
+
+@dataclass(frozen=True)
+class Average:
+    """What the updates since the last row come to, as in :class:`Metrics`."""
+
+    losses: dict[str, float]
+    updates_per_second: float
+    data_wait: float
+
+
+@dataclass
+class Window:
+    """The updates since the last row."""
+
+    begin: float
+    """Seconds, on a monotonic clock."""
+    waited: float = 0.0
+    """Seconds spent waiting for data."""
+    updates: list[Mapping[str, float]] = field(default_factory=list)
+    """Their losses by name."""
+
+    def average(self, now: float) -> Average:
+        """Return the means until `now`; there is at least one update."""
+        elapsed = max(now - self.begin, 1e-9)
+        count = len(self.updates)
+        losses = {name: sum(u[name] for u in self.updates) / count for name in self.updates[0]}
+        return Average(losses, count / elapsed, self.waited / elapsed)
 
 
 class MetricsWriter:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +20,7 @@ from planet_core.experience import Draw, Span
 
 _MEMINFO = Path("/proc/meminfo")
 _CGROUP = Path("/sys/fs/cgroup")
-_ROWS = ("images", "action", "reward", "reward_valid", "terminated", "state")
+_FLAGS = ("reward_valid", "terminated", "truncated")
 
 
 class MirrorError(ValueError):
@@ -36,7 +37,7 @@ class Mirror:
 
     Args:
         capacity_steps: rows (observations) preallocated.
-        image_shape: (64, 64 N, 3).
+        image_shape: (64, 64 N, 3); without a camera, N = 0, images are left out.
         action_size: A.
         state_size: P, positions and velocities of a row; 0 leaves them out.
 
@@ -54,12 +55,13 @@ class Mirror:
         check_memory(capacity_steps, image_shape, action_size, state_size)
         self._capacity = capacity_steps
         # Pages are taken by the kernel when they are first written to.
-        self._images = np.empty((capacity_steps, *image_shape), np.uint8)
-        self._action = np.empty((capacity_steps, action_size), np.float32)
-        self._reward = np.empty(capacity_steps, np.float32)
-        self._reward_valid = np.empty(capacity_steps, np.bool_)
-        self._terminated = np.empty(capacity_steps, np.bool_)
-        self._state = np.empty((capacity_steps, state_size), np.float32)
+        self._rows: dict[str, npt.NDArray[Any]] = {
+            "images": np.empty((capacity_steps, *image_shape), np.uint8),
+            "state": np.empty((capacity_steps, state_size), np.float32),
+            "action": np.empty((capacity_steps, action_size), np.float32),
+            "reward": np.empty(capacity_steps, np.float32),
+            **{name: np.empty(capacity_steps, np.bool_) for name in _FLAGS},
+        }
         self._spans: deque[Span] = deque()  # oldest first, in the ring's order
         self._steps = 0
         self._head = 0
@@ -96,13 +98,16 @@ class Mirror:
         Raises:
             MirrorError: its shapes are not the mirror's, or it is longer than the whole mirror.
         """
-        shape, own = episode.images.shape[1:], self._images.shape[1:]
-        if shape != own or episode.action.shape[1] != self._action.shape[1]:
+        held = self._rows
+        shape, own = episode.images.shape[1:], held["images"].shape[1:]
+        actions, own_actions = episode.action.shape[1], held["action"].shape[1]
+        looks = held["images"].size > 0
+        if (looks and shape != own) or actions != own_actions:
             raise MirrorError(
-                f"episode '{episode.id}' has images {shape} and {episode.action.shape[1]} actions, "
-                f"where images {own} and {self._action.shape[1]} actions are learnt from"
+                f"episode '{episode.id}' has images {shape} and {actions} actions, "
+                f"where images {own} and {own_actions} actions are learnt from"
             )
-        state_size = self._state.shape[1]
+        state_size = held["state"].shape[1]
         if state_size not in (0, 2 * episode.position.shape[1]):
             raise MirrorError(
                 f"episode '{episode.id}' has {episode.position.shape[1]} joints, where the "
@@ -118,13 +123,12 @@ class Mirror:
             self._steps -= self._spans.popleft().length
         span = Span(sequence, self._head, length, episode.policy == "evaluation")
         rows = self.places(span)
-        self._images[rows] = episode.images
-        self._action[rows] = episode.action
-        self._reward[rows] = episode.reward
-        self._reward_valid[rows] = episode.reward_valid
-        self._terminated[rows] = episode.terminated
+        if looks:
+            held["images"][rows] = episode.images
         if state_size:
-            self._state[rows] = np.hstack([episode.position, episode.velocity])
+            held["state"][rows] = np.hstack([episode.position, episode.velocity])
+        for name in ("action", "reward", *_FLAGS):
+            held[name][rows] = getattr(episode, name)
         self._spans.append(span)
         self._steps += length
         self._head = (self._head + length) % self._capacity
@@ -142,13 +146,8 @@ class Mirror:
         return self._capacity
 
     def rows(self) -> dict[str, npt.NDArray[np.generic]]:
-        """The mirror's memory, by name; what no episode holds is arbitrary.
-
-        images uint8 [n, 64, 64 N, 3] of o_t, action float32 [n, A] (a_{t-1}), reward float32 [n],
-        reward_valid and terminated bool [n], state float32 [n, P] (joint positions in rad |
-        velocities in rad/s; P = 0 when they are not held).
-        """
-        return {name: getattr(self, f"_{name}") for name in _ROWS}
+        """The mirror's memory: see :meth:`planet_core.experience.Experience.rows`."""
+        return dict(self._rows)
 
     def places(self, span: Span) -> npt.NDArray[np.int64]:
         """The rows of the mirror's memory that an episode lies in, [length]."""
@@ -218,12 +217,12 @@ def check_memory(
     capacity_steps: int, image_shape: tuple[int, int, int], action_size: int, state_size: int = 0
 ) -> None:
     """Raise MirrorError when a mirror of this size does not fit into the memory available."""
-    row = int(np.prod(image_shape)) + 4 * (action_size + state_size) + 4 + 1 + 1
+    row = int(np.prod(image_shape)) + 4 * (action_size + state_size + 1) + len(_FLAGS)
     available = available_memory()
     if available is not None and capacity_steps * row > available:
         raise MirrorError(
             f"capacity_steps = {capacity_steps} needs {capacity_steps * row / 1e9:.1f} GB of "
-            f"memory for images {image_shape} and {available / 1e9:.1f} GB are available: "
+            f"memory for images {image_shape}, and {available / 1e9:.1f} GB are available: "
             f"set it to {available // row} or less"
         )
 

@@ -17,10 +17,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import torch
 
 from planet_core.config import Config
-from planet_core.episode import IMAGE_SIZE
+from planet_core.episode_format import image_shape
 from planet_core.method import Inputs, Observation, Settings, find
 from planet_core.testing import make_episode
 from planet_learner.config import LearnerConfig
@@ -43,28 +42,31 @@ def measure(asked: Mapping[str, Any]) -> dict[str, dict[int, float]]:
     method = find(learner.method)
     training = _settings(method.training, asked["learner"])
     robot = Inputs(CAMERAS, ACTIONS, 2 * JOINTS)
-    trainer = method.make_trainer(training, robot, "cpu", 1, 0)
+    trainer = method.make_trainer(training, robot, "cpu", 0)
     mirror = _mirror(trainer.inputs)
     plan, update = asked["plan"], asked["update"]
+
+    def set_threads(count: int) -> None:
+        method.prepare("cpu", count)
+
     times: dict[str, dict[int, float]] = {"plan": {}, "update": {}}
     if plan:
         acting = _settings(method.acting, asked["roller"])
         actor = method.load_actor(trainer.weights(False), acting, robot, "cpu", 0, None)
-        images = np.full((IMAGE_SIZE, IMAGE_SIZE * len(CAMERAS), 3), 128, np.uint8)
+        images = np.full(image_shape(CAMERAS), 128, np.uint8)
         seen = Observation(images, np.zeros(2 * JOINTS, np.float32))
         action = np.zeros(ACTIONS, np.float32)
-        times["plan"] = curve(lambda: actor.act(seen, action, False), plan)
+        times["plan"] = curve(lambda: actor.act(seen, action, False), plan, set_threads)
     if update:
         trainer.update(mirror)  # what is compiled is compiled here, and in no step that is timed
-        times["update"] = curve(lambda: trainer.update(mirror), update)
+        times["update"] = curve(lambda: trainer.update(mirror), update, set_threads)
     return times
 
 
 def curve(
     step: Callable[[], object],
     counts: Sequence[int],
-    *,
-    set_threads: Callable[[int], None] = torch.set_num_threads,
+    set_threads: Callable[[int], None],
     clock: Callable[[], float] = time.perf_counter,
 ) -> dict[int, float]:
     """The shortest time of a step (s) by number of threads, up to the last one that pays.
@@ -98,8 +100,8 @@ def _mirror(inputs: Inputs) -> Mirror:
     episode = make_episode(
         "trial", steps=_STEPS, cameras=len(CAMERAS), actions=ACTIONS, joints=JOINTS, seed=0
     )
-    shape = (IMAGE_SIZE, IMAGE_SIZE * len(CAMERAS), 3)
-    mirror = Mirror(_STEPS + 1, shape, inputs.action_size, inputs.state_size)
+    images = image_shape(inputs.cameras)
+    mirror = Mirror(_STEPS + 1, images, inputs.action_size, inputs.state_size)
     mirror.add(episode, 1)
     return mirror
 

@@ -105,6 +105,7 @@ class Rig:
     data_dir: Path
     settings: dict[str, Config] = field(default_factory=lambda: {"model": FakeConfig()})
     time: float = 0.0
+    blind: bool = False  # what is learnt needs no images
     publications: list[Weights] = field(default_factory=list)
     metrics: list[Metrics] = field(default_factory=list)
     reports: dict[str, tuple[str, str]] = field(default_factory=dict)
@@ -120,10 +121,11 @@ class Rig:
 
         def make(settings: Settings, robot: Inputs, *_: object) -> FakeTrainer:
             size = setting_of(settings, "model", FakeConfig).size
-            self.trainers.append(FakeTrainer(size, Inputs(robot.cameras, robot.action_size, 0)))
+            cameras = () if self.blind else robot.cameras
+            self.trainers.append(FakeTrainer(size, Inputs(cameras, robot.action_size, 0)))
             return self.trainers[-1]
 
-        method = Method({"model": FakeConfig}, {}, make, load_actor=make)  # type: ignore[arg-type]
+        method = Method({"model": FakeConfig}, {}, lambda *_: None, make, make)  # type: ignore[arg-type]
 
         feed = Feed(self.replay.send, report, self.clock)
         feed.wait = lambda timeout: None  # type: ignore[method-assign]

@@ -304,6 +304,13 @@ def test_the_video_shows_every_observation_and_marks_the_touch(
     assert green[5] == 0 < green[6]
 
 
+def test_there_is_no_video_of_a_robot_without_cameras(make_episode: Make, tmp_path: Path) -> None:
+    path = tmp_path / "video.webm"
+    with pytest.raises(evaluation_video.VideoError, match="'robot' has no camera to be seen by"):
+        evaluation_video.write(path, trained().weights, [(0, make_episode(cameras=0))])
+    assert not path.exists()
+
+
 def test_without_decoders_the_video_shows_what_was_seen(make_played: Make) -> None:
     full, alone = (
         next(

@@ -475,6 +475,16 @@ def test_an_episode_of_other_cameras_is_skipped_with_a_warning(rig) -> None:
     assert rig.reports["episodes"][0] == "ok"
 
 
+def test_a_method_without_cameras_learns_from_robots_with_any(rig) -> None:
+    rig.blind = True
+    rig.start(mode="sync", capacity_steps=10_000_000)  # whose images would need 123 GB
+    rig.replay.add(cameras=1)
+    rig.replay.add(cameras=2)
+    rig.steps(20)
+    assert rig.trainer.count == 5
+    assert rig.learner._intake.mirror.rows()["images"].size == 0
+
+
 def test_bytes_that_are_no_episode_are_skipped(rig) -> None:
     rig.start()
     rig.replay.newest = 1

@@ -226,6 +226,24 @@ def test_the_joint_state_is_held_only_when_it_is_asked_for(make_episode: Make) -
         Mirror(50, SHAPE, 2, 10).add(make_episode(), 1)
 
 
+def test_images_are_held_only_when_they_are_asked_for(make_episode: Make) -> None:
+    mirror = Mirror(50, (64, 0, 3), 2, 12)
+    for cameras in (0, 2):
+        mirror.add(make_episode(f"{cameras}", cameras=cameras), 1 + cameras)
+    assert mirror.episodes == 2
+    assert mirror.rows()["images"].shape == (50, 64, 0, 3)
+
+
+@pytest.mark.parametrize("ending", ["terminated", "truncated"])
+def test_a_row_says_how_its_episode_ended(ending: str) -> None:
+    mirror = Mirror(50, SHAPE, 2)
+    no = np.zeros(4, np.bool_)
+    ended = {"terminated": no, "truncated": no} | {ending: np.arange(4) == 3}
+    mirror.add(testing.make_episode(steps=3, **ended), 1)
+    for name, expected in ended.items():
+        assert (mirror.rows()[name][:4] == expected).all()
+
+
 def test_a_cleared_mirror_starts_afresh(make_episode: Make) -> None:
     mirror = filled(make_episode, [3])
     mirror.clear()

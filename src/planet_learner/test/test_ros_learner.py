@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from diagnostic_msgs.msg import DiagnosticArray
 from planet_msgs.msg import Metrics, ReplayStatus, Weights
 from planet_msgs.srv import AddEpisode
 
@@ -149,6 +150,27 @@ def test_a_late_joiner_gets_large_weights_at_once(
     late = graph.listen(Weights, "/learner/weights")
     graph.until(lambda: late, "the latched weights")
     assert late[0].safetensors == early[0].safetensors
+
+
+def test_a_learner_trains_on_no_episode_of_another_run(
+    graph: Graph, make_episode: Callable[..., Episode]
+) -> None:
+    replay = graph.start_node("replay", run_id="theirs")
+    graph.start_node("learner", run_id="ours", **SMALL)
+    weights = graph.listen(Weights, "/learner/weights")
+    told = graph.listen(DiagnosticArray, "/diagnostics", STREAM)
+    for i in range(2):
+        assert graph.add(make_episode(f"e{i}")).accepted
+    refused = "is refused: it is of run theirs, but this is run ours"
+    graph.until(
+        lambda: any(refused in status.message for array in told for status in array.status),
+        "the refusal",
+    )
+    assert weights == []
+    graph.end(signal.SIGINT, replay)
+    graph.start_node("replay", run_id="ours")
+    graph.until(lambda: weights, "weights of the same run's episodes")
+    assert weights[0].run_id == "ours"
 
 
 @pytest.mark.parametrize(

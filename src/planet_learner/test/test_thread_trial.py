@@ -39,9 +39,7 @@ class Machine:
         self.steps: list[int] = []
 
     def curve(self, counts: Sequence[int]) -> dict[int, float]:
-        return thread_trial.curve(
-            self._step, counts, set_threads=self._set_threads, clock=lambda: self._now
-        )
+        return thread_trial.curve(self._step, counts, self._set_threads, clock=lambda: self._now)
 
     def _set_threads(self, count: int) -> None:
         self._count = count

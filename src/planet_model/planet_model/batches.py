@@ -26,9 +26,10 @@ class Batches:
         self._device = device
         self._copied = copied
         self._spans: frozenset[Span] = frozenset()
-        rows = {name: torch.from_numpy(held) for name, held in experience.rows().items()}
+        held = experience.rows()
+        rows = {name: torch.from_numpy(held[name]) for name in Batch._fields if name in held}
         self._rows: dict[str, Tensor] = (
-            {name: torch.empty_like(held, device=device) for name, held in rows.items()}
+            {name: torch.empty_like(values, device=device) for name, values in rows.items()}
             if copied
             else rows
         )
@@ -59,6 +60,7 @@ class Batches:
             if span not in self._spans:
                 places = self.experience.places(span)
                 where = torch.from_numpy(places).to(self._device)
-                for name, rows in self.experience.rows().items():
-                    self._rows[name][where] = torch.from_numpy(rows[places]).to(self._device)
+                held = self.experience.rows()
+                for name, rows in self._rows.items():
+                    rows[where] = torch.from_numpy(held[name][places]).to(self._device)
         self._spans = frozenset(spans)

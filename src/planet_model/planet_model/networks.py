@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from planet_core.episode import IMAGE_SIZE
+from planet_core.episode_format import IMAGE_SIZE
 from planet_model import convolution, convolution_kernel
 
 POSITION_UNIT = 0.1

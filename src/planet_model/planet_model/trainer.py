@@ -44,7 +44,6 @@ class PlanetTrainer:
         config: TrainingConfig,
         *,
         device: str = "cpu",
-        threads: int = 1,
         seed: int = 0,
     ) -> None:
         self.model_config = model
@@ -53,7 +52,6 @@ class PlanetTrainer:
         check_overshooting(objective_config, config)
         self._device = find_device(device)
         self._seed = seed
-        torch.set_num_threads(threads)
         with torch.random.fork_rng(devices=[]):  # the weights do not depend on who drew before
             torch.manual_seed(seed)
             self._model = WorldModel(model).to(self._device)

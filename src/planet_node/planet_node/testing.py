@@ -13,6 +13,7 @@ from typing import IO, Any
 
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
 
 PATIENCE = 20.0  # s
 
@@ -41,6 +42,7 @@ class Bench:
         self.executor = SingleThreadedExecutor(context=self.context)
         self.executor.add_node(self.node)
         self.processes: list[subprocess.Popen[str]] = []
+        self._beside: list[Node] = []
         self._remap = ["-r", f"__ns:={namespace}"] if namespace else []
 
     @property
@@ -81,6 +83,13 @@ class Bench:
         process.send_signal(number)
         said = process.communicate(timeout=PATIENCE)[1]
         return process.returncode, said or ""
+
+    def beside(self, name: str) -> Node:
+        """Return a further node in this process, whose callbacks run as those of `node`."""
+        node = rclpy.create_node(name, context=self.context)
+        self.executor.add_node(node)
+        self._beside.append(node)
+        return node
 
     def until(self, condition: Callable[[], object], what: str, timeout: float = PATIENCE) -> float:
         """Wait until `condition` holds and return how long that took, s.
@@ -123,7 +132,8 @@ class Bench:
             process.send_signal(signal.SIGINT)
         killed = [process.args for process in self.processes if not _ended(process)]
         self.executor.shutdown()
-        self.node.destroy_node()
+        for node in (self.node, *self._beside):
+            node.destroy_node()
         rclpy.shutdown(context=self.context)
         assert not killed, f"these had to be killed: {killed}"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from planet_core.config import Config, setting
+from planet_core.run_id import run_id_setting
 
 
 @dataclass(frozen=True)
@@ -14,6 +15,7 @@ class ReplayConfig(Config):
     data_dir: str = setting(
         "~/.local/share/robo_planet/sim", "Directory under which episodes/ and metrics/ are kept."
     )
+    run_id: str = run_id_setting()
     capacity_steps: int = setting(
         200_000, "Observations kept, over all episodes (T + 1 each); the oldest episodes go.", low=1
     )

@@ -31,6 +31,8 @@ class EpisodeLog:
     def __init__(self, path: Path) -> None:
         self._table = Table(path, COLUMNS)
         self._ids = {row["id"] for row in self._table.rows}
+        self.training_episodes = sum(row["policy"] != "evaluation" for row in self._table.rows)
+        """Rows of training episodes that the file held when it was opened."""
 
     def __contains__(self, episode_id: str) -> bool:
         return episode_id in self._ids

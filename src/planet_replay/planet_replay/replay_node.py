@@ -27,7 +27,9 @@ from rclpy.node import Node
 
 from planet_core.durable import DirectoryError
 from planet_core.episode import Episode
+from planet_core.run_id import RunFilter
 from planet_node.diagnostics import Diagnostics
+from planet_node.exclusive import Exclusive
 from planet_node.logs import forward
 from planet_node.main import StartupError, run
 from planet_node.parameters import declare
@@ -44,6 +46,8 @@ class ReplayNode(Node):
         super().__init__("replay")
         config = declare(self, ReplayConfig)
         self._diagnostics = Diagnostics(self)
+        self._run_id = config.run_id
+        self._run = RunFilter(config.run_id, self._diagnostics.report)
         self._status_publisher = self.create_publisher(ReplayStatus, "/replay/status", LATCHED)
         data_dir = Path(config.data_dir).expanduser()
         log = forward("planet_replay", self)
@@ -54,19 +58,23 @@ class ReplayNode(Node):
             self._log = EpisodeLog(data_dir / "metrics" / "episodes.csv")
         except DirectoryError as error:
             raise StartupError(f"{self.get_name()}: {error}.") from error
+        self._store.remember(self._log.training_episodes)
         self._complete_log()
         # Reading for the learner must not keep a robot's episode waiting.
-        self.create_service(
+        adding = self.create_service(
             AddEpisode,
             "/replay/add_episode",
             self._add_episode,
             callback_group=MutuallyExclusiveCallbackGroup(),
         )
-        self.create_service(
+        getting = self.create_service(
             GetEpisodes,
             "/replay/get_episodes",
             self._get_episodes,
             callback_group=MutuallyExclusiveCallbackGroup(),
+        )
+        self._exclusive = Exclusive(
+            self, self._diagnostics.report, self._status_publisher, adding, getting
         )
         self._publish_status()
         status = self._store.status()
@@ -81,6 +89,11 @@ class ReplayNode(Node):
     def _add_episode(
         self, request: AddEpisode.Request, response: AddEpisode.Response
     ) -> AddEpisode.Response:
+        refusal = self._run.refusal(f"episode '{request.id}'", request.run_id)
+        if refusal is not None:
+            response.accepted = False
+            response.message = refusal
+            return response
         try:
             added = self._store.add(
                 bytes(request.safetensors),
@@ -105,6 +118,7 @@ class ReplayNode(Node):
         self, request: GetEpisodes.Request, response: GetEpisodes.Response
     ) -> GetEpisodes.Response:
         found, status = self._store.get(request.after_sequence, request.max_bytes)
+        response.run_id = self._run_id
         response.episodes = [
             EpisodeMessage(
                 sequence=entry.sequence,
@@ -141,6 +155,7 @@ class ReplayNode(Node):
         status = self._store.status()
         self._status_publisher.publish(
             ReplayStatus(
+                run_id=self._run_id,
                 episodes=status.episodes,
                 steps=status.steps,
                 training_episodes=status.training_episodes,

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from planet_core import durable
-from planet_core.episode import Episode, EpisodeError, EpisodeHeader, read_header
+from planet_core.episode import Episode
+from planet_core.episode_format import EpisodeError, EpisodeHeader, read_header
 
 _STEM = re.compile(r"(?P<sequence>[0-9]{12,20})_(?P<id>.+)\Z", re.DOTALL)
 
@@ -43,6 +44,7 @@ class Status:
     episodes: int
     steps: int
     training_episodes: int
+    """Ever stored, whether or not they are still held."""
     oldest_sequence: int
     newest_sequence: int
     """The newest sequence ever given, whether or not its episode is still held."""
@@ -88,6 +90,7 @@ class EpisodeStore:
         self._by_id: dict[str, StoredEpisode] = {}
         self._frames = 0
         self._newest = 0
+        self._training = 0  # training episodes ever stored
         self._directory_lock = durable.open_directory(directory)
         try:
             self._rebuild()
@@ -107,10 +110,15 @@ class EpisodeStore:
             return Status(
                 episodes=len(self._entries),
                 steps=sum(entry.header.steps for entry in self._entries),
-                training_episodes=sum(e.header.policy != "evaluation" for e in self._entries),
+                training_episodes=self._training,
                 oldest_sequence=self._entries[0].sequence if self._entries else 0,
                 newest_sequence=self._newest,
             )
+
+    def remember(self, training_episodes: int) -> None:
+        """Take notice that so many training episodes were stored once, some of which are gone."""
+        with self._index_lock:
+            self._training = max(self._training, training_episodes)
 
     def entries(self) -> list[StoredEpisode]:
         """Return what is held, by sequence."""
@@ -255,6 +263,7 @@ class EpisodeStore:
         self._entries.append(entry)
         self._by_id[entry.header.id] = entry
         self._frames += entry.header.frame_count
+        self._training += entry.header.policy != "evaluation"
 
     def _remove(self, entry: StoredEpisode) -> None:
         self._entries.remove(entry)

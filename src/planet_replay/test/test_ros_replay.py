@@ -31,8 +31,8 @@ class Replay(Bench):
         self.getting = self.node.create_client(GetEpisodes, "/replay/get_episodes")
         self.start_replay()
 
-    def start_replay(self) -> None:
-        self.start("planet_replay.replay_node", data_dir=self.data_dir)
+    def start_replay(self, **parameters: object) -> None:
+        self.start("planet_replay.replay_node", data_dir=self.data_dir, **parameters)
 
     def add(self, episode: Episode, **changes: Any) -> AddEpisode.Response:
         fields = {
@@ -99,6 +99,19 @@ def test_what_is_refused_is_one_sentence_and_the_node_goes_on(
         assert sentence in response.message
     assert replay.add(episode).accepted
     assert replay.add(episode).message == "was stored already"
+
+
+def test_an_episode_of_another_run_is_refused_and_not_stored(
+    replay: Replay, make_episode: Make
+) -> None:
+    replay.end(signal.SIGINT)
+    replay.start_replay(run_id="ours")
+    response = replay.add(make_episode("a"), run_id="theirs")
+    assert not response.accepted
+    assert "episode 'a' is refused: it is of run theirs, but this is run ours" in response.message
+    assert replay.add(make_episode("b"), run_id="ours").accepted
+    answer = replay.get(0)
+    assert ([episode.id for episode in answer.episodes], answer.run_id) == (["b"], "ours")
 
 
 def test_a_corrupt_file_is_set_aside_with_a_warning(replay: Replay, make_episode: Make) -> None:

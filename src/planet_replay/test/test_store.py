@@ -72,6 +72,21 @@ def test_evaluation_episodes_are_counted_apart(directory: Path, make_episode: Ma
     assert (store.status().episodes, store.status().training_episodes) == (2, 1)
 
 
+def test_training_episodes_are_counted_when_they_are_gone_too(
+    directory: Path, make_episode: Make
+) -> None:
+    store = EpisodeStore(directory, 8)  # room for two episodes of four rows
+    for number in range(5):
+        store.add(make_episode(f"e{number}").to_bytes())
+    assert (store.status().episodes, store.status().training_episodes) == (2, 5)
+    store.close()
+    again = EpisodeStore(directory, 8)
+    again.remember(5)
+    assert again.status().training_episodes == 5
+    again.add(make_episode("e6").to_bytes())
+    assert again.status().training_episodes == 6
+
+
 @pytest.mark.parametrize("damage", ["cut", "flipped", "empty"])
 def test_a_damaged_file_is_set_aside_with_a_warning_and_never_served(
     directory: Path, make_episode: Make, damage: str, caplog: pytest.LogCaptureFixture

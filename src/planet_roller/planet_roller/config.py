@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from planet_core.config import Config, setting
+from planet_core.run_id import run_id_setting
 
 
 @dataclass(frozen=True)
@@ -14,6 +15,7 @@ class RollerConfig(Config):
     data_dir: str = setting(
         "~/.local/share/robo_planet/sim", "Where the spool lies, under spool/<robot>."
     )
+    run_id: str = run_id_setting()
     mode: str = setting(
         "async",
         "async: nobody waits; sync: wait for weights trained on the last episode.",
@@ -23,6 +25,12 @@ class RollerConfig(Config):
         5, "S: training episodes in the replay before the planner acts.", low=0
     )
     action_repeat: int = setting(1, "R: ticks that one decision holds.", low=1)
+    train_ratio: float = setting(
+        0.0,
+        "Smallest number of updates per decision in the replay, in async mode; the robot pauses "
+        "between two episodes rather than outrun the learner. 0 never pauses.",
+        low=0.0,
+    )
     evaluation_interval: int = setting(
         0, "Every n-th planned episode is an evaluation; 0 = none is.", low=0
     )

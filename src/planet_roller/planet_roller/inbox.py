@@ -18,6 +18,8 @@ class ReplayStatus:
     training_episodes: int
     """Ever stored."""
     newest_sequence: int
+    decisions: int = 0
+    """Of the episodes held."""
 
 
 class Inbox:

@@ -36,7 +36,6 @@ import threading
 from pathlib import Path
 from typing import Any
 
-import torch
 from planet_msgs.msg import ReplayStatus
 from planet_msgs.msg import Transition as TransitionMessage
 from planet_msgs.msg import Weights as WeightsMessage
@@ -47,10 +46,12 @@ from sensor_msgs.msg import Image as ImageMessage
 
 from planet_core.clocks import SteadyClock
 from planet_core.episode import Episode
-from planet_core.method import Image, MethodError, TooSlowError, acting_parameters
+from planet_core.method import Image, MethodError, TooSlowError, acting_parameters, methods
+from planet_core.run_id import RunFilter
 from planet_core.weights import Weights
 from planet_node.calls import CallError, call
 from planet_node.diagnostics import Diagnostics
+from planet_node.exclusive import Exclusive
 from planet_node.images import to_message
 from planet_node.main import StartupError, fail, run
 from planet_node.parameters import declare
@@ -76,11 +77,11 @@ class RollerNode(Node):
         self._config = declare(self, RollerConfig)
         try:
             acting = acting_parameters()
+            for method in methods().values():
+                method.prepare(self._config.device, self._config.threads)
         except MethodError as error:
             raise StartupError(f"{self.get_name()}: {error}.") from error
         self._settings = {prefix: declare(self, kind, prefix) for prefix, kind in acting.items()}
-        _check_device(self._config.device)
-        torch.set_num_threads(self._config.threads)
         directory = Path(self._config.data_dir).expanduser() / "spool"
         directory /= self.get_namespace().strip("/").replace("/", ".") or "robot"
         try:
@@ -90,8 +91,10 @@ class RollerNode(Node):
         clock = SteadyClock()
         self._telemetry = _Telemetry(self)
         self._inbox = Inbox()
-        self._robot = RosRobot(self, self._telemetry, clock, self._config)
-        replay = _Replay(self)
+        self._run = RunFilter(self._config.run_id, self._telemetry.report)
+        self._robot = RosRobot(self, self._telemetry, clock, self._config, self._run)
+        self._exclusive = Exclusive(self, self._telemetry.report, self._robot.commands)
+        replay = _Replay(self, self._config.run_id)
         self._courier = Courier(
             self._spool,
             replay.add,
@@ -106,7 +109,7 @@ class RollerNode(Node):
         self.create_subscription(
             WeightsMessage, "/learner/weights", self._on_weights, LATCHED, callback_group=slow
         )
-        self._thread = threading.Thread(target=self._run, args=(clock,), name="loop", daemon=True)
+        self._thread = threading.Thread(target=self._roll, args=(clock,), name="loop", daemon=True)
         self._courier.start()
         self._thread.start()
 
@@ -118,7 +121,7 @@ class RollerNode(Node):
         self._courier.stop()
         self._spool.close()
 
-    def _run(self, clock: SteadyClock) -> None:
+    def _roll(self, clock: SteadyClock) -> None:
         try:
             self._robot.connect()
             ControlLoop(
@@ -138,11 +141,15 @@ class RollerNode(Node):
             fail(self, error)
 
     def _on_status(self, message: ReplayStatus) -> None:
+        if self._run.refusal("/replay/status", message.run_id) is not None:
+            return
         self._inbox.put_status(
-            inbox.ReplayStatus(message.training_episodes, message.newest_sequence)
+            inbox.ReplayStatus(message.training_episodes, message.newest_sequence, message.steps)
         )
 
     def _on_weights(self, message: WeightsMessage) -> None:
+        if self._run.refusal("/learner/weights", message.run_id) is not None:
+            return
         self._inbox.put_weights(
             Weights(
                 run_id=message.run_id,
@@ -159,7 +166,8 @@ class RollerNode(Node):
 class _Replay:
     """The replay's service."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Node, run_id: str) -> None:
+        self._run_id = run_id
         self._client = node.create_client(
             AddEpisode, "/replay/add_episode", callback_group=MutuallyExclusiveCallbackGroup()
         )
@@ -167,6 +175,7 @@ class _Replay:
     def add(self, episode: Episode, data: bytes) -> int:
         """Store an episode and return its sequence. Raises DeliveryError."""
         request = AddEpisode.Request(
+            run_id=self._run_id,
             id=episode.id,
             robot=episode.robot,
             policy=episode.policy,
@@ -218,15 +227,6 @@ class _Telemetry:
 
     def prediction(self, image: Image, stamp: int) -> None:
         self._predictions.publish(to_message(image, from_ns(stamp), "prediction"))
-
-
-def _check_device(name: str) -> None:
-    """Raises StartupError when torch has no such device here."""
-    try:
-        torch.zeros(1, device=name)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0]
-        raise StartupError(f"roller: the device '{name}' cannot be used here: {reason}.") from error
 
 
 def main() -> int:

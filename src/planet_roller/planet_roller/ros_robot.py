@@ -18,6 +18,7 @@ from sensor_msgs.msg import Image, JointState
 from planet_core.clocks import SteadyClock
 from planet_core.report import Report
 from planet_core.robot_spec import RobotSpec
+from planet_core.run_id import RunFilter
 from planet_node.calls import CallError, UnansweredError, call
 from planet_node.images import to_array
 from planet_node.main import fail
@@ -54,20 +55,27 @@ class RosRobot:
     """The robot of the node's namespace (planet_roller.robot.Robot)."""
 
     def __init__(
-        self, node: Node, telemetry: RobotTelemetry, clock: SteadyClock, config: RollerConfig
+        self,
+        node: Node,
+        telemetry: RobotTelemetry,
+        clock: SteadyClock,
+        config: RollerConfig,
+        run: RunFilter,
     ) -> None:
         self._node = node
         self._telemetry = telemetry
         self._clock = clock
         self._config = config
+        self._run = run
         self._closed = threading.Event()
         self._announced = threading.Event()
         self._announcements = 0
         self._rolling = False
         self._let_go: str | None = None
+        self._stranger: str | None = None  # why a second robot on these topics is refused
         self._spec_message: RobotSpecMessage | None = None
         self._assembler: Assembler | None = None
-        self._commands = node.create_publisher(JointState, "joint_command", COMMAND)
+        self.commands = node.create_publisher(JointState, "joint_command", COMMAND)
         self._reset = node.create_client(
             Reset, "reset", callback_group=MutuallyExclusiveCallbackGroup()
         )
@@ -130,6 +138,7 @@ class RosRobot:
     def reset(self, seed: int, evaluation: bool) -> None:
         """See :class:`planet_roller.robot.Robot`."""
         self._rolling = False
+        self._refuse_stranger()
         self._joined.clear()
         announced = self._announcements
 
@@ -171,7 +180,7 @@ class RosRobot:
         """See :class:`planet_roller.robot.Robot`."""
         message = JointState(name=self._names, effort=effort.tolist())
         message.header.stamp = from_ns(stamp)
-        self._commands.publish(message)
+        self.commands.publish(message)
 
     def drain(self) -> tuple[list[JointSample], list[RewardSample]]:
         """See :class:`planet_roller.robot.Robot`."""
@@ -186,7 +195,19 @@ class RosRobot:
         assert self._assembler is not None  # connect() comes first
         return self._assembler
 
+    def _refuse_stranger(self) -> None:
+        """Raise RobotError while another run's robot has these topics: its images have no id."""
+        if self._stranger is not None and self._node.count_publishers("robot_spec") > 1:
+            raise RobotError(self._stranger)
+        self._stranger = None
+
     def _on_spec(self, message: RobotSpecMessage) -> None:
+        stranger = self._run.refusal("robot_spec", message.run_id)
+        if stranger is not None:
+            self._stranger = stranger
+            if self._assembler is not None:
+                self._assembler.interrupt(stranger)
+            return
         if self._spec_message is not None and message != self._spec_message:
             fail(self._node, RuntimeError("the robot has changed its robot_spec"))
             return

@@ -97,6 +97,7 @@ class Scheduling:
             if not self._wait_for_weights():
                 return self._random
             self._adopt()
+        self._wait_for_ratio()
         interval = self._config.evaluation_interval
         evaluation = interval > 0 and (self._planned + 1) % interval == 0
         return ActorPolicy(self._actor, self._version, evaluation=evaluation)
@@ -143,6 +144,20 @@ class Scheduling:
                 "weights", "warn", "waiting for the learner to train on the last episode"
             )
             self._wait(trained, math.inf)
+
+    def _wait_for_ratio(self) -> None:
+        """Pause until the learner has made as many updates per decision as are asked for."""
+        ratio = self._config.train_ratio
+
+        def enough() -> bool:
+            weights, status = self._inbox.weights, self._inbox.status
+            return weights is None or status is None or weights.update >= ratio * status.decisions
+
+        if ratio > 0.0 and self._config.mode == "async" and not self._wait(enough, 0.0):
+            self._telemetry.report("pace", "ok", "pausing: the learner is behind train_ratio")
+            self._wait(enough, math.inf)
+            self._telemetry.report("pace", "ok", "acting")
+            self._adopt()
 
     def _wait_for_weights(self) -> bool:
         """Wait for the first weights, or for others than those that were refused.

@@ -16,7 +16,8 @@ from pathlib import Path
 
 from planet_core import durable
 from planet_core.clocks import Clock
-from planet_core.episode import Episode, EpisodeError, read_header
+from planet_core.episode import Episode
+from planet_core.episode_format import EpisodeError, read_header
 
 _NAME = re.compile(r"([0-9]{12})_([A-Za-z0-9._-]{1,128})\.safetensors")
 _RETRY_FIRST, _RETRY_LAST = 0.5, 5.0  # s between attempts to deliver

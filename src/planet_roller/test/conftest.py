@@ -219,6 +219,7 @@ class FakeCourier:
         self.waiting = 0
         self.stop_after = 1
         self.down = False
+        self.decisions = 0  # that the replay then says it holds
         self.on_submit: Callable[[Episode], None] = lambda episode: None
 
     def submit(self, episode: Episode) -> None:
@@ -234,7 +235,7 @@ class FakeCourier:
     def publish_status(self) -> None:
         training = sum(e.policy != "evaluation" for e in self.episodes)
         before = self.inbox.status.training_episodes if self.inbox.status else 0
-        status = ReplayStatus(max(before, training), len(self.episodes))
+        status = ReplayStatus(max(before, training), len(self.episodes), self.decisions)
         self.inbox.put_status(status)
 
     def training_beyond(self, sequence: int) -> int:
@@ -320,8 +321,14 @@ class FakeTelemetry:
 class Bench:
     """All of it together, around a real ControlLoop."""
 
-    def __init__(self, *, real_time: bool = False, **config: Any) -> None:
-        spec = replace(SPEC, real_time_factor=1.0 if real_time else 0.0)
+    def __init__(
+        self,
+        *,
+        real_time: bool = False,
+        cameras: tuple[str, ...] = SPEC.cameras,
+        **config: Any,
+    ) -> None:
+        spec = replace(SPEC, cameras=cameras, real_time_factor=1.0 if real_time else 0.0)
         self.clock = FakeClock()
         self.inbox = Inbox()
         self.inbox.put_status(ReplayStatus(0, 0))
@@ -338,8 +345,8 @@ class Bench:
     def episodes(self) -> list[Episode]:
         return self.courier.episodes
 
-    def weights(self, version: int = 1, replay_sequence: int = 0) -> Weights:
-        return Weights("hash", "{}", b"", "run", version, replay_sequence=replay_sequence)
+    def weights(self, version: int = 1, replay_sequence: int = 0, update: int = 0) -> Weights:
+        return Weights("hash", "{}", b"", "run", version, update, replay_sequence)
 
     def run(self, episodes: int = 1) -> None:
         """Until so many episodes are stored."""

@@ -47,6 +47,16 @@ def test_the_policy_sees_the_joint_state_of_its_images_and_the_episode_keeps_it(
     assert episode.position[:, 0].tolist() == episode.velocity[:, 0].tolist() == shown
 
 
+@pytest.mark.parametrize("real_time", [False, True])
+def test_a_robot_without_cameras_acts_on_its_joints(bench, real_time):
+    b = bench(real_time=real_time, cameras=())
+    b.run()
+    (episode,) = b.episodes
+    assert episode.images.shape == (11, 64, 0, 3)
+    assert episode.position[:, 0].tolist() == list(range(11))
+    assert episode.reward_valid[1:].all()
+
+
 def test_a_decision_holds_r_ticks_and_sums_their_rewards(bench):
     b = bench(action_repeat=4)
     b.run()
@@ -403,6 +413,17 @@ def test_a_learner_that_lacks_an_episode_gets_another_random_one(bench):
     waits = [report[1:] for report in b.telemetry.reports if report[0] == "weights"]
     assert waits[0] == ("warn", "no weights came in 60 s: a random episode is made")
     assert waits[1][0] == "ok"
+
+
+def test_the_robot_does_not_outrun_the_learner(bench):
+    b = bench(seed_episodes=0, train_ratio=0.5)
+    b.inbox.put_weights(b.weights(1, update=10))
+    b.inbox.put_status(ReplayStatus(1, 1, decisions=20))
+    b.courier.decisions = 30  # after the first episode
+    b.clock.at(50.0, lambda: b.inbox.put_weights(b.weights(2, update=15)))
+    b.run(2)
+    assert [episode.weights_version for episode in b.episodes] == [1, 2]
+    assert b.clock.now() >= 50.0
 
 
 def test_weights_alone_do_not_end_the_seed_episodes(bench):

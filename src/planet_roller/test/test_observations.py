@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from planet_roller.observations import Assembler, fit_image
+from planet_roller.fitting import fit_image
+from planet_roller.observations import Assembler
 from planet_roller.robot import RewardSample, RobotError, Wanted
 
 MS = 1_000_000
@@ -308,3 +309,18 @@ def test_a_repeated_observation_is_given_again(lockstep, clock):
     clock.at(0.5, lambda: put_all(lockstep, 1))
     assert lockstep.observe(1, 1.0, Wanted(reward=True)).stamp == 1
     assert clock.now() == 0.5
+
+
+# No cameras.
+
+
+@pytest.mark.parametrize("factor", [0.0, 1.0], ids=["lockstep", "real time"])
+def test_a_robot_without_cameras_is_observed_by_its_joints(spec, clock, factor):
+    spec = replace(spec, cameras=(), real_time_factor=factor)
+    assembler = Assembler(spec, clock, lambda source, fault: None)
+    put_joints(assembler, 5, 0.5)
+    found = assembler.observe(None, 1.0)
+    assert (found.stamp, found.images.shape) == (5, (64, 0, 3))
+    assert found.joints.position == pytest.approx([0.5] * 3)
+    with pytest.raises(RobotError, match=r"^no joint_states for 1\.0 s$"):
+        assembler.observe(5, 1.0)

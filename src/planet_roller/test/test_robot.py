@@ -16,7 +16,8 @@ def test_the_ends_of_the_action_range_become_the_limits(spec):
     ("fault", "sentence"),
     [
         ({"name": "a/b"}, "name"),
-        ({"cameras": ()}, "cameras is empty"),
+        ({"action_names": ()}, "action_names is empty"),
+        ({"cameras": (), "state_names": ()}, "neither cameras nor state_names"),
         ({"cameras": ("c", "c")}, "names something twice"),
         ({"action_low": (0.0,)}, "1 action_low"),
         ({"action_low": (0.0, float("nan"))}, "finite"),

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from planet_msgs.msg import DriverStatus, ReplayStatus, Reward, RobotSpec, Transition
+from diagnostic_msgs.msg import DiagnosticArray
+from planet_msgs.msg import DriverStatus, ReplayStatus, Reward, RobotSpec, Transition, Weights
 from planet_msgs.srv import AddEpisode, Reset
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.task import Future
@@ -29,6 +30,7 @@ CAMERAS = ("camera_front", "camera_side")
 JOINTS = ("m1", "m2", "m3")
 STEPS = 5
 PERIOD = 50_000_000  # ns
+RUN = "ours"
 
 
 class Graph(Bench):
@@ -38,8 +40,10 @@ class Graph(Bench):
         super().__init__("/ergojr")
         self.data_dir = data_dir
         self.commands: list[JointState] = []
+        self.diagnostics: list[str] = []
         self.transitions: list[Transition] = []
         self.episodes: list[Episode] = []
+        self.run_ids: set[str] = set()
         self.refused = ""
         self.image_size = 64
         self.velocity = 0.0
@@ -53,6 +57,7 @@ class Graph(Bench):
         self.reward = node.create_publisher(Reward, "reward", STREAM)
         self.images = {c: node.create_publisher(Image, f"{c}/image_raw", IMAGE) for c in CAMERAS}
         node.create_subscription(JointState, "joint_command", self.on_command, COMMAND)
+        node.create_subscription(DiagnosticArray, "/diagnostics", self.on_diagnostics, STREAM)
         node.create_subscription(Transition, "transition", self.transitions.append, STREAM)
         self.driver_status = node.create_publisher(DriverStatus, "driver_status", LATCHED)
         group = ReentrantCallbackGroup()
@@ -60,27 +65,33 @@ class Graph(Bench):
         node.create_service(AddEpisode, "/replay/add_episode", self.on_episode)
         self.status = node.create_publisher(ReplayStatus, "/replay/status", LATCHED)
         self.status.publish(ReplayStatus())
-        self.spec.publish(
-            RobotSpec(
-                name="ergojr",
-                action_names=["m1", "m2"],
-                action_low=[-0.1, -0.2],
-                action_high=[0.1, 0.2],
-                cameras=list(CAMERAS),
-                state_names=list(JOINTS),
-                control_period=PERIOD * 1e-9,
-                max_steps=STEPS,
-                real_time_factor=0.0,
-            )
-        )
+        self.spec.publish(self.robot())
         node.create_timer(0.5, self.repeat)
         self.ended = threading.Event()
         self.thread = threading.Thread(target=self.spin)
         self.thread.start()
         self.start_roller()
 
+    @staticmethod
+    def robot(run_id: str = RUN) -> RobotSpec:
+        """What a robot of a run announces."""
+        return RobotSpec(
+            run_id=run_id,
+            name="ergojr",
+            action_names=["m1", "m2"],
+            action_low=[-0.1, -0.2],
+            action_high=[0.1, 0.2],
+            cameras=list(CAMERAS),
+            state_names=list(JOINTS),
+            control_period=PERIOD * 1e-9,
+            max_steps=STEPS,
+            real_time_factor=0.0,
+        )
+
     def start_roller(self) -> None:
-        self.start("planet_roller.roller_node", data_dir=self.data_dir, seed_episodes=1000)
+        self.start(
+            "planet_roller.roller_node", data_dir=self.data_dir, seed_episodes=1000, run_id=RUN
+        )
 
     def spin(self) -> None:
         """All the time, as a robot and a replay do: also while the roller is stopped or killed."""
@@ -115,6 +126,9 @@ class Graph(Bench):
         self.publish()
         return response
 
+    def on_diagnostics(self, message: DiagnosticArray) -> None:
+        self.diagnostics += [status.message for status in message.status]
+
     def on_command(self, message: JointState) -> None:
         self.commands.append(message)
         if to_ns(message.header.stamp) == self.stamp and self.tick < STEPS:
@@ -125,6 +139,7 @@ class Graph(Bench):
     def on_episode(
         self, request: AddEpisode.Request, response: AddEpisode.Response
     ) -> AddEpisode.Response:
+        self.run_ids.add(request.run_id)
         response.accepted, response.message = not self.refused, self.refused
         if not self.refused:
             if request.id not in [episode.id for episode in self.episodes]:  # as the replay does
@@ -205,6 +220,41 @@ def test_the_driver_s_state_says_whether_the_arm_has_power(graph: Graph) -> None
     assert f"the driver let go: {cause}" in graph.end(signal.SIGINT)[1]
 
 
+def test_no_episode_is_made_while_a_robot_of_another_run_has_the_topics(graph: Graph) -> None:
+    graph.wait(lambda: len(graph.episodes) >= 1)
+    assert graph.run_ids == {RUN}
+    stranger = graph.node.create_publisher(RobotSpec, "robot_spec", LATCHED)
+    stranger.publish(graph.robot("theirs"))
+    refused = "robot_spec is refused: it is of run theirs, but this is run ours"
+    graph.wait(lambda: any(f"given up: {refused}" in told for told in graph.diagnostics))
+    resets = graph.resets
+    graph.diagnostics.clear()
+    graph.wait(lambda: len([told for told in graph.diagnostics if "given up" in told]) >= 3)
+    assert graph.resets == resets
+    graph.node.destroy_publisher(stranger)
+    count = len(graph.episodes)
+    graph.wait(lambda: len(graph.episodes) >= count + 2)
+
+
+@pytest.mark.parametrize(
+    ("topic", "message"),
+    [
+        ("/replay/status", ReplayStatus(run_id="theirs", training_episodes=1000)),
+        ("/learner/weights", Weights(run_id="theirs", version=1, config_json="{}")),
+    ],
+)
+def test_what_another_run_publishes_changes_nothing_and_is_told(
+    graph: Graph, topic: str, message: ReplayStatus | Weights
+) -> None:
+    graph.wait(lambda: len(graph.episodes) >= 1)
+    graph.node.create_publisher(type(message), topic, LATCHED).publish(message)
+    refused = f"{topic} is refused: it is of run theirs, but this is run ours"
+    graph.wait(lambda: any(refused in told for told in graph.diagnostics))
+    count = len(graph.episodes)
+    graph.wait(lambda: len(graph.episodes) >= count + 2)
+    assert {episode.policy for episode in graph.episodes} == {"random"}
+
+
 def test_kill_9_loses_no_spooled_episode(graph: Graph) -> None:
     graph.refused = "the disk is full"
     spool = graph.data_dir / "spool" / "ergojr"
@@ -221,7 +271,7 @@ def test_kill_9_loses_no_spooled_episode(graph: Graph) -> None:
     ("parameter", "sentence"),
     [
         ("seed_action_holds:=[0]", "seed_action_holds is [0]"),
-        ("device:=abacus", "the device 'abacus' cannot be used here"),
+        ("device:=abacus", "device is 'abacus', expected cpu, cuda or cuda:<n>"),
         ("data_dir:=/proc/nowhere", "the directory /proc/nowhere/spool/ergojr cannot be written"),
     ],
 )

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from planet_core.clocks import SteadyClock
-from planet_core.episode import Episode, read_header
+from planet_core.episode import Episode
+from planet_core.episode_format import read_header
 from planet_roller.recorder import Recorder
 from planet_roller.robot import JointSample, Snapshot
 from planet_roller.spool import Courier, DeliveryError, Spool, SpoolError
