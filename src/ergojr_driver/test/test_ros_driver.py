@@ -285,7 +285,7 @@ def test_faults_let_go_one_after_the_other_and_each_is_mended(robot: Robot) -> N
 
     for cause, break_ in (
         ("joint_command for m2 is nan", partial(robot.drive, let_go, efforts=(0.0, nan, 0.0, 0.0))),
-        ("joint_command has 3 efforts", partial(robot.drive, let_go, efforts=(0.0,) * 3)),
+        ("joint_command has 3 values", partial(robot.drive, let_go, efforts=(0.0,) * 3)),
         (
             "joint_command names m1, m2, m3, m4",
             partial(robot.drive, let_go, names=["m1", "m2", "m3", "m4"]),
