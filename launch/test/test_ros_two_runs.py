@@ -88,13 +88,17 @@ def test_two_runs_that_meet_from_two_computers_store_nothing_of_each_other(tmp_p
     for name in ("one", "two"):
         (tmp_path / name / "runtime").mkdir(parents=True)  # neither sees the other's lock
         runtime = {"XDG_RUNTIME_DIR": str(tmp_path / name / "runtime")}
-        runs[name] = start("sim.launch.py", tmp_path / name, "minutes:=0.5", **domain, **runtime)
-    said = {name: run.communicate(timeout=120)[0] for name, run in runs.items()}
-    print(*said.values())  # pytest shows it where a test fails
-    ids = {name: json.loads((tmp_path / name / "meaning.json").read_text()) for name in runs}
-    for ours, theirs in (("one", "two"), ("two", "one")):
-        stranger, own = ids[theirs]["run_id"], ids[ours]["run_id"]
-        assert f"is refused: it is of run {stranger}, but this is run {own}" in said[ours]
+        runs[name] = start("sim.launch.py", tmp_path / name, "minutes:=3", **domain, **runtime)
+    said = {name: until(run, "robot_spec is refused: it is of run") for name, run in runs.items()}
+    for run in runs.values():
+        run.send_signal(signal.SIGINT)
+    for run in runs.values():
+        run.communicate(timeout=120)
+    ids = {
+        name: json.loads((tmp_path / name / "meaning.json").read_text())["run_id"] for name in runs
+    }
+    assert f"it is of run {ids['two']}, but this is run {ids['one']}" in said["one"]
+    assert f"it is of run {ids['one']}, but this is run {ids['two']}" in said["two"]
     stored = [{episode.id for episode in episodes(tmp_path / name)} for name in runs]
     assert not set.intersection(*stored)
 

@@ -18,6 +18,8 @@ def _profile(
 
 # A late joiner gets the last message. A volatile end on either side would deliver nothing.
 LATCHED = _profile(ReliabilityPolicy.RELIABLE, DurabilityPolicy.TRANSIENT_LOCAL, 1)
+# For a reader who has to hear each publisher: with a depth of 1 the last one to be heard is all.
+LATCHED_BY_ANY = _profile(ReliabilityPolicy.RELIABLE, DurabilityPolicy.TRANSIENT_LOCAL, 10)
 # The newest image counts; an older one is of no use.
 IMAGE = _profile(ReliabilityPolicy.RELIABLE, DurabilityPolicy.VOLATILE, 1)
 # Joined by stamp later, so none may be lost to a slow reader.

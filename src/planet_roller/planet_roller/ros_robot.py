@@ -22,7 +22,7 @@ from planet_core.run_id import RunFilter
 from planet_node.calls import CallError, UnansweredError, call
 from planet_node.images import to_array
 from planet_node.main import fail
-from planet_node.qos import COMMAND, IMAGE, LATCHED, STREAM
+from planet_node.qos import COMMAND, IMAGE, LATCHED, LATCHED_BY_ANY, STREAM
 from planet_node.stamps import from_ns, to_ns
 from planet_roller.config import RollerConfig
 from planet_roller.observations import Assembler
@@ -125,7 +125,7 @@ class RosRobot:
 
     def _listen_for_spec(self) -> None:
         self._spec_subscription = self._node.create_subscription(
-            RobotSpecMessage, "robot_spec", self._on_spec, LATCHED
+            RobotSpecMessage, "robot_spec", self._on_spec, LATCHED_BY_ANY
         )
 
     def close(self) -> None:
