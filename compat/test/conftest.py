@@ -6,6 +6,7 @@ Where the real tools are installed, compat is not, and there is nothing to test.
 from __future__ import annotations
 
 import importlib.util
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +17,9 @@ from hypothesis import settings
 settings.register_profile("patient", settings(), deadline=None)  # others may have the cores
 settings.load_profile("patient")
 HERE = Path(__file__).resolve().parent
+# Whoever runs tests in the background may ignore these signals; the launches under test must not.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 if importlib.util.find_spec("ros2launch") is not None:
     collect_ignore_glob = ["test_*.py"]
